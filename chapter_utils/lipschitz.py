@@ -1,0 +1,267 @@
+"""How much can a network stretch? Lower bounds by search, upper bounds that are guaranteed (lesson 3).
+
+Every constant here is for the Euclidean norm of inputs and outputs. A *lower* bound (power iteration, Jacobian norms)
+may guide training; only the *upper* bounds may enter a certificate. Upper bounds are computed in float64 and enlarged
+by `ROUNDING`, which exceeds the error of the singular values of every matrix with fewer than 10^4 rows (the error is
+a small multiple of rows x 1.1e-16, relative to the largest one).
+"""
+
+import math
+from typing import Callable
+
+import torch
+from torch import Tensor, nn
+
+ROUNDING = 1e-10
+
+
+# ---- linear maps -----------------------------------------------------------------------------------------------------
+
+
+def dense_matrix(operator: Callable[[Tensor], Tensor], input_shape: tuple[int, ...], dtype=torch.float64) -> Tensor:
+    """Matrix (outputs, inputs) of a linear map, column by column; `operator` takes a batch (inputs, *input_shape).
+
+    For exact checks on small cases (lesson 3).
+    """
+    inputs = math.prod(input_shape)
+    columns = operator(torch.eye(inputs, dtype=dtype).reshape(inputs, *input_shape))
+    return columns.reshape(inputs, -1).T
+
+
+def power_iteration(
+    operator: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor], start: Tensor, steps: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Estimate the norm of a linear map from *below* (lesson 3).
+
+    `start` is any non-zero vector of the map's input shape; it is not changed. Returns the estimate |A v|, a 0-dim tensor
+    that is differentiable in the weights of `operator`, and the unit vector v, to be used as the next warm start.
+    """
+    if steps < 0:
+        raise ValueError(f"steps must be 0 or more, got {steps}")
+    with torch.no_grad():
+        v = start / start.norm()
+        for _ in range(steps):
+            w = adjoint(operator(v))
+            size = w.norm()
+            v = torch.where(size > 0, w / size, v)
+    return operator(v).norm(), v
+
+
+def dense_norm_bound(weight: Tensor) -> float:
+    """Guaranteed upper bound of the spectral norm of a matrix, by its singular values in float64 (lesson 3)."""
+    if weight.ndim != 2:
+        raise ValueError(f"a matrix is needed, got a tensor of shape {tuple(weight.shape)}")
+    return torch.linalg.matrix_norm(_finite(weight).double(), 2).item() * (1 + ROUNDING)
+
+
+def conv_norm_bound(
+    weight: Tensor,
+    input_size: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] | str = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    padding_mode: str = "zeros",
+) -> float:
+    """Guaranteed upper bound of the norm of a 2-D convolution on images of `input_size` pixels (lesson 3).
+
+    `weight` has PyTorch's shape (out, in / groups, height, width). On a torus the Fourier transform splits a
+    convolution into small matrices, one a frequency, and its norm is the largest of their norms (Sedghi, Gupta and
+    Long, 1805.10408); with a stride, frequencies that the coarse grid cannot tell apart share one matrix. A
+    zero-padded convolution is a torus convolution, on a torus large enough that nothing wraps onto the image, from which
+    some inputs and outputs are left out: its norm is at most that of the torus. For circular padding that keeps the size, with
+    a stride that divides it, the bound is the norm itself.
+    """
+    if weight.ndim != 4:
+        raise ValueError(f"a kernel of shape (out, in, height, width) is needed, got {tuple(weight.shape)}")
+    if padding_mode not in ("zeros", "circular"):
+        raise ValueError(f"padding_mode must be 'zeros' or 'circular', got {padding_mode!r}")
+    reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    if isinstance(padding, str):
+        sides = [(r // 2, r - r // 2) if padding == "same" else (0, 0) for r in reach]
+    else:
+        sides = [(p, p) for p in padding]
+    torus, strides, repeats = [], [], 1
+    for n, s, r, (left, right) in zip(input_size, stride, reach, sides, strict=True):
+        outputs = n + left + right - r
+        if outputs < 1:
+            raise ValueError(f"an image of side {n}, padded by {left} and {right}, is smaller than the kernel's reach {r + 1}")
+        if padding_mode == "zeros":
+            side = n + max(left, right, left + right - r)
+            torus.append(-(-side // s) * s)
+            strides.append(s)
+        else:  # the image is the torus; a stride that does not divide it is replaced by 1, which can only enlarge the norm
+            s = s if n % s == 0 else 1
+            torus.append(n)
+            strides.append(s)
+            repeats *= -(-outputs // n)  # circular padding beyond the kernel's reach repeats outputs
+    symbols = _symbols(_finite(weight).double(), torus, dilation, groups)
+    rows = _fold_aliases(symbols, strides)
+    gram = rows @ rows.mH if rows.shape[-2] <= rows.shape[-1] else rows.mH @ rows
+    largest = torch.linalg.eigvalsh(gram)[..., -1].max().clamp_min(0).item()
+    return math.sqrt(largest * repeats / math.prod(strides)) * (1 + ROUNDING)
+
+
+def _symbols(weight: Tensor, torus: list[int], dilation: tuple[int, int], groups: int) -> Tensor:
+    """Fourier transform of the kernel on the torus: (groups, torus height, torus width, out / groups, in / groups)."""
+    waves = []
+    for side, d, k in zip(torus, dilation, weight.shape[2:], strict=True):
+        turns = torch.outer(torch.arange(side), d * torch.arange(k)) % side  # exact integers before the division
+        angle = turns.to(weight) * (2 * math.pi / side)
+        waves.append(torch.polar(torch.ones_like(angle), angle))
+    kernel = weight.unflatten(0, (groups, -1)).to(torch.complex128)
+    return torch.einsum("goikl,ak,bl->gaboi", kernel, *waves)
+
+
+def _fold_aliases(symbols: Tensor, strides: list[int]) -> Tensor:
+    """Put the matrices of frequencies that agree on the coarse grid side by side."""
+    groups, height, width, out, inp = symbols.shape
+    sy, sx = strides
+    blocks = symbols.reshape(groups, sy, height // sy, sx, width // sx, out, inp)
+    return blocks.permute(0, 2, 4, 5, 1, 3, 6).reshape(groups, height // sy, width // sx, out, sy * sx * inp)
+
+
+# ---- whole networks --------------------------------------------------------------------------------------------------
+
+
+def lipschitz_bound(module: nn.Module, input_shape: tuple[int, ...]) -> float:
+    """Guaranteed upper bound of the Lipschitz constant of `module` on inputs of shape (batch, *input_shape) (lesson 3).
+
+    Bounds multiply along an `nn.Sequential`. A module may state its own bound by a method
+    `lipschitz_bound(input_shape)`; all layers of this package do. Raises TypeError naming a module that is not known,
+    and ValueError for weights that are not finite, for shapes that do not fit and for layers whose behaviour in training
+    mode is not the one bounded.
+    """
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise TypeError(f"{type(module).__name__} has forward hooks, which may change what it computes; remove them first")
+    if hasattr(module, "lipschitz_bound"):
+        return module.lipschitz_bound(tuple(input_shape))
+    for known, rule in _RULES.items():
+        if isinstance(module, known) and getattr(module.forward, "__func__", None) is known.forward:
+            return rule(module, tuple(input_shape))  # not for a subclass or an object that computes something else
+    raise TypeError(
+        f"no Lipschitz bound is known for {type(module).__name__}; give the class a method lipschitz_bound(input_shape)"
+    )
+
+
+@torch.no_grad()
+def output_shape(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the output, without the batch, of `module` for an input of shape (batch, *input_shape)."""
+    tensors = [*module.parameters(), *module.buffers()]
+    like = tensors[0] if tensors else torch.zeros(())
+    return tuple(module(torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)).shape[1:])
+
+
+def _sequential(module: nn.Sequential, shape) -> float:
+    bound = 1.0
+    for child in module:
+        bound *= lipschitz_bound(child, shape)
+        shape = output_shape(child, shape)
+    return bound * (1 + ROUNDING)  # covers the rounding of the product itself
+
+
+def _linear(module: nn.Linear, shape) -> float:
+    _need(shape[-1:] == (module.in_features,), module, shape)
+    return dense_norm_bound(module.weight.detach())
+
+
+def _conv(module: nn.Conv2d, shape) -> float:
+    _need(len(shape) == 3 and shape[0] == module.in_channels, module, shape)
+    return conv_norm_bound(
+        module.weight.detach(), shape[1:], module.stride, module.padding, module.dilation, module.groups, module.padding_mode
+    )
+
+
+def _batch_norm(module: nn.BatchNorm2d, shape) -> float:
+    if module.training or module.running_var is None:
+        raise ValueError("batch normalisation has no Lipschitz bound in training mode: call model.eval() first")
+    scale = (_finite(module.running_var).double() + module.eps).rsqrt()
+    if module.affine:
+        scale = scale * _finite(module.weight.detach()).double().abs()
+    return scale.max().item() * (1 + ROUNDING)
+
+
+def _dropout(module: nn.Dropout, shape) -> float:
+    if module.training and module.p > 0:
+        raise ValueError("dropout is random in training mode: call model.eval() first")
+    return 1.0
+
+
+def _average_pool(module: nn.AvgPool2d, shape) -> float:
+    _need(len(shape) == 3, module, shape)
+    if module.ceil_mode or module.divisor_override or not (module.count_include_pad or module.padding in (0, (0, 0))):
+        raise ValueError("average pooling is bounded for ceil_mode=False, count_include_pad=True and no divisor_override only")
+    kernel, stride, padding = (_pair(v) for v in (module.kernel_size, module.stride, module.padding))
+    box = torch.full((1, 1, *kernel), 1 / math.prod(kernel), dtype=torch.float64)
+    return conv_norm_bound(box, shape[1:], stride, padding)
+
+
+def _global_average(module: nn.AdaptiveAvgPool2d, shape) -> float:
+    _need(len(shape) == 3, module, shape)
+    if _pair(module.output_size) != (1, 1):
+        raise ValueError(f"adaptive average pooling is bounded for output_size 1 only, got {module.output_size}")
+    return (1 + ROUNDING) / math.sqrt(math.prod(shape[1:]))
+
+
+def _max_pool(module: nn.MaxPool2d, shape) -> float:
+    if _pair(module.dilation) != (1, 1):
+        raise ValueError("max pooling is bounded for dilation 1 only")
+    windows = math.prod(-(-k // s) for k, s in zip(_pair(module.kernel_size), _pair(module.stride), strict=True))
+    return math.sqrt(windows) * (1 + ROUNDING)  # a bright pixel is the maximum of at most that many windows
+
+
+_RULES: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], float]] = {
+    nn.Sequential: _sequential,
+    nn.Linear: _linear,
+    nn.Conv2d: _conv,
+    nn.BatchNorm2d: _batch_norm,
+    nn.Dropout: _dropout,
+    nn.AvgPool2d: _average_pool,
+    nn.AdaptiveAvgPool2d: _global_average,
+    nn.MaxPool2d: _max_pool,
+    nn.LeakyReLU: lambda m, shape: max(1.0, abs(m.negative_slope)),
+    nn.ELU: lambda m, shape: max(1.0, abs(m.alpha)),
+    nn.Sigmoid: lambda m, shape: 0.25,
+    nn.Softmax: lambda m, shape: 0.5,
+    nn.GELU: lambda m, shape: 1.1290,  # the largest slopes, rounded up; a test recomputes them
+    nn.SiLU: lambda m, shape: 1.0999,
+    nn.Mish: lambda m, shape: 1.0886,
+    **dict.fromkeys(
+        (nn.Identity, nn.Flatten, nn.Unflatten, nn.PixelUnshuffle, nn.PixelShuffle, nn.ZeroPad2d,
+         nn.ReLU, nn.Tanh, nn.Softplus, nn.Hardtanh),
+        lambda m, shape: 1.0,
+    ),
+}  # fmt: skip
+
+
+# ---- lower bounds of a network ---------------------------------------------------------------------------------------
+
+
+def jacobian_norms(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Spectral norm (B,) of the derivative of `network` at each x of a batch (B, ...): the local slope (lesson 3).
+
+    The largest one is a lower bound of the Lipschitz constant. Samples must not influence each other; one backward pass
+    an output.
+    """
+    x = x.detach().clone().requires_grad_()
+    outputs = network(x).flatten(1)
+    rows = [torch.autograd.grad(outputs[:, k].sum(), x, retain_graph=True)[0] for k in range(outputs.shape[1])]
+    return torch.linalg.matrix_norm(torch.stack(rows, 1).flatten(2), 2)
+
+
+# ---- small helpers ---------------------------------------------------------------------------------------------------
+
+
+def _pair(value) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _finite(weight: Tensor) -> Tensor:
+    if not torch.isfinite(weight).all():
+        raise ValueError("the weights contain NaN or infinite entries, so no bound holds")
+    return weight
+
+
+def _need(fits: bool, module: nn.Module, shape: tuple[int, ...]) -> None:
+    if not fits:
+        raise ValueError(f"{module} does not take inputs of shape {shape}")

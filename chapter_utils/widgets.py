@@ -1,0 +1,38 @@
+"""Figures that follow a slider: drawn once, then only updated, always described in words."""
+
+import base64
+import html
+from typing import Callable
+
+import ipywidgets
+from matplotlib.figure import Figure
+
+from .plotting import png, show
+
+
+class LiveFigure:
+    """A figure whose artists `update(**values)` changes; `update` returns a sentence saying what is now to be seen.
+
+    `controls` are ipywidgets by the name of the value they set. `box` is the widget to display; `still(**values)` shows the
+    same figure as an ordinary picture, for readers without a kernel. The sentence is the picture's alternative
+    text and stands below it. An error in `update` appears under the controls.
+    """
+
+    def __init__(self, figure: Figure, update: Callable[..., str], **controls: ipywidgets.Widget):
+        self.figure, self.update = figure, update
+        self.view = ipywidgets.HTML()
+        self.errors = ipywidgets.interactive_output(self._redraw, controls)
+        self.box = ipywidgets.VBox([*controls.values(), self.view, self.errors])
+
+    def _redraw(self, **values) -> None:
+        seen = html.escape(self.update(**values), quote=True)
+        width, height = (self.figure.get_size_inches() * self.figure.dpi).astype(int)
+        picture = base64.b64encode(png(self.figure)).decode()
+        self.view.value = (
+            f'<img width="{width}" height="{height}" alt="{seen}" src="data:image/png;base64,{picture}">'
+            f'<p aria-live="polite"><em>{seen}</em></p>'
+        )
+
+    def still(self, **values) -> None:
+        """Show the figure for these values as a picture that needs no kernel."""
+        show(self.figure, self.update(**values))
