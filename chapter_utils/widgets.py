@@ -13,8 +13,8 @@ from .plotting import png, show
 class LiveFigure:
     """A figure whose artists `update(**values)` changes; `update` returns a sentence saying what is now to be seen.
 
-    `controls` are ipywidgets by the name of the value they set. `box` is the widget to display; `still(**values)` shows the
-    same figure as an ordinary picture, for readers without a kernel. The sentence is the picture's alternative
+    `controls` are ipywidgets by the name of the value they set. A cell that ends with the LiveFigure displays it; `still(**values)`
+    shows the same figure as an ordinary picture, for readers without a kernel. The sentence is the picture's alternative
     text and stands below it. An error in `update` appears under the controls.
     """
 
@@ -36,3 +36,9 @@ class LiveFigure:
     def still(self, **values) -> None:
         """Show the figure for these values as a picture that needs no kernel."""
         show(self.figure, self.update(**values))
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle = self.box._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        names = ", ".join(control.description for control in self.box.children[:-2])
+        return {**data, "text/plain": f"Live figure with the controls: {names}. It moves when a kernel is running."}

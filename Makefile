@@ -1,0 +1,43 @@
+# make lab: open the lessons.  make test: prove that everything works.  Both set up .venv on their first run.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
+# Without a display JupyterLab prints its address instead of opening a browser.
+BROWSER := $(shell [ "$$(uname)" = Darwin ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser)
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/sanitize.cfg
+
+.PHONY: lab test check venv notebooks execute lint
+
+lab: $(READY)
+	cd notebooks && ../$(BIN)/jupyter lab $(ROOT) $(BROWSER)
+
+test: lint
+	$(BIN)/python -m pytest tests notebooks $(NBVAL)
+
+# The quick part of the tests: no notebook is executed, no network trained for longer than a few seconds.
+check: lint
+	$(BIN)/python notebooks/build.py --check
+	$(BIN)/python -m pytest tests -m "not slow"
+
+venv: $(READY)
+
+notebooks: $(READY)
+	$(BIN)/python notebooks/build.py
+
+execute: $(READY)
+	$(BIN)/python notebooks/build.py --html build
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# TORCH_INDEX=URL takes torch and torchvision from that index (smaller CPU-only builds, see README.md).
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed; say which with make PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "The venv module is missing: on Debian and Ubuntu, apt install python3-venv"; rm -rf .venv; exit 1; }
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --disable-pip-version-check torch torchvision --index-url $(TORCH_INDEX))
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt -e ".[dev]"
+	@$(BIN)/python -c 'import torch, torchvision' || { \
+	  echo "torch and torchvision do not fit together. Delete .venv and run make again, without TORCH_INDEX."; exit 1; }
+	@touch $@

@@ -1,0 +1,131 @@
+"""Lessons: notebooks/source/NN_topic.py (jupytext percent)  ->  notebooks/NN_topic.ipynb, executed.
+
+    python notebooks/build.py              write and execute the lessons whose source has changed
+    python notebooks/build.py --all        the same for every lesson
+    python notebooks/build.py --check      exit 1 if a committed lesson is not the one its source describes
+    python notebooks/build.py --html DIR   execute every lesson and write it as HTML into DIR; nothing else changes
+
+The cell tagged "setup" is replaced by setup_cell.py, and links to Binder and Colab are put under the title.
+"""
+
+import argparse
+import copy
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+HERE = Path(__file__).resolve().parent
+SOURCE = HERE / "source"
+REPOSITORY = "OWNER/REPOSITORY"  # on GitHub; README.md and setup_cell.py take it from here, a test compares them
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def links(name: str) -> str:
+    binder = f"https://mybinder.org/v2/gh/{REPOSITORY}/main?urlpath=lab/tree/notebooks/{name}.ipynb"
+    colab = f"https://colab.research.google.com/github/{REPOSITORY}/blob/main/notebooks/{name}.ipynb"
+    return (
+        f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder}) "
+        f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})"
+    )
+
+
+def generate(path: Path) -> nbformat.NotebookNode:
+    """The lesson without outputs: same source, same cells, same ids."""
+    cells = []
+    for number, cell in enumerate(jupytext.read(path, fmt="py:percent").cells):
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type == "markdown":
+            text = cell.source
+            if number == 0:
+                title, _, rest = text.partition("\n")
+                text = f"{title}\n\n{links(path.stem)}\n{rest}"
+            new = nbformat.v4.new_markdown_cell(text)
+        else:
+            text = (SOURCE / "setup_cell.py").read_text().strip() if "setup" in tags else cell.source
+            new = nbformat.v4.new_code_cell(text.replace("OWNER/REPOSITORY", REPOSITORY))
+        new["id"] = f"l{path.stem[:2]}-{number:03d}"
+        new.metadata = nbformat.from_dict({key: value for key, value in cell.metadata.items() if key in ("tags", "jupyter")})
+        cells.append(new)
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(METADATA))
+    notebook.nbformat_minor = 5
+    nbformat.validate(notebook)
+    return notebook
+
+
+def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Run all cells in notebooks/; keep what a reader should see and nothing of this machine."""
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(HERE)}}).execute()
+    notebook.metadata = nbformat.from_dict(copy.deepcopy(METADATA))
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            for out in cell.outputs:
+                if out.get("name") == "stderr":
+                    raise RuntimeError(f"cell {cell.id} warns: {out.text}")
+    return notebook
+
+
+def without_outputs(notebook: nbformat.NotebookNode) -> list:
+    return [(cell.id, cell.cell_type, cell.source, dict(cell.metadata)) for cell in notebook.cells]
+
+
+def is_current(path: Path) -> bool:
+    target = HERE / f"{path.stem}.ipynb"
+    if not target.exists():
+        return False
+    stored = nbformat.read(target, as_version=4)
+    ran = all(cell.execution_count is not None for cell in stored.cells if cell.cell_type == "code")
+    return ran and without_outputs(stored) == without_outputs(generate(path))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--all", action="store_true")
+    choice.add_argument("--check", action="store_true")
+    choice.add_argument("--html", type=Path, metavar="DIR")
+    options = parser.parse_args()
+    # ipykernel and zmq announce things a reader of this build can do nothing about
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    lessons = sorted(SOURCE.glob("[0-9][0-9]_*.py"))
+    failed = 0
+    for path in lessons:
+        if options.check:
+            if not is_current(path):
+                failed += 1
+                print(f"{path.stem}: the notebook is older than its source; run make notebooks")
+            continue
+        if not (options.all or options.html) and is_current(path):
+            print(f"{path.stem}: up to date")
+            continue
+        print(f"{path.stem}: running ...", end=" ", flush=True)
+        start = time.perf_counter()
+        try:
+            notebook = execute(generate(path))
+        except (CellExecutionError, RuntimeError) as error:
+            failed += 1
+            print(f"FAILED\n{error}")
+            continue
+        if options.html:
+            from nbconvert import HTMLExporter
+
+            options.html.mkdir(parents=True, exist_ok=True)
+            body, _ = HTMLExporter(template_name="classic").from_notebook_node(notebook)
+            (options.html / f"{path.stem}.html").write_text(body)
+        else:
+            nbformat.write(notebook, HERE / f"{path.stem}.ipynb")
+        print(f"{time.perf_counter() - start:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

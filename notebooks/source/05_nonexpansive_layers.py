@@ -1,0 +1,578 @@
+# %% [markdown]
+# # 5. Non-expansive layers
+#
+# A classifier that must not be fooled by small changes should not magnify them.
+# In this lesson you build a layer that *cannot* move two points apart, whatever its weights are.
+#
+# **You will learn**
+#
+# * why one short step of a gradient flow is a layer that never increases distances, and exactly how short "short" is;
+# * to see the promise break: a step too long, weights untied, a slope that turns negative, a norm gone stale;
+# * to write the adjoint of a convolution and to test it in one line;
+# * four ways to keep the promise during training, and which of them may be called a certificate;
+# * why the longest allowed step makes the best networks.
+#
+# **Before you start:** linear algebra (singular values), a little PyTorch. Lessons 1 to 3 help but are not needed.
+# **Time:** about 75 minutes of reading and playing; the computer needs less than one minute.
+
+# %% tags=["setup"]
+# setup
+
+# %%
+import itertools
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from torch import nn
+
+from chapter_utils import data, layers, lipschitz, ode, plotting, training, widgets
+
+plotting.use_house_style()
+torch.set_default_dtype(torch.float64)  # so that what we see is mathematics, not rounding
+
+# %% [markdown]
+# ## 5.1 A layer that follows a gradient downhill
+#
+# **Question.** Two images differ a little. After a layer, may they differ more?
+#
+# Let $\|\cdot\|$ be the Euclidean norm of a vector, and for a matrix the spectral norm, its largest singular value.
+# A map $T$ is **non-expansive** if $\|T(x)-T(y)\|\le\|x-y\|$ for all $x,y$. In other words: its Lipschitz constant is at most 1.
+#
+# Think of rain on a valley: two drops on the walls of a *convex* bowl run downhill and never move apart.
+# Take the bowl $V(x)=\sum_i s\big((Ax+b)_i\big)$ with a matrix $A$, a vector $b$ and a convex scalar function $s$.
+# Its slope is $\nabla V(x)=A^\top\sigma(Ax+b)$, where $\sigma=s'$ acts on each entry. If $s(t)=\tfrac12\max(t,0)^2$, then $\sigma$ is the ReLU.
+#
+# One step of length $\tau$ downhill is our layer:
+#
+# $$T(x)=x-\tau A^\top\sigma(Ax+b).$$
+#
+# It is a residual layer whose second matrix is the transpose of the first, with a minus sign. Write it down:
+
+# %%
+def gradient_layer(x, A, b, tau, activation=torch.relu):
+    """x - tau A^T activation(A x + b) for a batch x of shape (B, d)."""
+    return x - tau * activation(x @ A.T + b) @ A
+
+
+generator = torch.Generator().manual_seed(0)
+A = torch.randn(3, 3, generator=generator)
+b = torch.randn(3, generator=generator)
+norm_A = torch.linalg.matrix_norm(A, 2)
+print(f"largest singular value of A: {norm_A:.4f}")
+
+# %% [markdown]
+# **Predict first.** A drop that takes too long a step jumps across the valley and up the other wall.
+# We measure the step by the number $c=\tau\,\|A\|^2$. How large may $c$ be before distances grow: 0.5, 1, 2 or 4?
+# Write your guess into the next cell; leaving it empty is fine.
+
+# %%
+my_guess = None  # for example 1.0
+
+# %% [markdown]
+# On any region where the signs of $Ax+b$ do not change, the ReLU layer is linear, with the matrix
+# $I-\tau A^\top D A$. Here $D$ is diagonal, with a 1 for each unit that is switched on and a 0 for each that is off.
+# Three units have $2^3=8$ on/off patterns. The largest norm among the eight matrices is the exact Lipschitz constant:
+
+# %%
+def worst_slope(A, tau, slopes=(0.0, 1.0), B=None):
+    """Largest norm of I - tau B^T D A over all diagonal D with entries from `slopes` (B = A unless given)."""
+    B = A if B is None else B
+    patterns = itertools.product(slopes, repeat=len(A))
+    matrices = torch.stack([torch.eye(A.shape[1]) - tau * B.T @ torch.diag(torch.tensor(D)) @ A for D in patterns])
+    return torch.linalg.matrix_norm(matrices, 2).max().item()
+
+
+for c in (0.5, 1.0, 2.0, 2.1, 2.5, 3.0):
+    print(f"c = {c:.1f}:  Lipschitz constant {worst_slope(A, c / norm_A**2):.4f}")
+if my_guess is not None:
+    print(f"Your guess was {my_guess}; the limit is 2.")
+
+# %% [markdown]
+# Up to $c=2$ nothing grows. Beyond it the constant is $c-1$, not a little more than 1 by accident but exactly that.
+#
+# > **Claim 5.1 (the layer is non-expansive).** Let $\sigma$ be nondecreasing with slope at most $L_\sigma$.
+# > Then $T(x)=x-\tau A^\top\sigma(Ax+b)$ is non-expansive for every $0\le\tau\le\dfrac{2}{L_\sigma\|A\|^2}$.
+#
+# *Proof.* Let $d=x-y$ and $\delta=\sigma(Ax+b)-\sigma(Ay+b)$. For each entry, $\sigma$ nondecreasing with slope at most $L_\sigma$ means
+# $\delta_i\,(Ad)_i\ge\delta_i^2/L_\sigma$. Add these up:
+# $\langle d,A^\top\delta\rangle=\langle Ad,\delta\rangle\ge\|\delta\|^2/L_\sigma\ge\|A^\top\delta\|^2/(L_\sigma\|A\|^2)$. Hence
+#
+# $$\|T(x)-T(y)\|^2=\|d\|^2-2\tau\langle d,A^\top\delta\rangle+\tau^2\|A^\top\delta\|^2
+# \le\|d\|^2-\tau\Big(\frac{2}{L_\sigma\|A\|^2}-\tau\Big)\|A^\top\delta\|^2.\qquad\square$$
+#
+# > **Claim 5.2 (the limit is sharp).** If $A\ne0$, the slope $L_\sigma$ is attained on an interval and $\tau=c/(L_\sigma\|A\|^2)$ with $c>2$,
+# > there are $b$, $x$ and $y$ with $\|T(x)-T(y)\|=(c-1)\|x-y\|$.
+#
+# The two points differ along the direction that $A$ stretches most. There the map is multiplication by $1-c$.
+# Move the slider and watch this pair, drawn as a thick line, on a ring of points in the plane.
+
+# %% jupyter={"source_hidden": true}
+# The live figure: a ring of points before and after the layer, and the Lipschitz constant over c.
+B2 = torch.tensor([[1.0, 0.4], [-0.3, 0.6]])
+norm_B2 = torch.linalg.matrix_norm(B2, 2)
+angle = torch.linspace(0, 2 * torch.pi, 73)
+ring = torch.stack([angle.cos(), angle.sin()], 1)
+stretched = torch.linalg.svd(B2).Vh[0]  # the direction that B2 stretches most
+pair = torch.stack([0.5 * stretched, -0.5 * stretched])
+bias = 2 * torch.ones(2)  # all units are on near the ring: the worst case
+figure = Figure(figsize=(8.4, 3.8))
+left, right = figure.subplots(1, 2)
+left.plot(*ring.T, color=plotting.BLACK, linewidth=0.8, linestyle=":", label="before")
+(after,) = left.plot([], [], color=plotting.BLUE, linestyle="-", label="after")
+left.plot(*pair.T, color=plotting.BLACK, marker="o", linestyle=":")
+(moved,) = left.plot([], [], color=plotting.ORANGE, marker="o", linestyle="-", linewidth=3, label="pair after")
+left.set(xlim=(-2.1, 2.1), ylim=(-2.1, 2.1), aspect="equal", title="the ring, centred", xlabel="$x_1$", ylabel="$x_2$")
+left.legend(loc="upper right")
+c_grid = torch.linspace(0, 3, 61)
+right.plot(c_grid, [worst_slope(B2, c / norm_B2**2) for c in c_grid], color=plotting.BLUE, linestyle="-")
+right.axvline(2, color=plotting.BLACK, linestyle="--", linewidth=1)
+right.text(1.95, 1.85, "theorem: up to here", ha="right", fontsize=9)
+(dot,) = right.plot([], [], color=plotting.ORANGE, marker="o", markersize=9)
+right.set(xlabel=r"$c=\tau\,\|A\|^2$", title="Lipschitz constant", ylim=(0, 2.1), xlim=(0, 3))
+
+
+def draw_step(c):
+    tau = c / norm_B2**2
+    centre = gradient_layer(torch.zeros(1, 2), B2, bias, tau)  # the shift says nothing about distances
+    after.set_data(*(gradient_layer(ring, B2, bias, tau) - centre).T)
+    image = gradient_layer(pair, B2, bias, tau) - centre
+    moved.set_data(*image.T)
+    stretch = (image[0] - image[1]).norm().item()
+    dot.set_data([c], [worst_slope(B2, tau)])
+    verdict = "No distance grows." if worst_slope(B2, tau) <= 1 + 1e-12 else "Some distances grow."
+    return f"At c = {c:.1f} the marked pair, one apart before, is {stretch:.2f} apart after the layer. {verdict}"
+
+
+live_step = widgets.LiveFigure(
+    figure, draw_step, c=ipywidgets.FloatSlider(min=0, max=3, step=0.1, value=1.0, description="step c")
+)
+live_step.still(c=2.5)
+
+# %%
+live_step
+
+# %% [markdown]
+# Put the slider to 1: the pair collapses to a point. Put it to 2: the pair is exactly as long as before, but turned round.
+# This reflection will matter at the end of the lesson: **the longest allowed step keeps all information along that direction.**
+#
+# ### Other activations
+#
+# The limit for $\tau$ contains $L_\sigma$, the largest slope. The sigmoid has $L_\sigma=\tfrac14$, so its steps may be four times longer.
+# But the slope must also never be *negative*. GELU dips a little below zero: its slope ranges over $[-0.129,\,1.129]$.
+
+# %%
+t = torch.linspace(-8, 8, 4001, requires_grad=True)
+for name, activation in {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "gelu": F.gelu}.items():
+    slope = torch.autograd.grad(activation(t).sum(), t)[0]
+    low, high = slope.min().item(), slope.max().item()
+    tau = 2 / (high * norm_A**2)
+    print(f"{name:8s} slope in [{low:6.3f}, {high:.3f}]   Lipschitz constant at the limit: {worst_slope(A, tau, (low, high)):.3f}")
+
+# %% [markdown]
+# GELU expands by almost a quarter at "its" limit. The hypothesis *nondecreasing* is not decoration.
+# For the same reason the two matrices must be transposes of each other. Replace $A^\top$ by $B^\top$ with another matrix $B$, and halve the step to be careful:
+
+# %%
+B = torch.randn(3, 3, generator=generator)
+tau = 1 / max(norm_A, torch.linalg.matrix_norm(B, 2)) ** 2
+untied = worst_slope(A, tau, B=B)
+print(f"tied:   {worst_slope(A, tau):.3f}")
+print(f"untied: {untied:.3f}")
+assert untied > 1.1
+
+# %% [markdown]
+# *Coursework 5.1 and 5.2 ask for the longest step of a given layer, and for the price of going beyond it.*
+#
+# ## 5.2 More than non-expansive: averaged
+#
+# **Question.** A rotation is non-expansive too, but repeating it never settles. Is our layer better than that?
+#
+# The proof above threw something away. Keep it: with $c=\tau L_\sigma\|A\|^2$, and because $(x-Tx)-(y-Ty)=\tau A^\top\delta$, it says
+#
+# $$\|Tx-Ty\|^2\le\|x-y\|^2-\Big(\frac{2}{c}-1\Big)\big\|(x-Tx)-(y-Ty)\big\|^2 .$$
+#
+# A map with $\|Tx-Ty\|^2\le\|x-y\|^2-\frac{1-\alpha}{\alpha}\|(x-Tx)-(y-Ty)\|^2$ is called **$\alpha$-averaged**. Equivalently,
+# $T=(1-\alpha)I+\alpha N$ with $N$ non-expansive. The smaller $\alpha$, the more it contracts; $\alpha=\tfrac12$ is called *firmly non-expansive*.
+#
+# > **Claim 5.3 (averaged).** For $0<c<2$ the layer is $\alpha$-averaged with $\alpha=c/2$, and with no smaller $\alpha$ if the slope $L_\sigma$ is attained.
+#
+# We try to refute it with 20,000 random pairs: the *slack* is right side minus left side and must not be negative.
+
+# %%
+def smallest_slack(alpha, c, pairs=20_000):
+    x, y = torch.randn(2, pairs, 3, generator=torch.Generator().manual_seed(1))
+    Tx, Ty = (gradient_layer(z, A, b, c / norm_A**2) for z in (x, y))
+    moved = (x - Tx) - (y - Ty)
+    squares = [v.square().sum(1) for v in (x - y, moved, Tx - Ty)]
+    return (squares[0] - (1 - alpha) / alpha * squares[1] - squares[2]).min().item()
+
+
+for c in (0.5, 1.0, 1.5):
+    holds, fails = smallest_slack(c / 2, c), smallest_slack(0.9 * c / 2, c)
+    print(f"c = {c}:  alpha = c/2 leaves at least {holds:8.1e}   alpha = 0.9 c/2 fails by {-fails:.2f}")
+    assert holds > -1e-12 and fails < -1e-3
+
+# %% [markdown]
+# Averaged maps can be stacked.
+#
+# > **Claim 5.4 (composition).** If $T_1,T_2$ are $\alpha_1$- and $\alpha_2$-averaged, then $T_1\circ T_2$ is averaged with
+# > $\alpha=\dfrac{\alpha_1+\alpha_2-2\alpha_1\alpha_2}{1-\alpha_1\alpha_2}$.
+#
+# Three layers with $\alpha=\tfrac34$ are still averaged, though only just. A rotation ($\alpha=1$) spoils any stack:
+
+# %%
+def compose(alpha_1, alpha_2):
+    return (alpha_1 + alpha_2 - 2 * alpha_1 * alpha_2) / (1 - alpha_1 * alpha_2)
+
+
+print("three layers, alpha = 3/4 each:", round(compose(compose(0.75, 0.75), 0.75), 4))
+print("five firmly non-expansive layers:", round(compose(compose(compose(compose(0.5, 0.5), 0.5), 0.5), 0.5), 4))
+print("one of them and a rotation:      ", compose(0.5, 1.0))
+
+# %% [markdown]
+# Why care? Repeating an averaged map that has a fixed point always converges to one (Krasnosel'skii and Mann). A rotation by 90 degrees
+# $R$ goes round for ever; the averaged $\tfrac12(I+R)$ spirals in. Lesson 8 turns this into a denoiser that cannot diverge.
+
+# %%
+rotation = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+figure, axis = plt.subplots(figsize=(4.6, 4.0))
+for matrix, name, style in ((rotation, "rotation $R$", "s--"), (0.5 * (torch.eye(2) + rotation), "averaged $(I+R)/2$", "o-")):
+    path = [torch.tensor([1.0, 0.0])]
+    for _ in range(12):
+        path.append(matrix @ path[-1])
+    axis.plot(*torch.stack(path).T, style, label=name)
+axis.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title="twelve repetitions from (1, 0)", xlim=(-1.25, 1.25), ylim=(-1.25, 1.45))
+axis.legend(loc="upper center", ncols=2)
+plotting.show(figure, "The rotation jumps between four points of the unit circle for ever; the averaged map spirals into the origin.")
+
+# %% [markdown]
+# *Coursework 5.3 asks how averaged a stack of layers is.*
+#
+# ## 5.3 Images: the adjoint of a convolution
+#
+# **Question.** A convolution is a linear map $K$ too. What is its "transpose"?
+#
+# It is the map $K^\top$ with $\langle Kx,y\rangle=\langle x,K^\top y\rangle$ for all images $x$ and $y$, called the **adjoint**. PyTorch has it under the name
+# `conv_transpose2d`, with one trap. With a stride $s$, images of different sizes give outputs of the *same* size.
+# So the adjoint must be told which size to return to. For side $n$, kernel size $k$ and padding $p$ the missing rows are
+#
+# $$\texttt{output\_padding}=(n+2p-k)\bmod s .$$
+
+# %%
+def conv(x, kernel, stride=1, padding=1):
+    return F.conv2d(x, kernel, stride=stride, padding=padding)
+
+
+def conv_adjoint(y, kernel, side, stride=1, padding=1):
+    missing = (side + 2 * padding - kernel.shape[-1]) % stride
+    return F.conv_transpose2d(y, kernel, stride=stride, padding=padding, output_padding=missing)
+
+
+kernel = torch.randn(4, 3, 3, 3, generator=generator)  # 3 channels in, 4 out, 3 x 3 pixels
+for side in (8, 9):
+    x = torch.randn(1, 3, side, side, generator=generator)
+    y = torch.randn_like(conv(x, kernel, stride=2))
+    left, right = (conv(x, kernel, 2) * y).sum(), (x * conv_adjoint(y, kernel, side, 2)).sum()
+    print(f"side {side}: output {tuple(y.shape[2:])}   <Kx, y> = <x, K'y>: {torch.isclose(left, right).item()}")
+
+# %% [markdown]
+# > **Claim 5.5 (adjoint).** With this `output_padding`, `conv_adjoint` is the exact adjoint of the zero-padded convolution for every kernel, stride and padding.
+#
+# The dot-product test takes one line. Use it whenever you write an adjoint, because a wrong one looks fine and breaks the theorem.
+# Here someone computes the forward convolution with *circular* padding, as if the image were wrapped round a torus, and the adjoint with *zero* padding:
+
+# %%
+def wrapped(x, kernel):
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="circular"), kernel)
+
+
+def slope_of_pair(forward, adjoint, c):
+    """Exact Lipschitz constant of x - tau adjoint(forward(x)), the layer with all units on, for 4 x 4 images."""
+    K, Kt = lipschitz.dense_matrix(forward, (1, 4, 4)), lipschitz.dense_matrix(adjoint, (1, 4, 4))
+    return torch.linalg.matrix_norm(torch.eye(16) - c / torch.linalg.matrix_norm(K, 2) ** 2 * Kt @ K, 2).item()
+
+
+edge = torch.tensor([[1.0, 2.0, 0.0], [0.0, -1.0, 1.0], [1.0, 0.0, -2.0]])[None, None]
+correct = slope_of_pair(lambda x: conv(x, edge), lambda y: conv_adjoint(y, edge, 4), c=1)
+mixed = slope_of_pair(lambda x: wrapped(x, edge), lambda y: conv_adjoint(y, edge, 4), c=1)
+print(f"right adjoint, half the allowed step: {correct:.3f}")
+print(f"mixed paddings, half the allowed step: {mixed:.3f}")
+assert correct <= 1 + 1e-12 < mixed
+
+# %% [markdown]
+# The library's `layers.ConvOperator` does what you just wrote, for both paddings. `layers.GradientField` joins an operator and an activation,
+# and `layers.NonExpansiveBlock` takes the step. A block with random weights, on images, with the longest step:
+
+# %%
+operator = layers.ConvOperator(in_channels=3, out_channels=8, stride=2)
+block = layers.NonExpansiveBlock(layers.GradientField(operator, "relu"), step=2.0).eval()
+images = torch.rand(5, 3, 9, 9, generator=generator)
+bound = lipschitz.lipschitz_bound(block, (3, 9, 9))
+slope = lipschitz.jacobian_norms(block, images).max().item()
+print(f"measured slope {slope:.4f} <= bound {bound:.4f}")
+assert slope <= bound + 1e-9
+
+# %% [markdown]
+# *Coursework 5.4 asks for an output padding.*
+#
+# ## 5.4 Keeping the promise while the weights move
+#
+# **Question.** Training changes $A$ in every step. Who keeps $\tau\le2/(L_\sigma\|A\|^2)$?
+#
+# We need $\|A\|$, again and again. **Power iteration** is the cheap way: start with any vector $v$ and repeat
+# $v\leftarrow A^\top Av/\|A^\top Av\|$. Then $\|Av\|$ approaches $\|A\|$ — *from below*.
+
+# %%
+large = torch.randn(64, 64, generator=generator)
+truth = torch.linalg.matrix_norm(large, 2).item()
+start = torch.randn(64, generator=generator)
+for steps in (0, 1, 5, 20, 100):
+    estimate, _ = lipschitz.power_iteration(lambda v: large @ v, lambda w: large.T @ w, start, steps)
+    c = 2 * (truth / estimate.item()) ** 2
+    print(f"{steps:3d} steps: estimate / truth = {estimate / truth:.4f}   the 'safe' step is in fact c = {c:.2f}, Lipschitz {max(1, c - 1):.2f}")
+
+# %% [markdown]
+# > **Claim 5.6 (power iteration).** $\|Av\|\le\|A\|$ for every unit vector $v$: the estimate never exceeds the norm, so a step computed from it may be too long.
+#
+# Therefore we use it where an error is harmless, and only there. Four ways to keep the promise:
+#
+# 1. **Adaptive step.** Leave $A$ free and use $\tau=c/(L_\sigma\hat\sigma^2)$ with the estimate $\hat\sigma$ from one warm-started power iteration.
+#    Differentiate through $\hat\sigma=\|Av\|$ with $v$ held fixed.
+# 2. **Projection.** After each optimiser step replace $A$ by the nearest allowed matrix: divide by the norm if it exceeds 1, or restore orthonormal rows.
+# 3. **Orthogonal parametrisation.** Write $A$ as a matrix exponential or a Cayley transform, so that it is orthogonal by construction.
+# 4. **A bound without iteration.** The "SDP-based Lipschitz layer" (Araujo et al., 2303.03169)
+#    $x-2W\,\mathrm{diag}(t)^{-1}\sigma(W^\top x+b)$, $t_i=\sum_j|W^\top W|_{ij}\,q_j/q_i$ with any $q>0$, is non-expansive for *every* $W$.
+#
+# The fourth one deserves a test. Eight units have 256 patterns, and we may choose nasty weights:
+
+# %%
+def sll_worst_slope(W, q):
+    t = ((W.T @ W).abs() * q / q[:, None]).sum(1)
+    patterns = torch.tensor(list(itertools.product([0.0, 1.0], repeat=W.shape[1])))
+    matrices = torch.eye(len(W)) - 2 * (W * (patterns / t)[:, None, :]) @ W.T
+    return torch.linalg.matrix_norm(matrices, 2).max().item()
+
+
+worst = max(
+    sll_worst_slope(scale * torch.randn(5, 8, generator=generator), 0.1 + torch.rand(8, generator=generator))
+    for scale in (0.01, 1, 100, 1000)
+)
+print(f"worst slope over 4 x 256 patterns: {worst:.6f}")
+assert worst <= 1 + 1e-9
+
+# %% [markdown]
+# In this course we combine the first two. And we follow one rule:
+#
+# > **Training may use an estimate. A certificate must use a guaranteed upper bound.**
+#
+# In `model.train()` mode a block takes its step from power iteration. In `model.eval()` mode it computes a norm that is never below the truth
+# (singular values for a matrix, the Fourier transform for a convolution; lesson 3), and it does so again whenever the weights have changed.
+# Look what happens without the second part: a norm that was right before the weights grew by a factor of 3 allows a step nine times too long.
+
+# %%
+stale_c = 2.0 * 3**2
+fresh_block = layers.NonExpansiveBlock(layers.GradientField(layers.DenseOperator(3, 3))).eval()
+with torch.no_grad():
+    fresh_block.field.operator.weight.copy_(A)
+    _ = fresh_block(torch.zeros(1, 3))  # the norm is known now
+    fresh_block.field.operator.weight.mul_(3)
+points = torch.randn(200, 3, generator=generator)
+fresh = lipschitz.jacobian_norms(fresh_block, points).max().item()
+print(f"stale norm: Lipschitz constant {worst_slope(3 * A, 2 / norm_A**2):.1f}, as predicted: c - 1 = {stale_c - 1:.0f}")
+print(f"our block:  measured slope {fresh:.4f}")
+assert fresh <= 1 + 1e-9
+
+# %% [markdown]
+# ## 5.5 Better integrators: Runge–Kutta layers
+#
+# **Question.** The layer is one Euler step for $x'=-A^\top\sigma(Ax+b)$. Does a better method allow a better layer?
+#
+# Let $L=L_\sigma\|A\|^2$. Lesson 2 shows that a Runge–Kutta method keeps this flow non-expansive for steps up to $2r/L$. The number $r$ is its
+# *circle-contractivity radius* (Dahlquist and Jeltsch 1979), computed from the coefficients of the method.
+#
+# > **Claim 5.7 (Runge–Kutta layers).** One step of a method with radius $r$ for $x'=-A^\top\sigma(Ax+b)$ is non-expansive if $\tau\le 2r/(L_\sigma\|A\|^2)$.
+
+# %%
+for method in ode.TABLEAUS:
+    radius = ode.circle_contractivity_radius(ode.TABLEAUS[method])
+    print(f"{method:9s} r = {radius:.4f}   longest step c = {2 * radius:.1f}")
+try:
+    layers.NonExpansiveBlock(layers.GradientField(layers.DenseOperator(3, 3)), method="midpoint")
+except ValueError as error:
+    print("refused:", error)
+
+# %% [markdown]
+# Surprised? The classical fourth-order method is no better here than Euler's, and the midpoint rule gives no promise at all.
+# More accuracy is not more stability. What does help is *more steps*: a block that must travel for a given time $T$ takes
+# $n=\lceil TL/(2r)\rceil$ of them. Then the number of steps, the depth, adapts to the weights:
+
+# %%
+for scale in (0.5, 1, 2, 3):
+    deep = layers.NonExpansiveBlock(layers.GradientField(layers.DenseOperator(3, 3)), time_span=1.0).eval()
+    with torch.no_grad():
+        deep.field.operator.weight.copy_(scale * A)
+    number, size = deep.steps(deep.field.smoothness(points), points.dtype)
+    slope = lipschitz.jacobian_norms(deep, points).max().item()
+    print(f"||A|| = {scale * norm_A:5.2f}:  {number:2d} Euler steps of {size:.4f}   measured slope {slope:.4f}")
+    assert slope <= 1 + 1e-9
+
+# %% [markdown]
+# ## 5.6 What can such a network express?
+#
+# **Question.** If no layer may expand, can the network still do anything useful?
+#
+# Fit the simplest function that is not flat: $|x|$ on $[-1,1]$. It has slope $\pm1$ everywhere, so a 1-Lipschitz network has nothing to waste.
+# In one dimension with $A=1$, $b=0$ the layer with $c=2$ is $x-2\,\mathrm{relu}(x)=-|x|$. The answer is one layer away.
+#
+# > **Claim 5.8 (the endpoint $c=2$ matters).** With $A=1$ and $c=2$ the layer is $-|x|$. With $A=(-1,1)$, $b=0$ and $\tau=1$, which is again $c=2$, it maps $(x_1,x_2)$ to
+# > $(\max,\min)$. For $c<2$ every linear piece with an active unit shrinks that unit's direction.
+
+# %%
+x = torch.linspace(-1, 1, 7)[:, None]
+one = torch.ones(1, 1)
+assert torch.equal(gradient_layer(x, one, torch.zeros(1), tau=2.0), -x.abs())
+sort = torch.tensor([[-1.0, 1.0]])
+print(gradient_layer(torch.tensor([[1.0, 5.0], [5.0, 1.0]]), sort, torch.zeros(1), tau=1.0))
+
+# %% [markdown]
+# **Predict first.** We train four networks on $|x|$: an ordinary one with spectrally normalised matrices and ReLU, non-expansive ones with $c=1$ (4 and 12 layers),
+# and one with $c=2$ (4 layers). All are 1-Lipschitz. Which one fails, and where?
+
+# %%
+def absolute_value_network(step, depth, width=10):
+    blocks = [layers.NonExpansiveBlock(layers.GradientField(layers.DenseOperator(width, width)), step) for _ in range(depth)]
+    return nn.Sequential(layers.ZeroPadLift(width), *blocks, layers.NonExpansiveLinear(width, 1))
+
+
+def normalised_network(depth, width=10):
+    normalised = nn.utils.parametrizations.spectral_norm
+    hidden = [part for _ in range(depth - 1) for part in (normalised(nn.Linear(width, width)), nn.ReLU())]
+    return nn.Sequential(normalised(nn.Linear(1, width)), nn.ReLU(), *hidden, normalised(nn.Linear(width, 1)))
+
+
+_ = torch.manual_seed(0)
+candidates = {
+    "spectral norm + ReLU": normalised_network(4),
+    "c = 1, 4 layers": absolute_value_network(1.0, 4),
+    "c = 1, 12 layers": absolute_value_network(1.0, 12),
+    "c = 2, 4 layers": absolute_value_network(2.0, 4),
+}
+
+# %% tags=["nbval-ignore-output"]
+x_train = torch.linspace(-1, 1, 129)[:, None]
+for network in candidates.values():
+    training.fit(
+        network, x_train, x_train.abs(), lambda f, y: (f - y).square().mean(), epochs=1000, batch_size=129, learning_rate=0.02
+    )
+
+# %% tags=["nbval-ignore-output"]
+x = torch.linspace(-1, 1, 801)[:, None]
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+left.plot(x, x.abs(), color=plotting.BLACK, linestyle="-", linewidth=1, label="$|x|$")
+for name, network in candidates.items():
+    with torch.no_grad():
+        error = (network(x) - x.abs()).abs()
+        left.plot(x, network(x), label=name)
+        right.semilogy(x, error + 1e-5)
+    print(f"{name:21s} largest error {error.max():.3f}   guaranteed bound {lipschitz.lipschitz_bound(network, (1,)):.6f}")
+left.set(xlabel="$x$", title="networks")
+right.set(xlabel="$x$", title="distance to $|x|$ (logarithmic)")
+figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+plotting.show(
+    figure,
+    "Only the network with the longest step, c = 2, follows |x| into its corner; the others cut the corner or miss "
+    "the full slope, and the error of the spectrally normalised one is largest.",
+)
+
+# %% [markdown]
+# The bound is 1 for all four (up to the error of its power iteration for the spectrally normalised one). Their fits are not alike.
+# A spectrally normalised ReLU network loses norm wherever a unit is off. A step with $c=1$ erases the active directions. A step with $c=2$ *reflects* them and loses nothing:
+# where the singular values of $A$ all agree, each of its linear pieces is an orthogonal matrix.
+#
+# *Coursework 5.5 asks you to repeat this fit.*
+#
+# ## 5.7 A whole network, with a certificate
+#
+# To build a network we need three more parts that do not expand: a **lift** into more dimensions (append zeros: an isometry), **pooling**
+# (the average over $k\times k$ pixels has norm $1/k$, so multiply it by $k$ and waste nothing) and a **last layer** with orthonormal rows.
+#
+# If every part is 1-Lipschitz, so is the network $F$, and this gives a promise for each single input. Let $y$ be the predicted class and
+# $M=F_y-\max_{j\ne y}F_j$ the margin. Moving the input by less than $M/\sqrt2$ cannot change the prediction: the difference $F_y-F_j$ is $\sqrt2$-Lipschitz.
+# Lesson 7 builds on this; here we only draw it, for two interleaved half circles.
+
+# %%
+points, labels = data.two_moons(400, noise=0.08, seed=0)
+_ = torch.manual_seed(0)
+network = nn.Sequential(
+    layers.ZeroPadLift(16),
+    *[layers.NonExpansiveBlock(layers.GradientField(layers.DenseOperator(16, 16))) for _ in range(4)],
+    layers.NonExpansiveLinear(16, 2),
+)
+
+# %% tags=["nbval-ignore-output"]
+history = training.fit(
+    network, points[:300], labels[:300], lambda f, y: training.hinge_loss(f, y, margin=0.5), epochs=150, learning_rate=0.02
+)
+
+# %% [markdown]
+# The same network before and after training obeys the same bound; training only moves the margins.
+
+# %% tags=["nbval-ignore-output"]
+bound = lipschitz.lipschitz_bound(network, (2,))
+test_points, test_labels = points[300:], labels[300:]
+with torch.no_grad():
+    logits = network(test_points)
+margin = logits.gather(1, test_labels[:, None])[:, 0] - logits.gather(1, 1 - test_labels[:, None])[:, 0]
+radius = (margin / (2**0.5 * bound)).clamp_min(0)
+slope = lipschitz.jacobian_norms(network, test_points).max().item()
+print(f"measured slope {slope:.4f} <= guaranteed bound {bound:.6f}")
+print(f"test accuracy {(margin > 0).double().mean():.2f};  certified at radius 0.1: {(radius > 0.1).double().mean():.2f}")
+assert slope <= bound <= 1 + 1e-6 and (margin > 0).double().mean() > 0.95
+
+# %% tags=["nbval-ignore-output"]
+grid_1, grid_2 = torch.meshgrid(torch.linspace(-1.6, 2.6, 211), torch.linspace(-1.2, 1.7, 146), indexing="xy")
+with torch.no_grad():
+    surface = network(torch.stack([grid_1.flatten(), grid_2.flatten()], 1))
+figure, axis = plt.subplots(figsize=(6.4, 4.4))
+axis.contour(grid_1, grid_2, (surface[:, 1] - surface[:, 0]).reshape(grid_1.shape), levels=[0], colors=plotting.BLACK)
+for label, colour, marker in ((0, plotting.BLUE, "o"), (1, plotting.ORANGE, "^")):
+    chosen = test_labels == label
+    axis.plot(*test_points[chosen].T, marker, color=colour, linestyle="", markersize=4, label=f"class {label}")
+    for centre, r in zip(test_points[chosen], radius[chosen], strict=True):
+        axis.add_patch(plt.Circle(centre.tolist(), r.item(), color=colour, alpha=0.12, linewidth=0))
+axis.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title="certified discs of the test points", xlim=(-1.6, 2.6), ylim=(-1.2, 1.7))
+axis.grid(False)
+axis.legend(loc="upper right")
+plotting.show(
+    figure,
+    "Around each test point lies its certified disc, inside which the prediction cannot change. No disc crosses the black decision curve.",
+)
+
+# %% [markdown]
+# No disc touches the curve, and none may: that is a theorem, not luck. The discs are smaller than the gap, because the bound $M/\sqrt2$ must hold for the worst direction.
+#
+# ## Recap
+#
+# * One Euler step downhill on a convex potential, $x-\tau A^\top\sigma(Ax+b)$, is non-expansive exactly up to $\tau=2/(L_\sigma\|A\|^2)$ (5.1, 5.2).
+# * It needs all of its hypotheses: tied weights, a nondecreasing activation, the exact adjoint (5.5), a fresh norm.
+# * Shorter steps are averaged with $\alpha=c/2$ (5.3) and can be stacked (5.4); better integrators do not allow longer steps by being accurate (5.7).
+# * Power iteration is a lower bound (5.6): good enough to train, never to certify.
+# * The longest step $c=2$ reflects instead of erasing (5.8). It makes the most expressive networks.
+#
+# ## What can go wrong in practice
+#
+# * *The model is still in training mode.* Then its steps come from an estimate. `lipschitz_bound` refuses to answer until you call `model.eval()`.
+# * *A normalisation in front.* Dividing pixels by a standard deviation of 0.2 is a 5-Lipschitz layer. It counts.
+# * *A pooling or a skip you forgot.* A module that is not known makes `lipschitz_bound` fail with its name, rather than count as 1.
+# * *A wrong adjoint after a change of stride or padding.* Run the dot-product test again.
+#
+# ## References
+#
+# * M. J. Ehrhardt, D. Murari, F. Sherry: *Stable neural networks and connections to continuous dynamical systems*, arXiv 2510.22299.
+# * E. Celledoni, D. Murari, B. Owren, C.-B. Schönlieb, F. Sherry: *Dynamical systems' based neural networks*, arXiv 2210.02373.
+# * F. Sherry, E. Celledoni, M. J. Ehrhardt, D. Murari, B. Owren, C.-B. Schönlieb: *Designing stable neural networks using convex analysis and ODEs*, arXiv 2306.17332.
+# * G. Dahlquist, R. Jeltsch: *Generalized disks of contractivity for explicit and implicit Runge–Kutta methods*, 1979.
+# * A. Araujo et al.: *A unified algebraic perspective on Lipschitz neural networks*, arXiv 2303.03169.
