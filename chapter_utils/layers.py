@@ -218,10 +218,11 @@ class NonExpansiveBlock(nn.Module):
 
 
 class NonExpansiveLinear(nn.Module):
-    """Last layer x -> P x + c with at most norm 1; rows are orthonormal at the start (lessons 5 and 7).
+    """Last layer x -> P x + c with P of norm at most 1; its rows are orthonormal at the start (lessons 5 and 7).
 
-    In evaluation mode P is divided by its exact norm if that exceeds 1. `matrix` is the P in use, needed for the
-    certificate of each pair of classes. Shapes (B, in_features) -> (B, out_features), out_features <= in_features.
+    P is the weight, divided by its norm if that exceeds 1: by the estimated norm in training mode, the guaranteed one in
+    evaluation mode. `matrix` is the P in use, needed for the certificate of each pair of classes.
+    Shapes (B, in_features) -> (B, out_features), out_features <= in_features.
     """
 
     def __init__(self, in_features: int, out_features: int):
@@ -233,7 +234,7 @@ class NonExpansiveLinear(nn.Module):
     def matrix(self) -> Tensor:
         weight = self.operator.weight
         if self.training:
-            return weight
+            return weight / self.operator.norm_estimate(weight[:1]).clamp_min(1)
         down = 1 - 2 * torch.finfo(weight.dtype).eps
         return weight * min(1.0, down / self.operator.norm_bound((weight.shape[1],)))
 
