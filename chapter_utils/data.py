@@ -91,7 +91,9 @@ def _torchvision_set(name: str, folder: Path, download: bool) -> ImageData:
         pixels = torch.as_tensor(np.asarray(part.data)).float() / 255
         return pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
 
-    return ImageData(images(train), torch.as_tensor(train.targets), images(test), torch.as_tensor(test.targets), tuple(train.classes))
+    return ImageData(
+        images(train), torch.as_tensor(train.targets), images(test), torch.as_tensor(test.targets), tuple(train.classes)
+    )
 
 
 def _image_folder(folder: Path) -> ImageData:
@@ -100,7 +102,9 @@ def _image_folder(folder: Path) -> ImageData:
     parts = []
     for part in ("train", "test"):
         if not (folder / part).is_dir():
-            raise FileNotFoundError(f"{folder / part} does not exist; images belong into {folder}/train/CLASS and {folder}/test/CLASS")
+            raise FileNotFoundError(
+                f"{folder / part} does not exist; images belong into {folder}/train/CLASS and {folder}/test/CLASS"
+            )
         images = torchvision.datasets.ImageFolder(folder / part)  # raises FileNotFoundError for empty classes
         pixels, size = [], None
         for path, _ in images.samples:

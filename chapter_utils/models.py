@@ -32,9 +32,7 @@ def resnet(image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: 
         return nn.Sequential(nn.Flatten(), *blocks, nn.Linear(features, classes))
 
 
-def spectral_resnet(
-    image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, seed: int = 0
-) -> nn.Sequential:
+def spectral_resnet(image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, seed: int = 0) -> nn.Sequential:
     """The same network with every matrix spectrally normalised (Miyato et al., 1802.05957): its bound is about 2^depth."""
     model = resnet(image_shape, classes, width, depth, seed)
     with _seeded(seed):

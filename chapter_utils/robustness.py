@@ -172,9 +172,7 @@ def _column(values: Tensor, like: Tensor) -> Tensor:
 
 def _check_labels(logits: Tensor, labels: Tensor) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or logits.shape[1] < 2:
-        raise ValueError(
-            f"logits (B, classes) and labels (B,) are needed, got {tuple(logits.shape)} and {tuple(labels.shape)}"
-        )
+        raise ValueError(f"logits (B, classes) and labels (B,) are needed, got {tuple(logits.shape)} and {tuple(labels.shape)}")
 
 
 def _check_attack(images: Tensor, labels: Tensor, eps: float, norm: float, loss: str) -> None:

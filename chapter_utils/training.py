@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """"auto": the first CUDA device if there is one, otherwise the CPU; any other name as PyTorch understands it."""
+    """ "auto": the first CUDA device if there is one, otherwise the CPU; any other name as PyTorch understands it."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)

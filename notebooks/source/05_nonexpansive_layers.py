@@ -51,6 +51,7 @@ torch.set_default_dtype(torch.float64)  # so that what we see is mathematics, no
 #
 # It is a residual layer whose second matrix is the transpose of the first, with a minus sign. Write it down:
 
+
 # %%
 def gradient_layer(x, A, b, tau, activation=torch.relu):
     """x - tau A^T activation(A x + b) for a batch x of shape (B, d)."""
@@ -75,6 +76,7 @@ my_guess = None  # for example 1.0
 # On any region where the signs of $Ax+b$ do not change, the ReLU layer is linear, with the matrix
 # $I-\tau A^\top D A$. Here $D$ is diagonal, with a 1 for each unit that is switched on and a 0 for each that is off.
 # Three units have $2^3=8$ on/off patterns. The largest norm among the eight matrices is the exact Lipschitz constant:
+
 
 # %%
 def worst_slope(A, tau, slopes=(0.0, 1.0), B=None):
@@ -146,9 +148,7 @@ def draw_step(c):
     return f"At c = {c:.1f} the marked pair, one apart before, is {stretch:.2f} apart after the layer. {verdict}"
 
 
-live_step = widgets.LiveFigure(
-    figure, draw_step, c=ipywidgets.FloatSlider(min=0, max=3, step=0.1, value=1.0, description="step c")
-)
+live_step = widgets.LiveFigure(figure, draw_step, c=ipywidgets.FloatSlider(min=0, max=3, step=0.1, value=1.0, description="step c"))
 live_step.still(c=2.5)
 
 # %%
@@ -201,6 +201,7 @@ assert untied > 1.1
 #
 # We try to refute it with 20,000 random pairs: the *slack* is right side minus left side and must not be negative.
 
+
 # %%
 def smallest_slack(alpha, c, pairs=20_000):
     x, y = torch.randn(2, pairs, 3, generator=torch.Generator().manual_seed(1))
@@ -223,6 +224,7 @@ for c in (0.5, 1.0, 1.5):
 #
 # Three layers with $\alpha=\tfrac34$ are still averaged, though only just. A rotation ($\alpha=1$) spoils any stack:
 
+
 # %%
 def compose(alpha_1, alpha_2):
     return (alpha_1 + alpha_2 - 2 * alpha_1 * alpha_2) / (1 - alpha_1 * alpha_2)
@@ -244,9 +246,13 @@ for matrix, name, style in ((rotation, "rotation $R$", "s--"), (0.5 * (torch.eye
     for _ in range(12):
         path.append(matrix @ path[-1])
     axis.plot(*torch.stack(path).T, style, label=name)
-axis.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title="twelve repetitions from (1, 0)", xlim=(-1.25, 1.25), ylim=(-1.25, 1.45))
+axis.set(
+    aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title="twelve repetitions from (1, 0)", xlim=(-1.25, 1.25), ylim=(-1.25, 1.45)
+)
 axis.legend(loc="upper center", ncols=2)
-plotting.show(figure, "The rotation jumps between four points of the unit circle for ever; the averaged map spirals into the origin.")
+plotting.show(
+    figure, "The rotation jumps between four points of the unit circle for ever; the averaged map spirals into the origin."
+)
 
 # %% [markdown]
 # *Coursework 5.3 asks how averaged a stack of layers is.*
@@ -260,6 +266,7 @@ plotting.show(figure, "The rotation jumps between four points of the unit circle
 # So the adjoint must be told which size to return to. For side $n$, kernel size $k$ and padding $p$ the missing rows are
 #
 # $$\texttt{output\_padding}=(n+2p-k)\bmod s .$$
+
 
 # %%
 def conv(x, kernel, stride=1, padding=1):
@@ -283,6 +290,7 @@ for side in (8, 9):
 #
 # The dot-product test takes one line. Use it whenever you write an adjoint, because a wrong one looks fine and breaks the theorem.
 # Here someone computes the forward convolution with *circular* padding, as if the image were wrapped round a torus, and the adjoint with *zero* padding:
+
 
 # %%
 def wrapped(x, kernel):
@@ -332,7 +340,9 @@ start = torch.randn(64, generator=generator)
 for steps in (0, 1, 5, 20, 100):
     estimate, _ = lipschitz.power_iteration(lambda v: large @ v, lambda w: large.T @ w, start, steps)
     c = 2 * (truth / estimate.item()) ** 2
-    print(f"{steps:3d} steps: estimate / truth = {estimate / truth:.4f}   the 'safe' step is in fact c = {c:.2f}, Lipschitz {max(1, c - 1):.2f}")
+    print(
+        f"{steps:3d} steps: estimate / truth = {estimate / truth:.4f}   the 'safe' step is in fact c = {c:.2f}, Lipschitz {max(1, c - 1):.2f}"
+    )
 
 # %% [markdown]
 # > **Claim 5.6 (power iteration).** $\|Av\|\le\|A\|$ for every unit vector $v$: the estimate never exceeds the norm, so a step computed from it may be too long.
@@ -347,6 +357,7 @@ for steps in (0, 1, 5, 20, 100):
 #    $x-2W\,\mathrm{diag}(t)^{-1}\sigma(W^\top x+b)$, $t_i=\sum_j|W^\top W|_{ij}\,q_j/q_i$ with any $q>0$, is non-expansive for *every* $W$.
 #
 # The fourth one deserves a test. Eight units have 256 patterns, and we may choose nasty weights:
+
 
 # %%
 def sll_worst_slope(W, q):
@@ -440,6 +451,7 @@ print(gradient_layer(torch.tensor([[1.0, 5.0], [5.0, 1.0]]), sort, torch.zeros(1
 # %% [markdown]
 # **Predict first.** We train four networks on $|x|$: an ordinary one with spectrally normalised matrices and ReLU, non-expansive ones with $c=1$ (4 and 12 layers),
 # and one with $c=2$ (4 layers). All are 1-Lipschitz. Which one fails, and where?
+
 
 # %%
 def absolute_value_network(step, depth, width=10):
@@ -546,7 +558,9 @@ for label, colour, marker in ((0, plotting.BLUE, "o"), (1, plotting.ORANGE, "^")
     axis.plot(*test_points[chosen].T, marker, color=colour, linestyle="", markersize=4, label=f"class {label}")
     for centre, r in zip(test_points[chosen], radius[chosen], strict=True):
         axis.add_patch(plt.Circle(centre.tolist(), r.item(), color=colour, alpha=0.12, linewidth=0))
-axis.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title="certified discs of the test points", xlim=(-1.6, 2.6), ylim=(-1.2, 1.7))
+axis.set(
+    aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title="certified discs of the test points", xlim=(-1.6, 2.6), ylim=(-1.2, 1.7)
+)
 axis.grid(False)
 axis.legend(loc="upper left")
 plotting.show(

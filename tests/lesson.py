@@ -1,0 +1,23 @@
+"""Run the cells of a lesson inside a test, to get at the figures it makes."""
+
+import sys
+from pathlib import Path
+
+import jupytext
+import matplotlib
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "notebooks"))  # for build.py
+
+
+def run_until(number: str, name: str) -> dict:
+    """Names defined by lesson `number` ("05") after running its code cells, the first that defines `name` included."""
+    matplotlib.use("Agg", force=True)
+    (path,) = (ROOT / "notebooks" / "source").glob(f"{number}_*.py")
+    names: dict = {"__name__": "lesson"}
+    for cell in jupytext.read(path, fmt="py:percent").cells:
+        if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
+            exec(compile(cell.source, str(path), "exec"), names)
+            if name in names:
+                return names
+    raise KeyError(f"lesson {number} never defines {name}")
