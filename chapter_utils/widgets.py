@@ -21,6 +21,9 @@ class LiveFigure:
     def __init__(self, figure: Figure, update: Callable[..., str], **controls: ipywidgets.Widget):
         self.figure, self.update = figure, update
         self.view = ipywidgets.HTML()
+        update(**{name: control.value for name, control in controls.items()})
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once: nothing jumps when a slider moves
         self.errors = ipywidgets.interactive_output(self._redraw, controls)
         self.box = ipywidgets.VBox([*controls.values(), self.view, self.errors])
 

@@ -2,6 +2,9 @@
 
 import os
 
+import pytest
+import torch
+
 os.environ.setdefault("PYTHONHASHSEED", "0")
 
 try:
@@ -17,3 +20,12 @@ else:
         self.output_timeout = 60  # nbval gives a busy machine only 5 s between messages (nbval issue 231)
 
     nbval.plugin.IPyNbCell.__init__ = _patient_init
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _global_state_ends_with_the_module():
+    """A lesson sets PyTorch's default dtype and draws random numbers; the next test file must not notice."""
+    dtype, state = torch.get_default_dtype(), torch.random.get_rng_state()
+    yield
+    torch.set_default_dtype(dtype)
+    torch.random.set_rng_state(state)

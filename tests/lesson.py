@@ -1,13 +1,11 @@
 """Run the cells of a lesson inside a test, to get at the figures it makes."""
 
-import sys
 from pathlib import Path
 
 import jupytext
 import matplotlib
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "notebooks"))  # for build.py
 
 
 def run_until(number: str, name: str) -> dict:

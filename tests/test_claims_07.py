@@ -1,0 +1,187 @@
+"""Lesson 7: every claim, an attempt to refute it, and what happens without its hypothesis."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from lesson import run_until
+from torch import nn
+
+from chapter_utils import data, layers, lipschitz, models, robustness, training
+
+SEEDS = range(5)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def linear_network(seed, dimension=6, classes=4):
+    """F(x) = W x: its Lipschitz constant and the distance to every other class are known exactly."""
+    generator = seeded(seed)
+    W = torch.randn(classes, dimension, generator=generator, dtype=torch.float64)
+    x = torch.randn(200, dimension, generator=generator, dtype=torch.float64)
+    logits = x @ W.T
+    return W, logits, logits.argmax(1)
+
+
+def exact_distance(W, logits, y):
+    gaps = logits.gather(1, y[:, None]) - logits
+    distance = gaps / (W[y][:, None] - W).norm(dim=2)
+    return distance.scatter(1, y[:, None], math.inf).min(1).values
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_7_1_certificate(seed):
+    W, logits, y = linear_network(seed)
+    L = torch.linalg.matrix_norm(W, 2).item()
+    truth = exact_distance(W, logits, y)
+    assert (robustness.certified_radius(logits, y, L) <= truth * (1 + 1e-12)).all()
+    assert (robustness.certified_radius(logits, y, 0.5 * torch.linalg.svdvals(W)[-1].item()) > truth).any()  # L too small
+
+
+def test_claim_7_1_is_sharp_for_orthonormal_rows():
+    W = torch.linalg.qr(torch.randn(6, 4, generator=seeded(0), dtype=torch.float64)).Q.T
+    logits = torch.randn(50, 6, generator=seeded(1), dtype=torch.float64) @ W.T
+    y = logits.argmax(1)
+    assert torch.allclose(robustness.certified_radius(logits, y, 1.0), exact_distance(W, logits, y))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_7_2_certificate_for_each_pair_of_classes(seed):
+    P, logits, y = linear_network(seed)
+    pairwise = robustness.certified_radius(logits, y, 1.0, P)
+    assert torch.allclose(pairwise, exact_distance(P, logits, y))  # exact if the features are the input itself
+    plain = robustness.certified_radius(logits, y, torch.linalg.matrix_norm(P, 2).item())
+    assert (pairwise >= plain * (1 - 1e-12)).all()
+    assert (robustness.certified_radius(logits, y, 1.0) > pairwise).any()  # forgetting |P| would promise too much
+
+
+def test_claim_7_2_numbers_of_the_lesson():
+    P = torch.tensor([[1.0, 0.0], [0.6, 0.0], [0.0, 0.2]])
+    gain = math.sqrt(2) * torch.linalg.matrix_norm(P, 2) * lipschitz_inverse(P)
+    assert gain[0, 1].item() == pytest.approx(4.123, abs=5e-4)
+    assert gain[0, 2].item() == pytest.approx(1.617, abs=5e-4) and gain[1, 2].item() == pytest.approx(2.608, abs=5e-4)
+
+
+def lipschitz_inverse(P):
+    return 1 / (torch.cdist(P, P) + torch.eye(len(P)))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load_images()
+
+
+def train_nonexpansive(digits, seed, epochs=20):
+    model = models.nonexpansive_net(seed=seed)
+    loss = partial(training.margin_cross_entropy, margin=1.5, temperature=0.25)
+    training.fit(
+        model, digits.train_images, digits.train_labels, loss, epochs, learning_rate=5e-3, seed=seed,
+        after_step=layers.restore_orthonormal_rows, augment=training.random_shift, progress=False,
+    )  # fmt: skip
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_claim_7_3_sandwich_and_the_quality_the_lesson_promises(digits, seed):
+    model = train_nonexpansive(digits, seed)
+    x, y = digits.test_images, digits.test_labels
+    bound = lipschitz.lipschitz_bound(model.double(), (1, 28, 28))
+    assert bound <= 1 + 1e-6
+    with torch.no_grad():
+        radius = robustness.certified_radius(model(x.double()), y, bound)
+    assert (radius > 0).double().mean() >= 0.95 and (radius > 0.5).double().mean() >= 0.88
+    assert lipschitz.jacobian_norms(model, x[:200].double()).max().item() <= bound + 1e-9
+    radii = [0.0, 0.25, 0.5, 1.0, 1.5, 2.0]
+    survives = robustness.attacked_correct(model.float(), x, y, radii, steps=40)
+    for k, eps in enumerate(radii):
+        assert not ((radius > eps + 1e-5) & ~survives[k]).any()  # certified implies that PGD fails, for each image
+        assert not (survives[k] & ~survives[0]).any()  # which implies that the clean image is right
+
+
+def test_claim_7_3_an_invalid_bound_breaks_the_sandwich(digits):
+    """With an L that is too small, PGD finds "certified" images that are not robust: the check can fail."""
+    model = models.resnet(width=32, depth=1)
+    training.fit(model, digits.train_images[:1000], digits.train_labels[:1000], nn.functional.cross_entropy, 3, progress=False)
+    x, y = digits.test_images[:200], digits.test_labels[:200]
+    with torch.no_grad():
+        claimed = robustness.certified_radius(model(x), y, 1.0)
+    survives = robustness.attacked_correct(model, x, y, [0.0, 1.0])
+    assert ((claimed > 1.0) & ~survives[1]).any()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_claim_7_4_scaling(seed, scale):
+    W, logits, y = linear_network(seed)
+    L = torch.linalg.matrix_norm(W, 2).item()
+    scaled = robustness.certified_radius(scale * logits, y, torch.linalg.matrix_norm(scale * W, 2).item())
+    assert torch.allclose(scaled, robustness.certified_radius(logits, y, L))
+    assert torch.allclose(
+        robustness.certified_radius(scale * logits, y, 1.0, scale * W), robustness.certified_radius(logits, y, 1.0, W)
+    )
+
+
+def test_claim_7_4_large_logits_mask_the_gradient_of_cross_entropy_only():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 4)).eval()
+    x = torch.rand(100, 1, 8, 8)
+    with torch.no_grad():
+        network[-1].bias.sub_(network(x).mean(0))
+        y = network(x).argmax(1)
+
+    def survivors(factor, loss):
+        def model(z):
+            return factor * network(z)
+
+        with torch.no_grad():
+            return (model(robustness.pgd(model, x, y, 0.5, loss=loss)).argmax(1) == y).float().mean().item()
+
+    assert survivors(10_000, "cross_entropy") > survivors(1, "cross_entropy") + 0.2
+    assert abs(survivors(10_000, "margin") - survivors(1, "margin")) <= 0.02
+
+
+@pytest.mark.parametrize("steps, step_size", [(1, 0.05), (10, 0.025), (7, 0.01)])
+def test_claim_7_5_travel(steps, step_size):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3)).eval()
+    x, y = torch.rand(50, 1, 4, 4), torch.zeros(50, dtype=torch.int64)
+    visited = []
+
+    def spy(z):
+        visited.append(z.detach())
+        return network(z)
+
+    robustness.pgd(spy, x, y, eps=1.0, steps=steps, step_size=step_size)
+    start, *others = visited[1:]  # the first is the clean image
+    assert len(others) == steps
+    for z in others:
+        assert (z - start).flatten(1).norm(dim=1).max() <= steps * step_size + 1e-6
+    assert (others[-1] - start).flatten(1).norm(dim=1).max() > 0.5 * steps * step_size  # and it does travel
+
+
+def test_numbers_of_the_normalisation_section():
+    normalisation = layers.Normalization([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
+    assert 0.15 / math.sqrt(2) / lipschitz.lipschitz_bound(normalisation, (3, 32, 32)) == pytest.approx(0.0211, rel=0.01)
+    eps, d = 0.01, 784
+    assert torch.full((d,), eps).norm().item() == pytest.approx(eps * math.sqrt(d), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_widget_of_the_attack():
+    names = run_until("07", "live_attack")
+    draw, bars, bounds = names["live_attack"].update, names["bars"], names["bounds"]
+    model, x = names["contestants"]["non-expansive"], names["examples"]
+    with torch.no_grad():
+        radius = robustness.certified_radius(model(x), torch.arange(10), bounds["non-expansive"])
+    for digit in range(10):
+        for eps in (0.0, 0.99 * radius[digit].item(), 6.0):
+            sentence = draw(digit=digit, eps=eps)
+            lead = [bar.get_height() for bar in bars[1]]
+            misread = max(lead) > 0
+            assert lead[digit] == 0 and (f"the non-expansive one reads {digit} " not in sentence) is misread
+            assert misread is (eps == 6.0)  # never within the certified radius; always when a sixth of the image may change
+            assert f"(certified to {radius[digit]:.2f})." in sentence

@@ -1,0 +1,133 @@
+"""Data sets: the digits that need no network, torchvision's on request, folders of images, toys."""
+
+import gzip
+import os
+import struct
+
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from chapter_utils import data
+
+
+def test_mnist5k_is_split_by_class_and_seed():
+    digits = data.load_images()
+    assert digits.train_images.shape == (4000, 1, 28, 28) and digits.test_images.shape == (1000, 1, 28, 28)
+    for images, labels, count in ((*digits[:2], 400), (*digits[2:4], 100)):
+        assert images.dtype == torch.float32 and labels.dtype == torch.int64
+        assert images.min() == 0 and images.max() == 1
+        assert torch.bincount(labels).tolist() == [count] * 10
+    again, other = data.load_images(), data.load_images(seed=1)
+    assert torch.equal(digits.test_images, again.test_images) and not torch.equal(digits.test_images, other.test_images)
+    every = torch.cat([digits.train_images, digits.test_images]).flatten(1)
+    assert len(torch.unique(every, dim=0)) > 4990  # no image stands on both sides, but for a few true duplicates
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(ValueError, match=r"'mnist6k'; known: mnist5k, MNIST, FashionMNIST, CIFAR10, folder"):
+        data.load_images("mnist6k")
+
+
+def test_nothing_is_downloaded_unless_asked(tmp_path):
+    with pytest.raises(FileNotFoundError, match="download=True"):
+        data.load_images("FashionMNIST", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("failure", [OSError("no route to host"), RuntimeError("Error downloading")])
+def test_a_failed_download_says_so_and_leaves_nothing(tmp_path, monkeypatch, failure):
+    def interrupted(root, train=True, download=False):
+        os.makedirs(f"{root}/half")
+        raise failure
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", interrupted)
+    with pytest.raises(ConnectionError, match="mnist5k"):
+        data.load_images("MNIST", tmp_path / "new", download=True)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def write_idx(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    with gzip.open(f"{path}.gz", "wb") as file:
+        file.write(header + array.numpy().tobytes())
+    path.write_bytes(header + array.numpy().tobytes())
+
+
+def test_torchvision_files_are_read_in_our_shape(tmp_path, monkeypatch):
+    images = torch.arange(2 * 28 * 28, dtype=torch.uint8).reshape(2, 28, 28)
+
+    class Fetched(torchvision.datasets.FashionMNIST):
+        def download(self):  # instead of the internet
+            for part in ("train", "t10k"):
+                write_idx(self_raw(self) / f"{part}-images-idx3-ubyte", images)
+                write_idx(self_raw(self) / f"{part}-labels-idx1-ubyte", torch.tensor([3, 7], dtype=torch.uint8))
+
+        @property
+        def raw_folder(self):
+            return os.path.join(self.root, "FashionMNIST", "raw")
+
+    def self_raw(dataset):
+        import pathlib
+
+        return pathlib.Path(dataset.raw_folder)
+
+    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", Fetched)
+    loaded = data.load_images("FashionMNIST", tmp_path, download=True)
+    assert torch.equal(loaded.train_images[:, 0], images / 255) and loaded.test_labels.tolist() == [3, 7]
+    assert [path.name for path in tmp_path.iterdir()] == ["FashionMNIST"]
+    again = data.load_images("FashionMNIST", tmp_path)
+    assert torch.equal(again.train_images, loaded.train_images)
+    for path in tmp_path.rglob("t10k-labels*"):
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="incomplete"):
+        data.load_images("FashionMNIST", tmp_path)
+
+
+def make_folder(root, sizes=((6, 4), (6, 4)), classes=(("cat", "dog"), ("cat", "dog"))):
+    for part, size, names in zip(("train", "test"), sizes, classes, strict=True):
+        for k, name in enumerate(names):
+            (root / part / name).mkdir(parents=True)
+            for i in range(2):
+                Image.new("RGB", size, (100 * k, 51, 0)).save(root / part / name / f"{i}.png")
+    return root
+
+
+def test_folder_of_images(tmp_path):
+    loaded = data.load_images("folder", make_folder(tmp_path))
+    assert loaded.train_images.shape == (4, 3, 4, 6) and loaded.classes == ("cat", "dog")
+    assert loaded.train_labels.tolist() == [0, 0, 1, 1]
+    assert loaded.train_images[2, :, 0, 0].tolist() == pytest.approx([100 / 255, 0.2, 0])
+
+
+def test_folders_that_do_not_fit(tmp_path):
+    with pytest.raises(FileNotFoundError, match="train/CLASS"):
+        data.load_images("folder", tmp_path / "missing")
+    with pytest.raises(ValueError, match="same classes"):
+        data.load_images("folder", make_folder(tmp_path / "a", classes=(("cat", "dog"), ("cat", "cow"))))
+    with pytest.raises(ValueError, match="differ in size"):
+        data.load_images("folder", make_folder(tmp_path / "b", sizes=((6, 4), (4, 4))))
+    mixed = make_folder(tmp_path / "c")
+    Image.new("RGB", (9, 9)).save(mixed / "train" / "cat" / "9.png")
+    with pytest.raises(ValueError, match="one size"):
+        data.load_images("folder", mixed)
+    broken = make_folder(tmp_path / "d")
+    (broken / "test" / "dog" / "x.png").write_bytes(b"not an image")
+    with pytest.raises(ValueError, match="cannot be read"):
+        data.load_images("folder", broken)
+    empty = make_folder(tmp_path / "e")
+    for path in (empty / "train" / "cat").iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="cat"):
+        data.load_images("folder", empty)
+
+
+def test_two_moons():
+    points, labels = data.two_moons(101, noise=0.0, seed=0)
+    centres = torch.tensor([[0.0, 0.0], [1.0, 0.5]], dtype=torch.float64)
+    assert torch.allclose((points - centres[labels]).norm(dim=1), torch.ones(101, dtype=torch.float64))
+    assert not torch.equal(data.two_moons(10, seed=1)[0], data.two_moons(10, seed=2)[0])
+    with pytest.raises(ValueError, match="at least 2"):
+        data.two_moons(1)

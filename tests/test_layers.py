@@ -1,0 +1,303 @@
+"""Adjoints, and the promise of every layer that it does not expand."""
+
+import copy
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from chapter_utils import layers, lipschitz
+from chapter_utils.layers import ConvOperator, DenseOperator, GradientField, NonExpansiveBlock, NonExpansiveLinear
+
+METHODS = ("euler", "heun", "ssprk3", "rk4")
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def randomise(module, seed, scale=1.0):
+    """Random weights and biases, with magnitudes from tiny to huge if `scale` says so."""
+    generator = seeded(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return module
+
+
+def stretch(module, x, y):
+    """Largest |T x - T y| / |x - y| over pairs."""
+    with torch.no_grad():
+        out = (module(x) - module(y)).flatten(1).norm(dim=1)
+    return (out / (x - y).flatten(1).norm(dim=1)).max().item()
+
+
+# ---- operators -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    height=st.integers(4, 9), width=st.integers(4, 9), inputs=st.integers(1, 3), outputs=st.integers(1, 3),
+    kernel=st.integers(1, 4), stride=st.integers(1, 3), padding=st.integers(0, 3), mode=st.sampled_from(["zeros", "circular"]),
+    seed=st.integers(0, 10**6),
+)  # fmt: skip
+def test_convolution_adjoint_and_bound(height, width, inputs, outputs, kernel, stride, padding, mode, seed):
+    operator = randomise(ConvOperator(inputs, outputs, kernel, stride, padding, mode).double(), seed)
+    shape = (inputs, height, width)
+    x = torch.randn(2, *shape, generator=seeded(seed), dtype=torch.float64)
+    image = operator(x)
+    y = torch.randn(image.shape, generator=seeded(seed + 1), dtype=torch.float64)
+    back = operator.adjoint(y, shape)
+    assert back.shape == x.shape
+    assert torch.allclose((image * y).sum(), (x * back).sum(), rtol=1e-10, atol=1e-9)
+    truth = torch.linalg.matrix_norm(lipschitz.dense_matrix(lambda v: operator(v).detach(), shape), 2).item()
+    assert truth <= operator.norm_bound(shape)
+    assert operator.norm_estimate(x).item() <= truth * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_adjoints_in_both_precisions(dtype):
+    for operator, shape in ((ConvOperator(2, 3, stride=2), (2, 7, 8)), (DenseOperator(6, 4), (6,))):
+        operator = randomise(operator, 0).to(dtype)
+        x = torch.randn(3, *shape, generator=seeded(1), dtype=torch.float64).to(dtype)
+        y = torch.randn(operator(x).shape, generator=seeded(2), dtype=torch.float64).to(dtype)
+        tolerance = 1e-4 if dtype == torch.float32 else 1e-11
+        assert torch.allclose((operator(x) * y).sum(), (x * operator.adjoint(y, shape)).sum(), atol=tolerance, rtol=tolerance)
+
+
+def test_adjoint_is_differentiable_in_weights_and_input():
+    operator = randomise(ConvOperator(1, 2, 3, 2, 1, "circular").double(), 0)
+    y = torch.randn(1, 2, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: operator.adjoint(v, (1, 4, 4)), (y,))
+
+
+def test_norm_follows_every_change_of_the_weights():
+    operator = randomise(DenseOperator(5, 4).double(), 0)
+    before = operator.norm_bound((5,))
+    operator.weight.data.mul_(3)  # a change that PyTorch's version counter does not see
+    assert operator.norm_bound((5,)) == pytest.approx(3 * before, rel=1e-9)
+    with torch.no_grad():
+        operator.weight[0, 0] += 100
+    assert operator.norm_bound((5,)) > 90
+    assert operator.float().norm_bound((5,)) > 90
+
+
+def test_norm_of_a_convolution_depends_on_the_image_size():
+    operator = randomise(ConvOperator(1, 1).double(), 3)
+    assert operator.norm_bound((1, 4, 4)) < operator.norm_bound((1, 32, 32))
+
+
+# ---- the theorem -----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    features=st.integers(1, 8), width=st.integers(1, 8), activation=st.sampled_from(sorted(layers.ACTIVATIONS)),
+    method=st.sampled_from(METHODS), fraction=st.floats(0.01, 1.0), scale=st.sampled_from([1e-3, 1.0, 50.0]),
+    dtype=st.sampled_from([torch.float32, torch.float64]), seed=st.integers(0, 10**6),
+)  # fmt: skip
+def test_dense_blocks_do_not_expand(features, width, activation, method, fraction, scale, dtype, seed):
+    field = GradientField(DenseOperator(features, width), activation)
+    block = randomise(NonExpansiveBlock(field, 2 * fraction, method), seed, scale).to(dtype).eval()
+    assert lipschitz.lipschitz_bound(block, (features,)) == 1
+    double = copy.deepcopy(block).double()
+    x, y = torch.randn(2, 64, features, generator=seeded(seed), dtype=torch.float64)
+    near = x + 1e-4 * (y - x)
+    assert stretch(double, x, y) <= 1 + 1e-9 and stretch(double, x, near) <= 1 + 1e-8
+    assert lipschitz.jacobian_norms(double, x).max().item() <= 1 + 1e-9
+    if dtype == torch.float32:
+        assert stretch(block, x.float(), y.float()) <= 1 + 1e-3 * max(1, scale)  # rounding only
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    side=st.integers(3, 7), inputs=st.integers(1, 3), outputs=st.integers(1, 4), kernel=st.integers(1, 3),
+    stride=st.integers(1, 2), padding=st.integers(0, 2), mode=st.sampled_from(["zeros", "circular"]),
+    activation=st.sampled_from(sorted(layers.ACTIVATIONS)), method=st.sampled_from(METHODS), seed=st.integers(0, 10**6),
+)  # fmt: skip
+def test_convolution_blocks_do_not_expand(side, inputs, outputs, kernel, stride, padding, mode, activation, method, seed):
+    field = GradientField(ConvOperator(inputs, outputs, kernel, stride, padding, mode), activation)
+    block = randomise(NonExpansiveBlock(field, 2.0, method), seed).double().eval()
+    x = torch.randn(4, inputs, side, side, generator=seeded(seed), dtype=torch.float64)
+    assert lipschitz.jacobian_norms(block, x).max().item() <= lipschitz.lipschitz_bound(block, x.shape[1:]) + 1e-9
+
+
+@pytest.mark.parametrize("time_span", [0.1, 1.0, 20.0])
+@pytest.mark.parametrize("method", METHODS)
+def test_blocks_with_a_time_span_do_not_expand(time_span, method):
+    for seed in range(3):
+        block = randomise(NonExpansiveBlock(GradientField(DenseOperator(4, 6)), method=method, time_span=time_span), seed)
+        block = block.double().eval()
+        x = torch.randn(40, 4, generator=seeded(seed), dtype=torch.float64)
+        assert lipschitz.jacobian_norms(block, x).max().item() <= 1 + 1e-9
+        number, size = block.steps(block.field.smoothness(x), x.dtype)
+        assert number * size == pytest.approx(time_span)
+        assert size * block.field.smoothness(x) <= 2
+
+
+def test_a_longer_step_expands():
+    block = randomise(NonExpansiveBlock(GradientField(DenseOperator(4, 6)), 2.0), 0).double().eval()
+    with torch.no_grad():
+        block.field.bias.fill_(1000)  # every unit on
+    block.step = 2.2  # past the check of the constructor
+    assert lipschitz.jacobian_norms(block, torch.zeros(1, 4, dtype=torch.float64)).item() == pytest.approx(1.2, rel=1e-6)
+
+
+def test_training_mode_estimates_from_below_and_evaluation_mode_does_not():
+    operator = randomise(DenseOperator(30, 30).double(), 0)
+    block = NonExpansiveBlock(GradientField(operator)).double()
+    x = torch.randn(5, 30, dtype=torch.float64, generator=seeded(0))
+    truth = torch.linalg.matrix_norm(operator.weight, 2).item() ** 2
+    assert block.train().field.smoothness(x).item() <= truth * (1 + 1e-12)
+    assert block.eval().field.smoothness(x) >= truth
+    with pytest.raises(ValueError, match=r"model.eval\(\)"):
+        lipschitz.lipschitz_bound(block.train(), (30,))
+
+
+def test_gradients_reach_the_weights_through_the_adaptive_step():
+    block = randomise(NonExpansiveBlock(GradientField(DenseOperator(3, 3)), 1.0), 0).double().train()
+    x = torch.randn(8, 3, dtype=torch.float64, generator=seeded(0))
+    for _ in range(300):
+        _ = block.field.operator.norm_estimate(x)  # converge the warm start
+
+    def value(weight):
+        return torch.func.functional_call(block, {"field.operator.weight": weight}, x).square().sum()
+
+    weight = block.field.operator.weight.detach().clone().requires_grad_()
+    ours = torch.autograd.grad(value(weight), weight)[0]
+    exact = torch.zeros_like(weight)
+    for i in range(3):
+        for j in range(3):
+            shift = torch.zeros_like(weight)
+            shift[i, j] = 1e-6
+            with torch.no_grad():
+                for _ in range(20):
+                    up = value(weight + shift)
+                for _ in range(20):
+                    down = value(weight - shift)
+            exact[i, j] = (up - down) / 2e-6
+    assert torch.allclose(ours, exact, rtol=1e-3, atol=1e-5)
+
+
+def test_copies_and_reloaded_blocks_use_their_own_weights():
+    block = randomise(NonExpansiveBlock(GradientField(DenseOperator(3, 3))), 0).double().eval()
+    x = torch.randn(4, 3, dtype=torch.float64, generator=seeded(0))
+    before = block(x)
+    twin = copy.deepcopy(block)
+    randomise(twin, 1)
+    assert torch.equal(block(x), before) and not torch.allclose(twin(x), before)
+    fresh = NonExpansiveBlock(GradientField(DenseOperator(3, 3))).double().eval()
+    fresh.load_state_dict(block.state_dict())
+    assert torch.equal(fresh(x), before)
+
+
+def test_zero_weights_give_the_identity_and_nan_stays_visible():
+    block = NonExpansiveBlock(GradientField(DenseOperator(3, 3)))
+    x = torch.randn(4, 3, generator=seeded(0))
+    with torch.no_grad():
+        block.field.operator.weight.zero_()
+    assert torch.equal(block.train()(x), x) and torch.equal(block.eval()(x), x)
+    with torch.no_grad():
+        block.field.operator.weight.fill_(math.nan)
+    assert block.train()(x).isnan().all()
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        block.eval()(x)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        lipschitz.lipschitz_bound(block, (3,))
+
+
+def test_blocks_accept_an_empty_batch():
+    block = NonExpansiveBlock(GradientField(ConvOperator(2, 3))).eval()
+    assert block(torch.zeros(0, 2, 4, 4)).shape == (0, 2, 4, 4)
+
+
+# ---- last layer, orthonormal rows, lifts -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_last_layer_never_exceeds_norm_one(scale):
+    for seed in range(5):
+        head = randomise(NonExpansiveLinear(7, 4), seed, scale).eval()
+        assert torch.linalg.matrix_norm(head.matrix.double(), 2).item() <= 1
+        truth = torch.linalg.matrix_norm(lipschitz.dense_matrix(lambda x: head.double()(x) - head.bias, (7,)), 2).item()  # noqa: B023
+        assert truth <= lipschitz.lipschitz_bound(head, (7,)) <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("distance", [0.01, 0.1, 1.0, 100.0])
+def test_rows_are_restored_to_the_nearest_orthonormal_ones(dtype, distance):
+    for seed in range(3):
+        operator = randomise(DenseOperator(9, 5, orthonormal=True), seed, distance).to(dtype)
+        with torch.no_grad():
+            operator.weight.add_(torch.eye(5, 9, dtype=dtype))
+        left, _, right = torch.linalg.svd(operator.weight.detach(), full_matrices=False)
+        for _ in range(8):  # Newton-Schulz squares the error in each call
+            layers.restore_orthonormal_rows(nn.Sequential(operator))
+        tolerance = 1e-4 if dtype == torch.float32 else 1e-8
+        assert torch.allclose(operator.weight, left @ right, atol=tolerance)
+
+
+def test_restoring_leaves_other_weights_alone():
+    operator = randomise(DenseOperator(9, 5), 0)
+    kept = operator.weight.clone()
+    layers.restore_orthonormal_rows(operator)
+    assert torch.equal(operator.weight, kept)
+
+
+@pytest.mark.parametrize(
+    "module", [layers.ZeroPadLift(5), layers.ScaledAvgPool2d(2), layers.Normalization([0.1] * 3, [0.5, 0.2, 1])]
+)
+def test_small_layers_state_their_exact_norm(module):
+    shape = (3, 4, 4)
+    offset = module(torch.zeros(1, *shape))
+    truth = torch.linalg.matrix_norm(lipschitz.dense_matrix(lambda x: module(x) - offset, shape), 2).item()
+    assert lipschitz.lipschitz_bound(module, shape) == pytest.approx(truth, rel=1e-6)
+    assert lipschitz.lipschitz_bound(module, shape) >= truth * (1 - 1e-7)
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_steps_beyond_the_bound_are_refused_with_the_limit():
+    field = GradientField(DenseOperator(3, 3))
+    for step in (0, -1.0, 2.001, math.nan):
+        with pytest.raises(ValueError, match=r"\(0, 2\]"):
+            NonExpansiveBlock(field, step)
+    with pytest.raises(ValueError, match="radius 0"):
+        NonExpansiveBlock(field, method="midpoint")
+    with pytest.raises(ValueError, match="known: euler"):
+        NonExpansiveBlock(field, method="eulr")
+    for time_span in (0, -1, math.inf, math.nan):
+        with pytest.raises(ValueError, match="time_span"):
+            NonExpansiveBlock(field, time_span=time_span)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: GradientField(DenseOperator(3, 3), "gelu"), "nondecreasing"),
+        (lambda: DenseOperator(3, 4, orthonormal=True), "cannot be orthonormal"),
+        (lambda: NonExpansiveLinear(3, 4), "cannot be orthonormal"),
+        (lambda: ConvOperator(1, 1, padding_mode="reflect"), "padding_mode"),
+        (lambda: ConvOperator(2, 1)(torch.zeros(1, 3, 4, 4)), r"\(2, height, width\)"),
+        (lambda: ConvOperator(2, 1).norm_bound((3, 4, 4)), r"\(2, height, width\)"),
+        (lambda: DenseOperator(2, 1).norm_bound((3,)), "2 features"),
+        (lambda: layers.ZeroPadLift(2)(torch.zeros(1, 3)), "cannot lift"),
+        (lambda: layers.Normalization([0.0], [0.0]), "positive"),
+        (lambda: layers.Normalization([0.0, 0.0], [1.0]), "one number a channel"),
+    ],
+)
+def test_clear_sentences(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_rows_that_are_not_finite_cannot_be_restored():
+    operator = DenseOperator(3, 2, orthonormal=True)
+    with torch.no_grad():
+        operator.weight[0, 0] = math.nan
+    with pytest.raises(ValueError, match="head contain NaN"):
+        layers.restore_orthonormal_rows(nn.ModuleDict({"head": operator}))

@@ -1,0 +1,268 @@
+"""Upper bounds against dense singular values, lower bounds against exact Jacobians."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from chapter_utils import layers, lipschitz
+
+SEEDS = range(4)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def exact_norm(module, shape):
+    """Spectral norm of the linear part of a module, by brute force."""
+    module = module.double().eval()
+    offset = module(torch.zeros(1, *shape, dtype=torch.float64))
+    with torch.no_grad():
+        return torch.linalg.matrix_norm(lipschitz.dense_matrix(lambda x: module(x) - offset, shape), 2).item()
+
+
+# ---- linear maps -----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    height=st.integers(3, 9), width=st.integers(3, 9), inputs=st.integers(1, 4), outputs=st.integers(1, 4),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)), stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)), dilation=st.integers(1, 2), groups=st.integers(1, 2),
+    mode=st.sampled_from(["zeros", "circular"]), seed=st.integers(0, 10**6),
+)  # fmt: skip
+def test_convolution_bound_is_never_below_the_truth(
+    height, width, inputs, outputs, kernel, stride, padding, dilation, groups, mode, seed
+):
+    reach = [dilation * (k - 1) + 1 for k in kernel]
+    if height + 2 * padding[0] < reach[0] or width + 2 * padding[1] < reach[1]:
+        return
+    conv = nn.Conv2d(
+        groups * inputs, groups * outputs, kernel, stride, padding, dilation, groups, padding_mode=mode, dtype=torch.float64
+    )
+    conv.weight.data = torch.randn(conv.weight.shape, generator=seeded(seed), dtype=torch.float64)
+    shape = (groups * inputs, height, width)
+    truth, bound = exact_norm(conv, shape), lipschitz.lipschitz_bound(conv, shape)
+    assert truth <= bound
+    assert bound <= 4 * truth + 1e-9  # very small images are all boundary; see the next tests for tightness
+
+
+@pytest.mark.parametrize("kernel, padding", [(3, 1), (5, 2), (1, 0)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolution_bound_is_exact_on_the_torus(kernel, padding, stride):
+    for seed in SEEDS:
+        conv = nn.Conv2d(2, 3, kernel, stride, padding, padding_mode="circular", dtype=torch.float64)
+        conv.weight.data = torch.randn(conv.weight.shape, generator=seeded(seed), dtype=torch.float64)
+        assert lipschitz.lipschitz_bound(conv, (2, 6, 8)) == pytest.approx(exact_norm(conv, (2, 6, 8)), rel=1e-9)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolution_bound_is_tight_for_zero_padding(stride):
+    excess = []
+    for seed in SEEDS:
+        conv = nn.Conv2d(3, 4, 3, stride, 1, dtype=torch.float64)
+        conv.weight.data = torch.randn(conv.weight.shape, generator=seeded(seed), dtype=torch.float64)
+        excess.append(lipschitz.lipschitz_bound(conv, (3, 16, 16)) / exact_norm(conv, (3, 16, 16)))
+    assert 1 <= min(excess) and max(excess) <= 1.05
+
+
+def test_same_size_fourier_transform_would_underestimate():
+    kernel = torch.tensor([-1.0, 1.0, -1.0])[None, None, None]
+    conv = nn.Conv2d(1, 1, (1, 3), padding=(0, 1), bias=False)
+    conv.weight.data = kernel
+    truth = exact_norm(conv, (1, 1, 5))
+    assert truth == pytest.approx(1 + math.sqrt(3), rel=1e-9)
+    assert lipschitz.conv_norm_bound(kernel, (1, 5), padding=(0, 1), padding_mode="circular") < truth  # another operator
+    assert lipschitz.conv_norm_bound(kernel, (1, 5), padding=(0, 1)) >= truth
+
+
+@pytest.mark.filterwarnings("ignore:Using padding=.same.")
+def test_same_padding_of_even_kernels():
+    conv = nn.Conv2d(2, 2, 4, padding="same", dtype=torch.float64)
+    assert exact_norm(conv, (2, 7, 7)) <= lipschitz.lipschitz_bound(conv, (2, 7, 7))
+
+
+def test_float32_weights_are_bounded_in_float64():
+    weight = torch.randn(50, 70, generator=seeded(0))
+    bound = lipschitz.dense_norm_bound(weight)
+    assert torch.linalg.matrix_norm(weight.double(), 2).item() <= bound <= 1.0001 * torch.linalg.matrix_norm(weight, 2).item()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_power_iteration_comes_from_below_and_changes_nothing(dtype):
+    for seed in SEEDS:
+        A = torch.randn(20, 30, generator=seeded(seed), dtype=dtype)
+        truth = torch.linalg.matrix_norm(A, 2).item()
+        start = torch.randn(30, generator=seeded(seed + 100), dtype=dtype)
+        kept, previous = start.clone(), 0.0
+        for steps in (0, 1, 3, 10, 300):
+            estimate, direction = lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, start, steps)  # noqa: B023
+            assert previous - 1e-5 <= estimate.item() <= truth * (1 + 1e-5)
+            assert direction.norm().item() == pytest.approx(1, abs=1e-5)
+            previous = estimate.item()
+        assert previous == pytest.approx(truth, rel=1e-3)
+        assert torch.equal(start, kept)
+
+
+def test_power_iteration_of_the_zero_map_is_zero():
+    estimate, direction = lipschitz.power_iteration(lambda v: 0 * v, lambda w: 0 * w, torch.ones(3), 5)
+    assert estimate == 0 and torch.isfinite(direction).all()
+
+
+def test_power_iteration_estimate_has_the_gradient_of_the_norm():
+    A = torch.randn(6, 5, generator=seeded(1), dtype=torch.float64, requires_grad=True)
+    estimate, _ = lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, torch.ones(5, dtype=torch.float64), 2000)
+    ours = torch.autograd.grad(estimate, A)[0]
+    truth = torch.autograd.grad(torch.linalg.matrix_norm(A, 2), A)[0]
+    assert torch.allclose(ours, truth, atol=1e-6)
+
+
+# ---- modules ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size, kernel, stride, padding", [(6, 2, 2, 0), (6, 3, 3, 0), (7, 3, 1, 1), (7, 3, 2, 1), (8, 2, 3, 0)])
+def test_average_pooling(size, kernel, stride, padding):
+    pool = nn.AvgPool2d(kernel, stride, padding)
+    truth, bound = exact_norm(pool, (2, size, size)), lipschitz.lipschitz_bound(pool, (2, size, size))
+    assert truth <= bound <= 1.3 * truth
+    if stride == kernel and not padding:
+        assert bound == pytest.approx(1 / kernel, rel=1e-9)
+
+
+def test_global_average_pooling():
+    pool = nn.AdaptiveAvgPool2d(1)
+    assert lipschitz.lipschitz_bound(pool, (2, 4, 6)) == pytest.approx(exact_norm(pool, (2, 4, 6)), rel=1e-9)
+
+
+@pytest.mark.parametrize("kernel, stride, expected", [(3, 1, 3), (3, 2, 2), (2, 2, 1), (3, 3, 1)])
+def test_max_pooling_is_attained_by_one_bright_pixel(kernel, stride, expected):
+    pool = nn.MaxPool2d(kernel, stride)
+    assert lipschitz.lipschitz_bound(pool, (1, 12, 12)) == pytest.approx(expected, rel=1e-9)
+    best = 0.0
+    for place in range(144):
+        bright = torch.zeros(144, dtype=torch.float64)
+        bright[place] = 1
+        best = max(best, pool(bright.reshape(1, 1, 12, 12)).norm().item())
+    assert best == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [nn.ReLU(), nn.LeakyReLU(0.3), nn.LeakyReLU(2.0), nn.ELU(), nn.ELU(1.5), nn.Tanh(), nn.Softplus(), nn.Hardtanh(), nn.Sigmoid(),
+     nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Mish()],
+)  # fmt: skip
+def test_activation_constants_are_the_largest_slopes_rounded_up(activation):
+    t = torch.linspace(-8, 8, 400_001, dtype=torch.float64, requires_grad=True)
+    slope = torch.autograd.grad(activation(t).sum(), t)[0].abs().max().item()
+    bound = lipschitz.lipschitz_bound(activation, (3,))
+    assert slope <= bound + 1e-12 and bound <= slope + 5e-4
+
+
+def test_softmax_constant():
+    p = torch.rand(5000, 6, generator=seeded(0), dtype=torch.float64) ** 4
+    p[0] = torch.tensor([1.0, 1, 0, 0, 0, 0])
+    p = p / p.sum(1, keepdim=True)
+    jacobians = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    norms = torch.linalg.matrix_norm(jacobians, 2)
+    assert norms.max().item() == pytest.approx(lipschitz.lipschitz_bound(nn.Softmax(1), (6,)), abs=1e-12)
+
+
+def test_batch_normalisation_in_evaluation_mode():
+    norm = nn.BatchNorm2d(3)
+    with pytest.raises(ValueError, match=r"model.eval\(\)"):
+        lipschitz.lipschitz_bound(norm, (3, 4, 4))
+    norm.running_var.copy_(torch.tensor([0.25, 4.0, 1.0]))
+    norm.weight.data = torch.tensor([1.0, -3.0, 0.5])
+    assert lipschitz.lipschitz_bound(norm.eval(), (3, 4, 4)) == pytest.approx(exact_norm(norm, (3, 4, 4)), rel=1e-6)
+
+
+def test_networks_multiply_and_skips_add():
+    linear = nn.Linear(4, 4, dtype=torch.float64)
+    norm = torch.linalg.matrix_norm(linear.weight, 2).item()
+    branch = nn.Sequential(linear, nn.ReLU(), nn.Sigmoid())
+    assert lipschitz.lipschitz_bound(branch, (4,)) == pytest.approx(norm / 4, rel=1e-8)
+    assert lipschitz.lipschitz_bound(layers.ResidualBlock(branch), (4,)) == pytest.approx(1 + norm / 4, rel=1e-8)
+
+
+def test_bound_of_random_networks_exceeds_every_measured_slope():
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        network = nn.Sequential(
+            layers.Normalization([0.4, 0.5], [0.2, 0.3]), nn.Conv2d(2, 4, 3, 2, 1), nn.GELU(), nn.MaxPool2d(3, 2, 1),
+            layers.ResidualBlock(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.SiLU())), nn.AvgPool2d(2), nn.Flatten(),
+            nn.Linear(16, 5), nn.Softmax(1),
+        ).double().eval()  # fmt: skip
+        x = torch.rand(20, 2, 16, 16, dtype=torch.float64)
+        assert lipschitz.jacobian_norms(network, x).max() <= lipschitz.lipschitz_bound(network, (2, 16, 16))
+
+
+def test_jacobian_norms_agree_with_functional_differentiation():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)).double()
+    x = torch.randn(7, 3, dtype=torch.float64)
+    J = torch.func.vmap(torch.func.jacrev(network))(x)
+    assert torch.allclose(lipschitz.jacobian_norms(network, x), torch.linalg.matrix_norm(J, 2))
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_unknown_modules_are_named_never_counted_as_one():
+    with pytest.raises(TypeError, match="Bilinear"):
+        lipschitz.lipschitz_bound(nn.Sequential(nn.Bilinear(2, 2, 2)), (2,))
+    with pytest.raises(TypeError, match="Doubled"):
+        lipschitz.lipschitz_bound(Doubled(2, 2), (2,))
+    patched = nn.Linear(2, 2)
+    patched.forward = lambda x: 5 * x
+    with pytest.raises(TypeError, match="Linear"):
+        lipschitz.lipschitz_bound(patched, (2,))
+    hooked = nn.ReLU()
+    hooked.register_forward_hook(lambda module, args, output: 3 * output)
+    with pytest.raises(TypeError, match="hooks"):
+        lipschitz.lipschitz_bound(hooked, (2,))
+
+
+@pytest.mark.parametrize(
+    "module, shape, message",
+    [
+        (nn.Conv2d(3, 4, 3), (2, 8, 8), "does not take inputs"),
+        (nn.Conv2d(3, 4, 3), (3, 2, 2), "smaller than the kernel"),
+        (nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), (3, 8, 8), "padding_mode"),
+        (nn.Linear(3, 4), (5,), "does not take inputs"),
+        (nn.Dropout(), (5,), "model.eval"),
+        (nn.AvgPool2d(2, ceil_mode=True), (1, 5, 5), "ceil_mode"),
+        (nn.AdaptiveAvgPool2d(2), (1, 5, 5), "output_size 1"),
+        (nn.MaxPool2d(2, dilation=2), (1, 5, 5), "dilation 1"),
+    ],
+)
+def test_clear_sentences(module, shape, message):
+    with pytest.raises(ValueError, match=message):
+        lipschitz.lipschitz_bound(module, shape)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_weights_that_are_not_finite(bad):
+    linear = nn.Linear(2, 2)
+    linear.weight.data[0, 0] = bad
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        lipschitz.lipschitz_bound(linear, (2,))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        lipschitz.conv_norm_bound(torch.full((1, 1, 2, 2), bad), (4, 4))
+
+
+def test_wrong_shapes():
+    with pytest.raises(ValueError, match="matrix"):
+        lipschitz.dense_norm_bound(torch.zeros(3))
+    with pytest.raises(ValueError, match="kernel of shape"):
+        lipschitz.conv_norm_bound(torch.zeros(3, 3), (4, 4))
+    with pytest.raises(ValueError, match="steps"):
+        lipschitz.power_iteration(lambda v: v, lambda v: v, torch.ones(2), -1)

@@ -1,0 +1,129 @@
+"""The files around the lessons agree with each other."""
+
+import re
+import subprocess
+import sys
+
+import build
+import pytest
+import torch
+import yaml
+from lesson import ROOT
+from matplotlib.figure import Figure
+
+from chapter_utils import plotting, widgets
+
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+
+
+def pip_requirements():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return dict(re.match(r"([\w-]+)(.*)", line).groups() for line in lines if line and not line.startswith("#"))
+
+
+def test_conda_and_pip_ask_for_the_same():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda = dict(re.match(r"([\w-]+)(.*)", entry).groups() for entry in conda if isinstance(entry, str))
+    assert {CONDA_NAMES.get(name, name): bound for name, bound in pip_requirements().items()} == {
+        name: bound for name, bound in conda.items() if name not in ("python", "pip")
+    }
+    assert conda["python"] == ">=3.10" and 'requires-python = ">=3.10"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_bounds_stay_loose_enough_for_colab():
+    for name, bound in pip_requirements().items():
+        assert re.fullmatch(r">=\d+(\.\d+)*", bound), f"{name} has a bound that Colab's versions may not meet: {bound}"
+
+
+@pytest.mark.parametrize("file", ["README.md", "CITATION.cff"])
+def test_one_address(file):
+    addresses = set(re.findall(r"github(?:\.com)?/(?:gh/)?([\w.-]+/[\w.-]+)", (ROOT / file).read_text()))
+    assert addresses <= {build.REPOSITORY}
+
+
+def test_readme_lists_every_lesson():
+    readme = (ROOT / "README.md").read_text()
+    for path in build.SOURCE.glob("[0-9][0-9]_*.py"):
+        assert f"notebooks/{path.stem}.ipynb" in readme
+
+
+def test_package_stays_small_and_without_cycles():
+    allowed = {
+        "ode": set(), "lipschitz": set(), "layers": {"ode", "lipschitz"}, "models": {"layers"}, "robustness": {"lipschitz"},
+        "training": set(), "data": set(), "plotting": set(), "widgets": {"plotting"}, "__init__": set(),
+    }  # fmt: skip
+    total = 0
+    for path in (ROOT / "chapter_utils").glob("*.py"):
+        text = path.read_text()
+        total += text.count("\n")
+        assert set(re.findall(r"^from \.(\w+) import", text, re.M)) <= allowed[path.stem], path.stem
+    assert total <= 1700
+
+
+def test_importing_the_package_changes_nothing_and_needs_no_torchvision():
+    code = (
+        "import torch, sys; s = torch.random.get_rng_state(); d = torch.get_default_dtype();"
+        "from chapter_utils import data, layers, lipschitz, models, ode, plotting, robustness, training, widgets;"
+        "assert torch.equal(s, torch.random.get_rng_state()) and d == torch.get_default_dtype();"
+        "assert 'torchvision' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- figures ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_figure_needs_a_description():
+    with pytest.raises(ValueError, match="description"):
+        plotting.show(Figure(), "  ")
+
+
+def live(update):
+    import ipywidgets
+
+    return widgets.LiveFigure(Figure(), update, c=ipywidgets.FloatSlider(min=0, max=3, value=1, description="c"))
+
+
+def test_live_figure_follows_its_control_and_comes_back():
+    figure = Figure(figsize=(2, 1))
+    axis = figure.add_subplot()
+    (line,) = axis.plot([0, 1], [0, 1])
+    axis.set_ylim(0, 3)
+
+    def update(c):
+        line.set_ydata([0, c])
+        return f'slope <{c}> & "more"'
+
+    import ipywidgets
+
+    shown = widgets.LiveFigure(figure, update, c=ipywidgets.FloatSlider(min=0, max=3, value=1, description="c"))
+    first = shown.view.value
+    assert 'alt="slope &lt;1.0&gt; &amp; &quot;more&quot;"' in first
+    slider = shown.box.children[0]
+    slider.value = 2.0
+    assert "slope &lt;2.0&gt;" in shown.view.value
+    assert shown.view.value.split("base64,")[1][:4000] != first.split("base64,")[1][:4000]
+    slider.value = 1.0
+    assert shown.view.value == first
+
+
+def test_live_figure_states_its_controls_without_a_kernel():
+    bundle = live(lambda c: "x")._repr_mimebundle_()
+    assert "controls: c" in bundle["text/plain"] and "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_robustness_curves_use_colour_and_marker():
+    figure = Figure()
+    axis = figure.add_subplot()
+    plotting.robustness_curves(axis, [0, 1], {"a": ([1.0, 0.5], [1.0, 0.2]), "b": ([0.9, 0.1], None)})
+    a, a_certified, b = axis.lines
+    assert a.get_color() == a_certified.get_color() != b.get_color() and a.get_marker() != b.get_marker()
+    assert a_certified.get_linestyle() == "--" and a.get_linestyle() == "-"
+
+
+def test_image_row_shows_grey_and_colour():
+    figure = Figure()
+    plotting.image_row(figure.subplots(1, 2), torch.rand(2, 1, 4, 4), ["a", "b"])
+    plotting.image_row(figure.subplots(1, 2), torch.rand(2, 3, 4, 4), ["a", "b"])
+    with pytest.raises(ValueError):
+        plotting.image_row(figure.subplots(1, 2), torch.rand(3, 1, 4, 4), ["a", "b"])

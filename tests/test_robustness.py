@@ -1,0 +1,200 @@
+"""Attacks against an independent library, certificates against attacks and geometry."""
+
+import math
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from chapter_utils import lipschitz, models, robustness
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import foolbox
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def small_problem(seed, samples=64):
+    """A random convolutional network on 8 x 8 images, its classes balanced, labelled by itself: clean accuracy is 1."""
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(96, 32), nn.ReLU(), nn.Linear(32, 4)
+    ).eval()
+    with torch.no_grad():
+        x = torch.rand(samples, 1, 8, 8, generator=seeded(seed))
+        network[-1].bias.sub_(network(x).mean(0))
+        return network, x, network(x).argmax(1)
+
+
+# ---- attacks ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", [2, math.inf])
+@pytest.mark.parametrize("loss", ["margin", "cross_entropy"])
+@pytest.mark.parametrize("eps", [0.0, 0.05, 1.0, 30.0])
+def test_attacks_stay_in_the_ball_and_in_the_box(norm, loss, eps):
+    network, x, y = small_problem(0)
+    for attacked in (
+        robustness.pgd(network, x, y, eps, norm, steps=5, restarts=2, loss=loss),
+        robustness.fgsm(network, x, y, eps, norm, loss),
+    ):
+        assert attacked.shape == x.shape and attacked.dtype == x.dtype
+        assert attacked.min() >= 0 and attacked.max() <= 1
+        assert torch.linalg.vector_norm((attacked - x).flatten(1), norm, dim=1).max() <= eps * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("norm, eps", [(2, 0.15), (2, 0.4), (math.inf, 0.01), (math.inf, 0.04)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_pgd_is_at_least_as_strong_as_foolbox_at_equal_budget(norm, eps, seed):
+    network, x, y = small_problem(seed, samples=200)
+    attack = {2: foolbox.attacks.L2PGD, math.inf: foolbox.attacks.LinfPGD}[norm](steps=20, rel_stepsize=2.5 / 20)
+    torch.manual_seed(seed)
+    *_, fooled = attack(foolbox.PyTorchModel(network, bounds=(0, 1)), x, y, epsilons=eps)
+    ours = robustness.pgd(network, x, y, eps, norm, steps=20, seed=seed)
+    with torch.no_grad():
+        success = (network(ours).argmax(1) != y).float().mean().item()
+    assert success >= fooled.float().mean().item() - 0.01  # one sample in a hundred may differ by the random start
+    assert 0.02 < success < 1  # the comparison means something
+
+
+def test_pgd_beats_fgsm_and_keeps_the_best_point_seen():
+    network, x, y = small_problem(3, samples=200)
+    correct = []
+    for attacked in (
+        x,
+        robustness.fgsm(network, x, y, 0.3, norm=2),
+        robustness.pgd(network, x, y, 0.3, steps=20),
+        robustness.pgd(network, x, y, 0.3, steps=20, restarts=4),
+    ):
+        with torch.no_grad():
+            correct.append((robustness.margin_loss(network(attacked), y) < 0).float().mean().item())
+    assert correct[0] == 1 and correct[1] > correct[2] >= correct[3]
+
+
+def test_pgd_never_returns_a_point_with_less_loss_than_the_clean_image():
+    network, x, y = small_problem(1)
+    attacked = robustness.pgd(network, x, y, 0.01, steps=3, step_size=5.0)
+    with torch.no_grad():
+        assert (robustness.margin_loss(network(attacked), y) >= robustness.margin_loss(network(x), y)).all()
+
+
+def test_fgsm_is_the_best_attack_on_a_linear_network():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    x = 0.4 + 0.2 * torch.rand(20, 1, 4, 4)
+    y = network(x).argmax(1)
+    weight = network[1].weight.detach()
+    gap = weight[1] - weight[0]
+    with torch.no_grad():
+        before = robustness.margin_loss(network(x), y)
+        for norm, dual in ((2, 2), (math.inf, 1)):
+            after = robustness.margin_loss(network(robustness.fgsm(network, x, y, 0.05, norm)), y)
+            assert torch.allclose(after - before, torch.full_like(after, 0.05) * torch.linalg.vector_norm(gap, dual), atol=1e-5)
+
+
+def test_attacks_are_deterministic_and_leave_the_random_state_and_the_images_alone():
+    network, x, y = small_problem(0)
+    kept, state = x.clone(), torch.random.get_rng_state()
+    first = robustness.pgd(network, x, y, 0.3, steps=3, seed=5)
+    assert torch.equal(first, robustness.pgd(network, x, y, 0.3, steps=3, seed=5))
+    assert not torch.equal(first, robustness.pgd(network, x, y, 0.3, steps=3, seed=6))
+    assert torch.equal(x, kept) and torch.equal(state, torch.random.get_rng_state())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_curve_is_monotone_and_equals_attacking_every_radius_alone():
+    network, x, y = small_problem(2, samples=100)
+    radii = [0.0, 0.1, 0.3, 0.6]
+    correct = robustness.attacked_correct(network, x, y, radii, steps=10)
+    assert correct.shape == (4, 100) and correct[0].all()
+    assert not (correct[1:] & ~correct[:-1]).any()
+    for eps, row in zip(radii[1:], correct[1:], strict=True):
+        with torch.no_grad():
+            alone = robustness.margin_loss(network(robustness.pgd(network, x, y, eps, steps=10)), y) < 0
+        assert abs(alone.float().mean() - row.float().mean()) <= 0.03
+
+
+# ---- certificates ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("build", [models.nonexpansive_net, models.nonexpansive_cnn, models.resnet, models.spectral_resnet])
+def test_no_certificate_is_broken_by_our_attack_or_foolbox(build):
+    for seed in range(3):
+        size = {} if build is models.nonexpansive_cnn else {"width": 48}
+        network = build(image_shape=(1, 8, 8), classes=4, seed=seed, **size).eval()
+        x = torch.rand(50, 1, 8, 8, generator=seeded(seed))
+        with torch.no_grad():
+            logits = network(x)
+        y = logits.argmax(1)
+        radius = robustness.certified_radius(logits, y, lipschitz.lipschitz_bound(network, (1, 8, 8)))
+        assert (radius > 0).all()
+        attacked = [
+            robustness.pgd(network, x[i : i + 1], y[i : i + 1], 0.999 * radius[i].item(), steps=50, restarts=2) for i in range(20)
+        ]
+        with torch.no_grad():
+            assert (network(torch.cat(attacked)).argmax(1) == y[:20]).all()
+        boundary = foolbox.attacks.DDNAttack(steps=60)  # looks for the nearest misclassified point
+        _, found, success = boundary(foolbox.PyTorchModel(network, bounds=(0, 1)), x, y, epsilons=None)
+        distance = (found - x).flatten(1).norm(dim=1)
+        assert success.float().mean() > 0.9
+        assert (distance[success] >= radius[success] * (1 - 1e-4)).all()
+
+
+def test_wrong_predictions_have_radius_zero():
+    logits = torch.tensor([[1.0, 3.0, 2.0], [1.0, 3.0, 2.0], [1.0, 1.0, 0.0]])
+    radius = robustness.certified_radius(logits, torch.tensor([1, 0, 0]), 2.0)
+    assert torch.allclose(radius, torch.tensor([1 / (2 * math.sqrt(2)), 0, 0]))
+
+
+def test_logits_that_are_nan_certify_nothing():
+    logits = torch.tensor([[math.nan, 0.0], [5.0, math.nan]])
+    assert torch.equal(robustness.certified_radius(logits, torch.tensor([1, 0]), 1.0), torch.zeros(2))
+
+
+def test_equal_rows_with_a_lead_are_no_rivals_at_any_distance():
+    P = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    radius = robustness.certified_radius(torch.tensor([[2.0, 1.0, 0.5]]), torch.tensor([0]), 1.0, P)
+    assert radius.item() == pytest.approx(1.5 / math.sqrt(2))
+    assert robustness.certified_radius(torch.tensor([[2.0, 2.0, 0.5]]), torch.tensor([0]), 1.0, P).item() == 0
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"eps": -1}, "eps"),
+        ({"eps": math.nan}, "eps"),
+        ({"eps": 1, "norm": 1}, "norm must be 2 or inf"),
+        ({"eps": 1, "loss": "hinge"}, "margin, cross_entropy"),
+        ({"eps": 1, "steps": 0}, "steps and restarts"),
+        ({"eps": 1, "restarts": 0}, "steps and restarts"),
+    ],
+)
+def test_clear_sentences(options, message):
+    network, x, y = small_problem(0)
+    with pytest.raises(ValueError, match=message):
+        robustness.pgd(network, x, y, **options)
+
+
+def test_images_and_labels_must_fit():
+    network, x, y = small_problem(0)
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        robustness.pgd(network, 2 * x, y, 0.1)
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        robustness.fgsm(network, x * math.nan, y, 0.1)
+    with pytest.raises(ValueError, match="at least one"):
+        robustness.pgd(network, x[:0], y[:0], 0.1)
+    with pytest.raises(ValueError, match="as many labels"):
+        robustness.pgd(network, x, y[:3], 0.1)
+    with pytest.raises(ValueError, match="increasing"):
+        robustness.attacked_correct(network, x, y, [0.2, 0.1])
+    with pytest.raises(ValueError, match="lipschitz"):
+        robustness.certified_radius(network(x), y, 0.0)
+    with pytest.raises(ValueError, match="logits"):
+        robustness.certified_radius(network(x)[:, 0], y, 1.0)

@@ -1,0 +1,176 @@
+"""The training loop, its losses, and the models of lesson 7."""
+
+import math
+import signal
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from chapter_utils import layers, lipschitz, models, robustness, training
+
+BUILDERS = [models.resnet, models.spectral_resnet, models.nonexpansive_net, models.nonexpansive_cnn]
+
+
+def small(build):
+    """Options that make a model fit 8 x 8 images."""
+    return {} if build is models.nonexpansive_cnn else {"width": 32}
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def blobs(samples=120, seed=0):
+    """Three classes of 8 x 8 images that differ in their bright quadrant."""
+    labels = torch.arange(samples) % 3
+    images = 0.3 * torch.rand(samples, 1, 8, 8, generator=seeded(seed))
+    for k, (rows, columns) in enumerate([(slice(0, 4), slice(0, 4)), (slice(4, 8), slice(0, 4)), (slice(0, 4), slice(4, 8))]):
+        images[labels == k, :, rows, columns] += 0.6
+    return images, labels
+
+
+# ---- losses ----------------------------------------------------------------------------------------------------------
+
+
+def test_hinge_loss_is_the_sum_over_wrong_classes():
+    logits = torch.randn(30, 5, generator=seeded(0), dtype=torch.float64)
+    labels = torch.randint(5, (30,), generator=seeded(1))
+    reference = F.multi_margin_loss(logits, labels, margin=0.7) * 5  # PyTorch divides by the number of classes
+    assert training.hinge_loss(logits, labels, 0.7).item() == pytest.approx(reference.item())
+    assert training.hinge_loss(torch.tensor([[3.0, 1.0]]), torch.tensor([0]), 2.0).item() == 0
+
+
+def test_margin_cross_entropy_without_margin_is_cross_entropy():
+    logits, labels = torch.randn(30, 5, generator=seeded(0)), torch.randint(5, (30,), generator=seeded(1))
+    assert torch.allclose(training.margin_cross_entropy(logits, labels, 0.0, 1.0), F.cross_entropy(logits, labels))
+    assert training.margin_cross_entropy(logits, labels, 1.0, 1.0) > F.cross_entropy(logits, labels)
+
+
+def test_losses_refuse_impossible_settings():
+    logits, labels = torch.zeros(2, 3), torch.tensor([0, 1])
+    with pytest.raises(ValueError, match="margin must be positive, got 0"):
+        training.hinge_loss(logits, labels, 0)
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        training.margin_cross_entropy(logits, labels, 1.0, -1)
+
+
+# ---- the loop --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_every_model_learns_and_keeps_its_promise(build):
+    images, labels = blobs()
+    model = build(image_shape=(1, 8, 8), classes=3, **small(build))
+    loss = partial(training.margin_cross_entropy, margin=0.3, temperature=0.2)
+    history = training.fit(model, images, labels, loss, 8, after_step=layers.restore_orthonormal_rows, progress=False)
+    assert len(history.losses) == 8 and not history.interrupted and not model.training
+    with torch.no_grad():
+        logits = model(images)
+    assert (logits.argmax(1) == labels).float().mean() > 0.9
+    bound = lipschitz.lipschitz_bound(model, (1, 8, 8))
+    assert lipschitz.jacobian_norms(model.double(), images.double()).max().item() <= bound * (1 + 1e-9)
+    if build in (models.nonexpansive_net, models.nonexpansive_cnn):
+        assert bound <= 1 + 1e-6
+        radius = robustness.certified_radius(logits, labels, bound)
+        correct = robustness.attacked_correct(model.float(), images, labels, [0.0, 0.2, 0.5], steps=10)
+        for eps, row in zip([0.0, 0.2, 0.5], correct, strict=True):
+            assert not ((radius > eps) & ~row).any()
+
+
+def test_same_seed_same_weights_and_the_global_random_state_is_untouched():
+    images, labels = blobs()
+    state, results = torch.random.get_rng_state(), []
+    for seed in (0, 0, 1):
+        model = models.nonexpansive_net((1, 8, 8), 3, 16, seed=seed)
+        training.fit(model, images, labels, F.cross_entropy, 2, augment=training.random_shift, seed=seed, progress=False)
+        results.append(model[1].field.operator.weight.detach().clone())
+    assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_ctrl_c_keeps_what_was_learned():
+    images, labels = blobs()
+    model, steps = models.resnet((1, 8, 8), 3, 16), []
+    untrained = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def press_ctrl_c(_):
+        steps.append(1)
+        if len(steps) == 5:  # two batches an epoch: in the third epoch
+            signal.raise_signal(signal.SIGINT)
+
+    history = training.fit(model, images, labels, F.cross_entropy, 50, after_step=press_ctrl_c, progress=False)
+    assert history.interrupted and len(history.losses) == 2 and len(steps) == 5
+    assert not model.training
+    assert any(not torch.equal(untrained[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_weights():
+    images, labels = blobs()
+    images[70] = math.nan
+    model = models.resnet((1, 8, 8), 3, 16)
+    with pytest.raises(FloatingPointError, match=r"nan in epoch 0, batch \d"):
+        training.fit(model, images, labels, F.cross_entropy, 3, batch_size=10, progress=False)
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values()) and not model.training
+
+
+def test_perturbed_batches_replace_the_clean_ones():
+    images, labels = blobs()
+    seen = []
+
+    def remember(model, x, y):
+        seen.append(x)
+        return robustness.pgd(model, x, y, 0.1, steps=2)
+
+    training.fit(models.resnet((1, 8, 8), 3, 16), images, labels, F.cross_entropy, 1, perturb=remember, progress=False)
+    assert sum(len(x) for x in seen) == len(images)
+
+
+def test_shifts_move_by_at_most_one_pixel_and_bring_in_zeros():
+    x = torch.ones(2, 1, 5, 5)
+    sums = {training.random_shift(x, seeded(seed)).sum().item() for seed in range(40)}
+    assert sums == {50.0, 40.0, 32.0}
+
+
+def test_bad_input_of_fit():
+    images, labels = blobs()
+    model = models.resnet((1, 8, 8), 3, 16)
+    for bad in ({"images": images[:0], "labels": labels[:0]}, {"images": images, "labels": labels[:5]}):
+        with pytest.raises(ValueError, match="as many labels as images"):
+            training.fit(model, **bad, loss=F.cross_entropy, epochs=1)
+    for bad in ({"epochs": 0}, {"epochs": 1, "batch_size": 0}):
+        with pytest.raises(ValueError, match="at least 1"):
+            training.fit(model, images, labels, F.cross_entropy, **bad)
+
+
+def test_device_choice():
+    assert training.pick_device("cpu") == torch.device("cpu")
+    assert training.pick_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no CUDA device"):
+            training.pick_device("cuda")
+
+
+# ---- models ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 12)])
+def test_models_have_the_promised_shapes_and_seeds(build, shape):
+    state = torch.random.get_rng_state()
+    first, again, other = (build(image_shape=shape, classes=5, depth=2, seed=seed, **small(build)).eval() for seed in (3, 3, 4))
+    x = torch.rand(2, *shape, generator=seeded(0))
+    assert first(x).shape == (2, 5)
+    assert torch.equal(first(x), again(x)) and not torch.equal(first(x), other(x))
+    torch.testing.assert_close(first[-1](first[:-1](x)), first(x))
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert isinstance(first, nn.Sequential)
+
+
+def test_images_that_do_not_fit_the_convolutional_network():
+    with pytest.raises(ValueError, match="divisible by 4, got 10 x 8"):
+        models.nonexpansive_cnn((1, 10, 8))
+    with pytest.raises(ValueError, match="cannot be orthonormal"):
+        models.nonexpansive_net((1, 4, 4), 3, width=17)
