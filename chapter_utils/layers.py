@@ -35,18 +35,23 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
 class LinearOperator(nn.Module):
     """A linear map with its adjoint and two estimates of its norm. Subclasses define `forward`, `adjoint`, `_bound`.
 
+    `forward` adds a `bias` of shape (`outputs`,) if one is given, `adjoint` multiplies the weight by `scale`: cheaper than the image.
     `norm_bound(input_shape)` is a guaranteed upper bound in float64, kept until the weights change.
     `norm_estimate(x)` is one warm step of power iteration from below, differentiable in the weights, for training.
     """
 
     weight: nn.Parameter
+    outputs: int
 
     def __init__(self):
         super().__init__()
         self._known: tuple[Tensor, tuple[int, ...], float] | None = None
         self._direction: Tensor | None = None
 
-    def adjoint(self, y: Tensor, input_shape: tuple[int, ...]) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def adjoint(self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor = 1.0) -> Tensor:
         raise NotImplementedError
 
     def _bound(self, input_shape: tuple[int, ...]) -> float:
@@ -81,13 +86,13 @@ class DenseOperator(LinearOperator):
             raise ValueError(f"{out_features} rows cannot be orthonormal in {in_features} dimensions")
         self.in_features, self.out_features, self.orthonormal = in_features, out_features, orthonormal
         self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(out_features, in_features)))
-        self.bias_shape = (out_features,)
+        self.outputs = out_features
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight)
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        return F.linear(x, self.weight, bias)
 
-    def adjoint(self, y: Tensor, input_shape=None) -> Tensor:
-        return y @ self.weight
+    def adjoint(self, y: Tensor, input_shape=None, scale: float | Tensor = 1.0) -> Tensor:
+        return y @ (scale * self.weight)
 
     def _bound(self, input_shape) -> float:
         if input_shape[-1:] != (self.in_features,):
@@ -108,24 +113,24 @@ class ConvOperator(LinearOperator):
         self.in_channels, self.stride, self.padding, self.padding_mode = in_channels, stride, padding, padding_mode
         weight = torch.empty(out_channels, in_channels, kernel_size, kernel_size)
         self.weight = nn.Parameter(nn.init.kaiming_normal_(weight))
-        self.bias_shape = (out_channels, 1, 1)
+        self.outputs = out_channels
 
     def _check(self, input_shape) -> None:
         if len(input_shape) != 3 or input_shape[0] != self.in_channels:
             raise ValueError(f"images of shape ({self.in_channels}, height, width) are needed, got {tuple(input_shape)}")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         self._check(x.shape[1:])
         if self.padding_mode == "circular":
-            return F.conv2d(_wrap(x, self.padding), self.weight, stride=self.stride)
-        return F.conv2d(x, self.weight, stride=self.stride, padding=self.padding)
+            return F.conv2d(_wrap(x, self.padding), self.weight, bias, self.stride)
+        return F.conv2d(x, self.weight, bias, self.stride, self.padding)
 
-    def adjoint(self, y: Tensor, input_shape: tuple[int, ...]) -> Tensor:
+    def adjoint(self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor = 1.0) -> Tensor:
         circular = self.padding_mode == "circular"
         kernel, inner = self.weight.shape[-1], 0 if circular else self.padding
         sides = [n + 2 * (self.padding - inner) for n in input_shape[1:]]  # of the image that conv2d sees
         missing = [(n + 2 * inner - kernel) % self.stride for n in sides]  # rows that no window reached
-        x = F.conv_transpose2d(y, self.weight, stride=self.stride, padding=inner, output_padding=missing)
+        x = F.conv_transpose2d(y, scale * self.weight, stride=self.stride, padding=inner, output_padding=missing)
         if circular and self.padding:
             plain = torch.zeros(len(y), *input_shape, dtype=y.dtype, device=y.device)
             x = torch.func.vjp(lambda v: _wrap(v, self.padding), plain)[1](x)[0]
@@ -156,11 +161,12 @@ class GradientField(nn.Module):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be nondecreasing, one of {', '.join(ACTIVATIONS)}; got {activation!r}")
         self.operator, self.activation = operator, activation
-        self.bias = nn.Parameter(torch.zeros(operator.bias_shape))
+        self.bias = nn.Parameter(torch.zeros(operator.outputs))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, scale: float | Tensor = 1.0) -> Tensor:
+        """scale * g(x), of the shape of x."""
         act, _ = ACTIVATIONS[self.activation]
-        return self.operator.adjoint(act(self.operator(x) + self.bias), x.shape[1:])
+        return self.operator.adjoint(act(self.operator(x, self.bias)), x.shape[1:], scale)
 
     def smoothness(self, x: Tensor) -> float | Tensor:
         """Lipschitz constant of g for inputs like x: estimated in training mode, guaranteed in evaluation mode."""
@@ -187,6 +193,8 @@ class NonExpansiveBlock(nn.Module):
         super().__init__()
         self.field, self.step, self.method, self.time_span = field, step, method, time_span
         self.limit = 2 * circle_contractivity_radius(named_tableau(method))
+        if not named_tableau(method).explicit:
+            raise ValueError(f"{method} is implicit; a layer needs an explicit method")
         if self.limit == 0:
             raise ValueError(f"{method} has circle-contractivity radius 0: no step size is guaranteed to be non-expansive")
         if time_span is None and not 0 < step <= self.limit:
@@ -206,9 +214,9 @@ class NonExpansiveBlock(nn.Module):
         smoothness = self.field.smoothness(x)
         if not smoothness >= torch.finfo(x.dtype).tiny:  # zero weights, zero field; NaN must stay visible
             return x + 0 * smoothness
-        number, size = self.steps(smoothness, x.dtype)
+        (number, size), tableau = self.steps(smoothness, x.dtype), named_tableau(self.method)
         for _ in range(number):
-            x = runge_kutta_step(lambda z: -self.field(z), x, size, named_tableau(self.method))
+            x = runge_kutta_step(lambda z: self.field(z, -size), x, 1.0, tableau)
         return x
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:

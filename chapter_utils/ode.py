@@ -85,14 +85,18 @@ def runge_kutta_step(field: Field, x: Tensor, step_size: float | Tensor, method:
             stage = x
             for a, slope in zip(row, slopes, strict=False):
                 if a:
-                    stage = stage + (step_size * a) * slope
+                    stage = _advance(stage, step_size * a, slope)
             slopes.append(_slope(field, stage))
     else:
         slopes = [_slope(field, stage) for stage in _implicit_stages(field, x, step_size, method)]
     for b, slope in zip(method.b.tolist(), slopes, strict=True):
         if b:
-            x = x + (step_size * b) * slope
+            x = _advance(x, step_size * b, slope)
     return x
+
+
+def _advance(x: Tensor, step: float | Tensor, slope: Tensor) -> Tensor:
+    return x + step * slope if isinstance(step, Tensor) else torch.add(x, slope, alpha=step)  # a number costs no extra pass
 
 
 def _slope(field: Field, x: Tensor) -> Tensor:

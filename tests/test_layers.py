@@ -268,6 +268,8 @@ def test_steps_beyond_the_bound_are_refused_with_the_limit():
             NonExpansiveBlock(field, step)
     with pytest.raises(ValueError, match="radius 0"):
         NonExpansiveBlock(field, method="midpoint")
+    with pytest.raises(ValueError, match="explicit"):
+        NonExpansiveBlock(field, method="implicit_euler")
     with pytest.raises(ValueError, match="known: euler"):
         NonExpansiveBlock(field, method="eulr")
     for time_span in (0, -1, math.inf, math.nan):
