@@ -1,0 +1,89 @@
+"""The live figures of lesson 3, moved through their thresholds and compared with independent values."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+from lesson import run_until
+
+
+@pytest.fixture(scope="module")
+def depth():
+    return run_until("03", "live_depth")
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    return run_until("03", "live_kernel")
+
+
+@pytest.mark.parametrize("N", [0, 1, 50, 80])
+def test_depth_slider_bound_and_measurement(depth, N):
+    live, bound = depth["live_depth"], 1.1**N
+    for name in depth["branches"]:
+        seen = live.update(layers_are=name, N=N)
+        (x,), (y,) = depth["bound_dot"].get_data()
+        (_,), (slope,) = depth["measured_dot"].get_data()
+        assert x == N and y == pytest.approx(bound)
+        assert float(slope) <= bound + 1e-9 <= math.exp(0.1 * N) + 2e-9
+        assert f"product bound {bound:.2f}" in seen and f"measured slope {float(slope):.2f}" in seen
+        assert f"e to the LT {math.exp(0.1 * N):.2f}" in seen
+        assert len(depth["measured_line"].get_xdata()) == N + 1
+
+
+def test_depth_slider_known_slopes(depth):
+    live = depth["live_depth"]
+    found = {}
+    for name in depth["branches"]:
+        assert "117.39" in live.update(layers_are=name, N=50)
+        found[name] = float(depth["measured_dot"].get_ydata()[0])
+    assert found["g(x) = x"] == pytest.approx(1.1**50)  # attains the bound
+    assert found["turning: Sx with S' = -S"] == pytest.approx(1.01**25)  # |1 + 0.1 i| in every layer
+    assert found["downhill: -A' tanh(Ax)"] <= 1 + 1e-9
+    assert found["random: tanh(Wx + b)"] < 12
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 6, 9, 10])
+def test_kernel_picker_trap(kernels, n):
+    """The torus of the same side is a bound for even sides only; exact norm 1 + 2 cos(pi / (n + 1))."""
+    seen = kernels["live_kernel"].update(kernel_name="trap (-1, 1, -1)", n=n)
+    exact = 1 + 2 * math.cos(math.pi / (n + 1))
+    assert f"exact norm {exact:.2f}" in seen
+    same_side = np.abs(1 - 2 * np.cos(2 * np.pi * np.arange(n) / n)).max()
+    heights = [bar.get_height() for bar in kernels["bars"]]
+    assert heights[0] == pytest.approx(same_side / exact)
+    assert (same_side < exact) == (n % 2 == 1) == ("torus, same side" in seen)
+    assert bool(kernels["bars"][0].get_hatch()) == (n % 2 == 1)
+    assert heights[1] >= 1 and "side n+1" not in seen
+    assert heights[2] == pytest.approx(math.sqrt(3) / exact) and kernels["bars"][2].get_hatch()  # |R|
+    assert heights[4] == pytest.approx(3 / exact)  # sum of taps
+    assert kernels["numbers"][0].get_text() == f"{same_side:.2f}"
+    assert kernels["side_line"].get_xdata()[0] == n
+
+
+def test_kernel_picker_all_kernels(kernels):
+    for name, kernel in kernels["kernels"].items():
+        K = np.asarray(kernel)
+        for n in kernels["sides"]:
+            seen = kernels["live_kernel"].update(kernel_name=name, n=n)
+            A = np.zeros((K.shape[0], n, n, K.shape[1], n, n))
+            for i in range(n):
+                for j in range(n):
+                    for a in range(3):
+                        for b in range(3):
+                            if 0 <= i + a - 1 < n and 0 <= j + b - 1 < n:
+                                A[:, i, j, :, i + a - 1, j + b - 1] = K[:, :, a, b]
+            exact = scipy.linalg.svdvals(A.reshape(K.shape[0] * n * n, -1))[0]
+            assert f"exact norm {exact:.2f}" in seen
+            heights = [bar.get_height() for bar in kernels["bars"]]
+            assert all(heights[i] >= 1 - 1e-9 for i in (1, 3, 4, 5)), (name, n, heights)  # the guaranteed bounds
+            if n >= 3:  # a window lies inside
+                assert heights[2] <= 1 + 1e-9
+            assert max(heights) < 4.4  # all bars fit into the axes
+            for bar, height in zip(kernels["bars"], heights, strict=True):
+                assert bool(bar.get_hatch()) == (height < 1 - 1e-9)
+    # the reshaped matrix is above the norm when no window fits, below it as soon as one does
+    live = kernels["live_kernel"]
+    assert "|R|" not in live.update(kernel_name="random, 3 to 4 channels", n=2)
+    assert "|R|" in live.update(kernel_name="random, 3 to 4 channels", n=3)
