@@ -1,7 +1,8 @@
 """Lessons: notebooks/source/NN_topic.py (jupytext percent)  ->  notebooks/NN_topic.ipynb, executed.
 
     python notebooks/build.py              write and execute the lessons whose source has changed
-    python notebooks/build.py --all        the same for every lesson
+    python notebooks/build.py 05 07        the same for these lessons only
+    python notebooks/build.py --all        every lesson, changed or not
     python notebooks/build.py --check      exit 1 if a committed lesson is not the one its source describes
     python notebooks/build.py --html DIR   execute every lesson and write it as HTML into DIR; nothing else changes
 
@@ -54,6 +55,8 @@ def generate(path: Path) -> nbformat.NotebookNode:
             new = nbformat.v4.new_code_cell(text.replace("OWNER/REPOSITORY", REPOSITORY))
         new["id"] = f"l{path.stem[:2]}-{number:03d}"
         new.metadata = nbformat.from_dict({key: value for key, value in cell.metadata.items() if key in ("tags", "jupyter")})
+        if "setup" in tags:
+            new.metadata["jupyter"] = {"source_hidden": True}  # nothing in it that a student must read
         cells.append(new)
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(METADATA))
     notebook.nbformat_minor = 5
@@ -89,6 +92,7 @@ def is_current(path: Path) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("numbers", nargs="*", help="lessons to look at, such as 05; all if none is given")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--all", action="store_true")
     choice.add_argument("--check", action="store_true")
@@ -96,7 +100,9 @@ def main() -> int:
     options = parser.parse_args()
     # ipykernel and zmq announce things a reader of this build can do nothing about
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    lessons = sorted(SOURCE.glob("[0-9][0-9]_*.py"))
+    lessons = [path for path in sorted(SOURCE.glob("[0-9][0-9]_*.py")) if not options.numbers or path.stem[:2] in options.numbers]
+    if not lessons:
+        parser.error(f"no lesson is numbered {' or '.join(options.numbers)}")
     failed = 0
     for path in lessons:
         if options.check:

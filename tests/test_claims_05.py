@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from lesson import run_until
 
 from chapter_utils import layers, lipschitz, ode
+from lesson import run_until
 
 SEEDS = range(5)
 

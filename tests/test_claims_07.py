@@ -5,10 +5,10 @@ from functools import partial
 
 import pytest
 import torch
-from lesson import run_until
 from torch import nn
 
 from chapter_utils import data, layers, lipschitz, models, robustness, training
+from lesson import run_until
 
 SEEDS = range(5)
 

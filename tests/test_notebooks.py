@@ -4,10 +4,11 @@ import ast
 import itertools
 import re
 
-import build
 import jupytext
 import nbformat
 import pytest
+
+import build
 from lesson import ROOT
 
 SOURCES = sorted(build.SOURCE.glob("[0-9][0-9]_*.py"))

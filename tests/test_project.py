@@ -4,14 +4,14 @@ import re
 import subprocess
 import sys
 
-import build
 import pytest
 import torch
 import yaml
-from lesson import ROOT
 from matplotlib.figure import Figure
 
+import build
 from chapter_utils import plotting, widgets
+from lesson import ROOT
 
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 

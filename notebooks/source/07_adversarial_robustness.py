@@ -35,7 +35,9 @@ plotting.use_house_style()
 device = training.pick_device()  # a GPU if there is one
 digits = data.load_images("mnist5k").to(device)
 x_test, y_test = digits.test_images, digits.test_labels
-print(f"{len(digits.train_images)} training and {len(x_test)} test images of shape {tuple(x_test.shape[1:])}, pixels in [0, 1]")
+print(
+    f"{len(digits.train_images)} training and {len(x_test)} test images of shape {tuple(x_test.shape[1:])}, pixels in [0, 1]"
+)
 
 # %% [markdown]
 # These are 5,000 images of the MNIST collection, shipped with a Python package, so that nothing needs to be downloaded.
@@ -57,7 +59,12 @@ plotting.show(figure, "One handwritten test digit of each class, from 0 to 9, da
 # Each batch of images is moved by up to one pixel, so that there is more to learn from.
 
 # %% tags=["nbval-ignore-output"]
-train = partial(training.fit, images=digits.train_images, labels=digits.train_labels, augment=training.random_shift)
+train = partial(
+    training.fit,
+    images=digits.train_images,
+    labels=digits.train_labels,
+    augment=training.random_shift,
+)
 contestants = {"ResNet": models.resnet().to(device)}
 train(contestants["ResNet"], loss=F.cross_entropy, epochs=10)
 
@@ -111,7 +118,9 @@ def projected_gradient(model, x, labels, eps, steps=40):
     for _ in range(steps):
         shift = z + 2.5 * eps / steps * uphill(model, z, labels) - x
         size = shift.flatten(1).norm(dim=1)[:, None, None, None]
-        z = (x + shift * (eps / size.clamp_min(eps))).clamp(0, 1)  # into the ball, then into the box
+        z = (x + shift * (eps / size.clamp_min(eps))).clamp(
+            0, 1
+        )  # into the ball, then into the box
     return z
 
 
@@ -126,7 +135,9 @@ resnet = contestants["ResNet"]
 few, few_labels = x_test[::5], y_test[::5]
 one_step = accuracy(resnet, fast_gradient(resnet, few, few_labels, eps=1.0), few_labels)
 forty_steps = accuracy(resnet, projected_gradient(resnet, few, few_labels, eps=1.0), few_labels)
-print(f"after one step: {one_step:.3f};  after forty steps: {forty_steps:.3f};  your guess: {my_guess}")
+print(
+    f"after one step: {one_step:.3f};  after forty steps: {forty_steps:.3f};  your guess: {my_guess}"
+)
 assert forty_steps <= one_step < 0.9
 
 # %% [markdown]
@@ -137,12 +148,17 @@ attacked = robustness.pgd(resnet, examples, torch.arange(10, device=device), eps
 with torch.no_grad():
     read_as = resnet(attacked).argmax(1).tolist()
 figure, axes = plt.subplots(2, 10, figsize=(9, 2.5))
-plotting.image_row(axes[0], attacked, [f"{k} read as {r}" if k != r else f"{k}, right" for k, r in enumerate(read_as)])
+plotting.image_row(
+    axes[0],
+    attacked,
+    [f"{k} read as {r}" if k != r else f"{k}, right" for k, r in enumerate(read_as)],
+)
 plotting.image_row(axes[1], attacked - examples, [""] * 10, limits=(-0.5, 0.5), cmap="PuOr")
 wrong = sum(k != r for k, r in enumerate(read_as))
 plotting.show(
     figure,
-    f"Top: the ten digits after a change of norm at most 1.5; a person still reads them, the network misreads {wrong} of 10. "
+    "Top: the ten digits after a change of norm at most 1.5; a person still reads them, "
+    f"the network misreads {wrong} of 10. "
     "Bottom: the changes themselves, purple for added ink and orange for removed.",
 )
 
@@ -171,7 +187,9 @@ with torch.no_grad():
 L = lipschitz.lipschitz_bound(resnet, (1, 28, 28))
 slope = lipschitz.jacobian_norms(resnet, x_test[:300]).max().item()
 radius = certified_radius(logits, y_test, L)
-print(f"ResNet: measured slope {slope:.0f} <= guaranteed bound {L:.0f}; median certified radius {radius.median():.5f}")
+print(
+    f"ResNet: measured slope {slope:.0f} <= guaranteed bound {L:.0f}; median certified radius {radius.median():.5f}"
+)
 assert slope <= L and radius.median() < 0.05
 assert torch.allclose(radius, robustness.certified_radius(logits, y_test, L), atol=1e-6)
 
@@ -189,7 +207,9 @@ assert torch.allclose(radius, robustness.certified_radius(logits, y_test, L), at
 P = torch.tensor([[1.0, 0.0], [0.6, 0.0], [0.0, 0.2]])
 distances = torch.cdist(P, P)
 gain = math.sqrt(2) * torch.linalg.matrix_norm(P, 2) / distances
-print(f"gain for the classes 0 and 1: {gain[0, 1]:.3f}; 0 and 2: {gain[0, 2]:.3f}; 1 and 2: {gain[1, 2]:.3f}")
+print(
+    f"gain for the classes 0 and 1: {gain[0, 1]:.3f}; 0 and 2: {gain[0, 2]:.3f}; 1 and 2: {gain[1, 2]:.3f}"
+)
 
 # %% [markdown]
 # *Coursework 7.1 and 7.2 ask for a radius in pixels and for such a gain.*
@@ -219,7 +239,9 @@ _ = train(contestants["spectral ResNet"], loss=F.cross_entropy, epochs=10)
 
 # %% tags=["nbval-ignore-output"]
 margin_loss_15 = partial(training.margin_cross_entropy, margin=1.5, temperature=0.25)
-constrained = partial(train, loss=margin_loss_15, learning_rate=5e-3, after_step=layers.restore_orthonormal_rows)
+constrained = partial(
+    train, loss=margin_loss_15, learning_rate=5e-3, after_step=layers.restore_orthonormal_rows
+)
 contestants["non-expansive"] = models.nonexpansive_net().to(device)
 _ = constrained(contestants["non-expansive"], epochs=20)
 
@@ -239,7 +261,9 @@ _ = constrained(contestants["non-expansive + PGD"], epochs=10, perturb=attack_ba
 # **Predict first.** Which networks will have a guaranteed bound of 1? Of about $2^3=8$? In the hundreds or thousands? Lesson 3 has the rules: bounds multiply, and a skip adds 1.
 
 # %% tags=["nbval-ignore-output"]
-bounds = {name: lipschitz.lipschitz_bound(model, (1, 28, 28)) for name, model in contestants.items()}
+bounds = {
+    name: lipschitz.lipschitz_bound(model, (1, 28, 28)) for name, model in contestants.items()
+}
 for name, model in contestants.items():
     slope = lipschitz.jacobian_norms(model, x_test[:300]).max().item()
     print(f"{name:20s} measured slope {slope:7.2f} <= guaranteed bound {bounds[name]:10.4f}")
@@ -272,18 +296,26 @@ for name, model in tqdm(contestants.items(), unit="network", leave=False):
     assert not (certified[name] & ~survives[name]).any(), "a certificate was broken"
 
 # %% tags=["nbval-ignore-output"]
-curves = {name: (survives[name].double().mean(1).tolist(), certified[name].double().mean(1).tolist()) for name in contestants}
+curves = {
+    name: (survives[name].double().mean(1).tolist(), certified[name].double().mean(1).tolist())
+    for name in contestants
+}
 print(f"{'':20s}" + "".join(f"{eps:14g}" for eps in radii))
 for name, (attacked, proved) in curves.items():
-    print(f"{name:20s}" + "".join(f"{low:7.3f}-{high:.3f} " for low, high in zip(proved, attacked, strict=True)))
+    print(
+        f"{name:20s}"
+        + "".join(f"{low:7.3f}-{high:.3f} " for low, high in zip(proved, attacked, strict=True))
+    )
 figure, axis = plt.subplots(figsize=(8.2, 4.2))
 shown = {name: pair if bounds[name] < 100 else (pair[0], None) for name, pair in curves.items()}
 plotting.robustness_curves(axis, radii, shown)
 axis.set_title("solid: survives PGD-40, dashed: certified")
 plotting.show(
     figure,
-    "Accuracy falls with the radius for all networks, fastest for the plain ResNet. Only the non-expansive networks have certificates that stay "
-    "high beyond radius 0.5; the spectral ResNet's have fallen to nearly zero at 1. The certificates of both ResNets trained freely are zero and not drawn.",
+    "Accuracy falls with the radius for all networks, fastest for the plain ResNet. Only the "
+    "non-expansive networks have certificates that stay high beyond radius 0.5; the spectral "
+    "ResNet's have fallen to nearly zero at 1. The certificates of the other two networks are zero "
+    "and not drawn.",
 )
 
 # %% [markdown]
@@ -296,15 +328,25 @@ plotting.show(
 # * **Both together** gain certificates at large radii, and pay with clean accuracy.
 
 # %% tags=["nbval-ignore-output"]
-at = {name: {eps: (low, high) for eps, low, high in zip(radii, curves[name][1], curves[name][0], strict=True)} for name in curves}
+at = {
+    name: {
+        eps: (low, high)
+        for eps, low, high in zip(radii, curves[name][1], curves[name][0], strict=True)
+    }
+    for name in curves
+}
 ours = at["non-expansive"]
 print(
-    f"non-expansive: clean {ours[0.0][1]:.3f}, certified at 0.5: {ours[0.5][0]:.3f}; ResNet certified at 0.25: {at['ResNet'][0.25][0]:.3f}"
+    f"non-expansive: clean {ours[0.0][1]:.3f}, certified at 0.5: {ours[0.5][0]:.3f}; "
+    f"ResNet certified at 0.25: {at['ResNet'][0.25][0]:.3f}"
 )
 assert ours[0.0][1] >= 0.95 and ours[0.5][0] >= 0.88 and at["ResNet"][0.25][0] == 0
 assert at["ResNet + PGD"][1.0][1] > at["ResNet"][1.0][1] + 0.1
 assert ours[1.0][1] > at["ResNet"][1.0][1] + 0.1
-assert at["non-expansive + PGD"][2.0][0] > ours[2.0][0] and at["non-expansive + PGD"][0.0][1] < ours[0.0][1]
+assert (
+    at["non-expansive + PGD"][2.0][0] > ours[2.0][0]
+    and at["non-expansive + PGD"][0.0][1] < ours[0.0][1]
+)
 
 # %% [markdown]
 # ## 7.6 See it move
@@ -333,7 +375,9 @@ grid[1, 2].set_xlabel("class")
 def draw_attack(digit, eps):
     x, y = examples[digit : digit + 1], torch.tensor([digit], device=device)
     verdicts = []
-    for (name, model), left, picture, change, group in zip(pair.items(), grid[:, 0], pictures, changes, bars, strict=True):
+    for (name, model), left, picture, change, group in zip(
+        pair.items(), grid[:, 0], pictures, changes, bars, strict=True
+    ):
         z = robustness.pgd(model, x, y, eps, steps=20)
         with torch.no_grad():
             clean, logits = model(x), model(z)[0]
@@ -344,9 +388,17 @@ def draw_attack(digit, eps):
         picture.set_data(z[0, 0].cpu())
         change.set_data((z - x)[0, 0].cpu())
         radius = robustness.certified_radius(clean, y, bounds[name]).item()
-        left.set_title(f"read as {logits.argmax().item()}\ncertified to {radius:.2f}", loc="center", fontsize=9)
-        verdicts.append(f"the {name} one reads {logits.argmax().item()} (certified to {radius:.2f})")
-    return f"Digit {digit}, each network attacked within radius {eps:.2f}: " + ", ".join(verdicts) + "."
+        left.set_title(
+            f"read as {logits.argmax().item()}\ncertified to {radius:.2f}", loc="center", fontsize=9
+        )
+        verdicts.append(
+            f"the {name} one reads {logits.argmax().item()} (certified to {radius:.2f})"
+        )
+    return (
+        f"Digit {digit}, each network attacked within radius {eps:.2f}: "
+        + ", ".join(verdicts)
+        + "."
+    )
 
 
 live_attack = widgets.LiveFigure(
@@ -385,7 +437,8 @@ for factor in (1, 100, 1000):
         found = robustness.pgd(partial(scaled, factor=factor), few, few_labels, eps=2.0, loss=loss)
         report[factor, loss] = accuracy(model, found, few_labels)
     print(
-        f"logits x {factor:4d}:  survives PGD on cross-entropy {report[factor, 'cross_entropy']:.3f}   on the margin {report[factor, 'margin']:.3f}"
+        f"logits x {factor:4d}:  survives PGD on cross-entropy {report[factor, 'cross_entropy']:.3f}   "
+        f"on the margin {report[factor, 'margin']:.3f}"
     )
 assert report[1000, "cross_entropy"] > report[1, "cross_entropy"] + 0.2
 assert abs(report[1000, "margin"] - report[1, "margin"]) <= 0.02
@@ -403,10 +456,17 @@ assert abs(report[1000, "margin"] - report[1, "margin"]) <= 0.02
 # A popular library's default is $\eta=0.025\,\varepsilon$. With 10 steps the attack travels at most a quarter of the radius it claims to explore. Published tables contain such numbers. Measure the effect:
 
 # %% tags=["nbval-ignore-output"]
-weak = robustness.pgd(resnet, few, few_labels, eps=1.0, steps=10, step_size=0.025, loss="cross_entropy")
+weak = robustness.pgd(
+    resnet, few, few_labels, eps=1.0, steps=10, step_size=0.025, loss="cross_entropy"
+)
 strong = robustness.pgd(resnet, few, few_labels, eps=1.0, steps=40)
-weak_accuracy, strong_accuracy = accuracy(resnet, weak, few_labels), accuracy(resnet, strong, few_labels)
-print(f"ResNet at radius 1: {weak_accuracy:.3f} survive the weak attack, {strong_accuracy:.3f} the strong one")
+weak_accuracy, strong_accuracy = (
+    accuracy(resnet, weak, few_labels),
+    accuracy(resnet, strong, few_labels),
+)
+print(
+    f"ResNet at radius 1: {weak_accuracy:.3f} survive the weak attack, {strong_accuracy:.3f} the strong one"
+)
 assert weak_accuracy > strong_accuracy + 0.1
 
 # %% [markdown]
@@ -418,7 +478,9 @@ assert weak_accuracy > strong_accuracy + 0.1
 
 # %%
 normalisation = layers.Normalization(mean=[0.4914, 0.4822, 0.4465], std=[0.2023, 0.1994, 0.2010])
-print(f"bound of the usual CIFAR-10 normalisation: {lipschitz.lipschitz_bound(normalisation, (3, 32, 32)):.4f}")
+print(
+    f"bound of the usual CIFAR-10 normalisation: {lipschitz.lipschitz_bound(normalisation, (3, 32, 32)):.4f}"
+)
 print(f"a margin of 0.15 behind it certifies {0.15 / math.sqrt(2) * 0.1994:.4f} in pixel units")
 
 # %% [markdown]
