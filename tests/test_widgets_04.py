@@ -5,10 +5,10 @@ import re
 
 import pytest
 import torch
-from lesson import run_until
 from scipy.linalg import expm
 
 from chapter_utils import ode
+from lesson import run_until
 
 J = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
 
