@@ -90,8 +90,12 @@ generator = torch.Generator().manual_seed(0)
 x, y = 2 * torch.rand(2, 100_000, 2, generator=generator) - 1
 grid = torch.cartesian_prod(torch.linspace(-1, 1, 81), torch.linspace(-1, 1, 81))
 largest_pair = slopes(bend, x, y).max().item()
-largest_local = lipschitz.jacobian_norms(bend, grid).max().item()  # the library's norm of Df(x) at each x of a batch
-print(f"largest slope of a pair {largest_pair:.2f} <= largest local slope {largest_local:.4f} (that is sqrt(2))")
+largest_local = (
+    lipschitz.jacobian_norms(bend, grid).max().item()
+)  # the library's norm of Df(x) at each x of a batch
+print(
+    f"largest slope of a pair {largest_pair:.2f} <= largest local slope {largest_local:.4f} (that is sqrt(2))"
+)
 assert largest_pair <= largest_local + 1e-9
 
 # %% [markdown]
@@ -104,11 +108,16 @@ def angle(x):
     return torch.atan2(x[:, 1], x[:, 0])[:, None]
 
 
-above, below = torch.tensor([[-1.5, 0.01]]), torch.tensor([[-1.5, -0.01]])  # neighbours across the cut
+above, below = (
+    torch.tensor([[-1.5, 0.01]]),
+    torch.tensor([[-1.5, -0.01]]),
+)  # neighbours across the cut
 print(
     f"angle: local slope {lipschitz.jacobian_norms(angle, above).item():.2f}, slope of the pair {slopes(angle, above, below).item():.0f}"
 )
-print(f"sign:  local slope 0, slope of the pair {slopes(torch.sign, above[:, 1:], below[:, 1:]).item():.0f}")
+print(
+    f"sign:  local slope 0, slope of the pair {slopes(torch.sign, above[:, 1:], below[:, 1:]).item():.0f}"
+)
 
 # %% [markdown]
 # Keep one consequence in mind for the whole lesson: **every pair and every local slope that you measure is a lower bound.** No number of measurements makes an upper bound.
@@ -168,7 +177,13 @@ figure, axis = plt.subplots(figsize=(6.8, 3.6))
 for name in ("relu", "sigmoid", "gelu", "silu", "mish"):
     axis.plot(t.detach(), derivative[name], label=name)
 axis.axhline(1, color=plotting.BLACK, linewidth=0.8, linestyle="-")
-axis.set(xlim=(-5, 5), ylim=(-0.2, 1.2), xlabel="$t$", ylabel=r"$\sigma'(t)$", title="derivatives of activations")
+axis.set(
+    xlim=(-5, 5),
+    ylim=(-0.2, 1.2),
+    xlabel="$t$",
+    ylabel=r"$\sigma'(t)$",
+    title="derivatives of activations",
+)
 axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 plotting.show(
     figure,
@@ -189,9 +204,17 @@ plotting.show(
 # Divide the inputs by a *temperature* of 0.1 first, as some networks do, and the constant is 5, not $\tfrac12$:
 
 # %%
-x = torch.cat([torch.zeros(1, 3), torch.tensor([[9.0, 9.0, -9.0]]), 4 * torch.randn(2000, 3, generator=generator)])
+x = torch.cat(
+    [
+        torch.zeros(1, 3),
+        torch.tensor([[9.0, 9.0, -9.0]]),
+        4 * torch.randn(2000, 3, generator=generator),
+    ]
+)
 for temperature in (1.0, 0.1):
-    slope = lipschitz.jacobian_norms(lambda x, T=temperature: torch.softmax(x / T, 1), x).max().item()
+    slope = (
+        lipschitz.jacobian_norms(lambda x, T=temperature: torch.softmax(x / T, 1), x).max().item()
+    )
     print(f"temperature {temperature}: largest local slope {slope:.4f} <= {0.5 / temperature:.1f}")
     assert slope <= 0.5 / temperature + 1e-9
 
@@ -215,7 +238,9 @@ dark, bright = torch.zeros(2, *images)
 bright[0, 4, 4] = 1
 for k, s in ((3, 3), (3, 2), (3, 1)):
     pool = nn.MaxPool2d(k, s)
-    print(f"max pooling {k}/{s}: one bright pixel is stretched by {(pool(bright) - pool(dark)).norm().item():.0f}")
+    print(
+        f"max pooling {k}/{s}: one bright pixel is stretched by {(pool(bright) - pool(dark)).norm().item():.0f}"
+    )
 
 # %% [markdown]
 # The bright pixel shows what overlap does: with stride 1 a single pixel fills a whole $3\times3$ square. And look at the average with stride 1: its norm is 0.91, not $\frac13$. The hypothesis $s=k$ matters for both.
@@ -232,7 +257,10 @@ examples = {
     "append two zero channels": (layers.ZeroPadLift(5), 1.0),
     "keep one channel": (lambda x: x[:, :1], 1.0),
     "divide by standard deviations": (layers.Normalization([0.0] * 3, [0.2, 0.25, 0.5]), 1 / 0.2),
-    "1 x 1 convolution: its matrix": (mix, torch.linalg.matrix_norm(mix.weight[:, :, 0, 0], 2).item()),
+    "1 x 1 convolution: its matrix": (
+        mix,
+        torch.linalg.matrix_norm(mix.weight[:, :, 0, 0], 2).item(),
+    ),
 }
 for name, (layer, expected) in examples.items():
     norm = torch.linalg.matrix_norm(lipschitz.dense_matrix(layer, small), 2).item()
@@ -272,7 +300,9 @@ x = 2 * torch.randn(2000, 4, generator=generator)
 measured, bound = lipschitz.jacobian_norms(network, x).max().item(), product_bound(network)
 print(f"largest measured slope {measured:.2f} <= product bound {bound:.2f}")
 assert measured <= bound
-assert abs(bound / lipschitz.lipschitz_bound(network, (4,)) - 1) < 1e-6  # the library's version agrees
+assert (
+    abs(bound / lipschitz.lipschitz_bound(network, (4,)) - 1) < 1e-6
+)  # the library's version agrees
 
 # %% [markdown]
 # The library's `lipschitz.lipschitz_bound(network, input_shape)` knows more layers and asks for the shape of the input, which a convolution needs.
@@ -326,7 +356,10 @@ def measured_by_depth(branch):
     points = torch.randn(50, width, generator=draw)
     product, largest = torch.eye(width).expand(50, -1, -1), [1.0]
     for _ in range(deepest):
-        W, b = unit_norm(torch.randn(width, width, generator=draw)), torch.randn(width, generator=draw) / 2
+        W, b = (
+            unit_norm(torch.randn(width, width, generator=draw)),
+            torch.randn(width, generator=draw) / 2,
+        )
 
         def step(x, W=W, b=b):
             return x + h * branch(x[None], W, b)[0]
@@ -341,12 +374,24 @@ measured_slopes = {name: measured_by_depth(branch) for name, branch in branches.
 depth = torch.arange(deepest + 1)
 figure = Figure(figsize=(6.8, 4.0))
 axis = figure.subplots()
-axis.semilogy(depth, (h * depth).exp(), color=plotting.BLACK, linestyle="--", linewidth=1.2, label=r"$e^{LT}$")
-axis.semilogy(depth, (1 + h) ** depth, color=plotting.BLUE, linestyle="-", label="product bound $(1+hL)^N$")
-(measured_line,) = axis.semilogy([], [], color=plotting.ORANGE, linestyle="-.", label="measured slope")
+axis.semilogy(
+    depth, (h * depth).exp(), color=plotting.BLACK, linestyle="--", linewidth=1.2, label=r"$e^{LT}$"
+)
+axis.semilogy(
+    depth, (1 + h) ** depth, color=plotting.BLUE, linestyle="-", label="product bound $(1+hL)^N$"
+)
+(measured_line,) = axis.semilogy(
+    [], [], color=plotting.ORANGE, linestyle="-.", label="measured slope"
+)
 (bound_dot,) = axis.plot([], [], color=plotting.BLUE, marker="s", markersize=8, linestyle="")
 (measured_dot,) = axis.plot([], [], color=plotting.ORANGE, marker="o", markersize=8, linestyle="")
-axis.set(xlim=(0, deepest), ylim=(0.3, 5000), xlabel="depth $N$", ylabel="slope", title="$x+h\\,g(x)$, $N$ layers, $h=0.1$, $L=1$")
+axis.set(
+    xlim=(0, deepest),
+    ylim=(0.3, 5000),
+    xlabel="depth $N$",
+    ylabel="slope",
+    title="$x+h\\,g(x)$, $N$ layers, $h=0.1$, $L=1$",
+)
 axis.legend(loc="upper left")
 
 
@@ -364,7 +409,9 @@ def draw_depth(layers_are, N):
 live_depth = widgets.LiveFigure(
     figure,
     draw_depth,
-    layers_are=ipywidgets.Dropdown(options=list(branches), value="random: tanh(Wx + b)", description="layers"),
+    layers_are=ipywidgets.Dropdown(
+        options=list(branches), value="random: tanh(Wx + b)", description="layers"
+    ),
     N=ipywidgets.IntSlider(min=0, max=deepest, value=50, description="depth N"),
 )
 assert all((found <= (1 + h) ** depth + 1e-9).all() for found in measured_slopes.values())
@@ -403,8 +450,14 @@ def two_layers(w1, w2):
 
 absolute, nothing = two_layers([1.0, -1.0], [1.0, 1.0]), two_layers([1.0, 1.0], [1.0, -1.0])
 x = torch.linspace(-1, 1, 8)[:, None]
-for name, network in {"|x|": absolute, "relu - relu": nothing, "|x| ten times": nn.Sequential(*[*absolute] * 10)}.items():
-    truth = lipschitz.jacobian_norms(network, x).max().item()  # exact here: the slope is constant on each side of 0
+for name, network in {
+    "|x|": absolute,
+    "relu - relu": nothing,
+    "|x| ten times": nn.Sequential(*[*absolute] * 10),
+}.items():
+    truth = (
+        lipschitz.jacobian_norms(network, x).max().item()
+    )  # exact here: the slope is constant on each side of 0
     print(f"{name:14s} product bound {product_bound(network):6.0f}   truth {truth:.0f}")
 
 # %% [markdown]
@@ -422,7 +475,10 @@ exact = torch.linalg.matrix_norm((W2 * patterns[:, None, :]) @ W1, 2).max().item
 product = (torch.linalg.matrix_norm(W2, 2) * torch.linalg.matrix_norm(W1, 2)).item()
 print(f"{len(patterns)} patterns, 8 units: exact constant {exact:.2f} <= product {product:.2f}")
 assert exact < product
-difference = max(abs(torch.tensor([1.0, -1.0]) * d @ torch.ones(2)).item() for d in torch.cartesian_prod(*[torch.arange(2.0)] * 2))
+difference = max(
+    abs(torch.tensor([1.0, -1.0]) * d @ torch.ones(2)).item()
+    for d in torch.cartesian_prod(*[torch.arange(2.0)] * 2)
+)
 print(f"relu - relu: {difference:.0f} by patterns, truth 0")
 
 # %% [markdown]
@@ -471,13 +527,25 @@ best = torch.linalg.svd(A).Vh[0]
 spoilt = start - (start @ best) * best  # remove the best direction
 figure, axis = plt.subplots(figsize=(6.8, 3.6))
 counts = range(0, 13)
-for v, name, style in ((start, "random start", "o-"), (spoilt, "start without the best direction", "s--")):
+for v, name, style in (
+    (start, "random start", "o-"),
+    (spoilt, "start without the best direction", "s--"),
+):
     axis.plot(counts, [power_iteration(A, v, k)[0] / sigma[0] for k in counts], style, label=name)
 axis.axhline(1, color=plotting.BLACK, linewidth=1, linestyle="-")
 axis.axhline(
-    sigma[1] / sigma[0], color=plotting.BLACK, linewidth=1, linestyle=":", label=r"second singular value $\sigma_2/\sigma_1$"
+    sigma[1] / sigma[0],
+    color=plotting.BLACK,
+    linewidth=1,
+    linestyle=":",
+    label=r"second singular value $\sigma_2/\sigma_1$",
 )
-axis.set(xlabel="steps", ylabel="estimate / truth", title="power iteration comes from below", ylim=(0.45, 1.05))
+axis.set(
+    xlabel="steps",
+    ylabel="estimate / truth",
+    title="power iteration comes from below",
+    ylim=(0.45, 1.05),
+)
 axis.legend(loc="lower right")
 assert abs(power_iteration(A, spoilt, 40)[0] - sigma[1]) < 0.02 * sigma[1]
 plotting.show(
@@ -502,13 +570,24 @@ for steps in (1, 5, 20, 50, 200):
 # %%
 weights, warm_v, warm, cold = A.clone(), start, [], []
 for _ in range(200):
-    weights = weights + 0.01 * torch.randn(64, 64, generator=generator)  # stands for an update in training
+    weights = weights + 0.01 * torch.randn(
+        64, 64, generator=generator
+    )  # stands for an update in training
     norm = torch.linalg.matrix_norm(weights, 2)
     times_W, times_W_transposed = lambda v, W=weights: W @ v, lambda w, W=weights: W.T @ w
     estimate, warm_v = lipschitz.power_iteration(times_W, times_W_transposed, warm_v, steps=1)
     warm.append((estimate / norm).item())
-    cold.append((lipschitz.power_iteration(times_W, times_W_transposed, torch.randn(64, generator=generator))[0] / norm).item())
-print(f"worst of the last 100 updates: warm start {min(warm[100:]):.2f}, new start {min(cold[100:]):.2f}")
+    cold.append(
+        (
+            lipschitz.power_iteration(
+                times_W, times_W_transposed, torch.randn(64, generator=generator)
+            )[0]
+            / norm
+        ).item()
+    )
+print(
+    f"worst of the last 100 updates: warm start {min(warm[100:]):.2f}, new start {min(cold[100:]):.2f}"
+)
 assert max(warm) <= 1 + 1e-12 and min(warm[100:]) > 0.95 > 0.85 > min(cold[100:])
 
 # %% [markdown]
@@ -523,10 +602,14 @@ assert max(warm) <= 1 + 1e-12 and min(warm[100:]) > 0.95 > 0.85 > min(cold[100:]
 # %%
 points, labels = data.two_moons(300, noise=0.1, seed=0)
 _ = torch.manual_seed(0)
-classifier = nn.Sequential(nn.Linear(2, 24), nn.Tanh(), nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 2))
+classifier = nn.Sequential(
+    nn.Linear(2, 24), nn.Tanh(), nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 2)
+)
 
 # %% tags=["nbval-ignore-output"]
-history = training.fit(classifier, points, labels, F.cross_entropy, epochs=150, batch_size=100, learning_rate=0.02)
+history = training.fit(
+    classifier, points, labels, F.cross_entropy, epochs=150, batch_size=100, learning_rate=0.02
+)
 for parameter in classifier.parameters():
     _ = parameter.requires_grad_(False)  # the weights stay as they are
 
@@ -548,7 +631,9 @@ def push(f, x, v):
 
 def most_stretched(f, x, steps=30):
     """Unit vector v that Df(x) stretches most, by power iteration."""
-    return lipschitz.power_iteration(lambda v: push(f, x, v), lambda w: pull(f, x, w), torch.ones_like(x), steps)[1]
+    return lipschitz.power_iteration(
+        lambda v: push(f, x, v), lambda w: pull(f, x, w), torch.ones_like(x), steps
+    )[1]
 
 
 def climb(f, x, steps=80, size=0.03):
@@ -580,17 +665,40 @@ surface = lipschitz.jacobian_norms(classifier, mesh).reshape(79, 106)
 logits = classifier(mesh)
 figure, axis = plt.subplots(figsize=(7.2, 4.2))
 picture = axis.imshow(
-    surface.numpy(), origin="lower", extent=(-1.6, 2.6, -1.3, 1.8), cmap="Blues", vmin=0, interpolation="bilinear"
+    surface.numpy(),
+    origin="lower",
+    extent=(-1.6, 2.6, -1.3, 1.8),
+    cmap="Blues",
+    vmin=0,
+    interpolation="bilinear",
 )
 axis.contour(
-    columns, rows, (logits[:, 1] - logits[:, 0]).reshape(79, 106).numpy(), levels=[0], colors=plotting.BLACK, linewidths=1.2
+    columns,
+    rows,
+    (logits[:, 1] - logits[:, 0]).reshape(79, 106).numpy(),
+    levels=[0],
+    colors=plotting.BLACK,
+    linewidths=1.2,
 )
 for label, colour, marker in ((0, plotting.SKY, "o"), (1, plotting.YELLOW, "^")):
     chosen = points[labels == label]
-    axis.plot(*chosen.T, marker, color=colour, markeredgecolor=plotting.BLACK, markeredgewidth=0.4, linestyle="", markersize=4)
+    axis.plot(
+        *chosen.T,
+        marker,
+        color=colour,
+        markeredgecolor=plotting.BLACK,
+        markeredgewidth=0.4,
+        linestyle="",
+        markersize=4,
+    )
 axis.plot(*path.T, color=plotting.ORANGE, linestyle="-", linewidth=2.5)
 axis.plot(*path[0], color=plotting.ORANGE, marker="o", markersize=8, markeredgecolor="white")
-axis.set(xlabel="$x_1$", ylabel="$x_2$", title="local slope of a trained network, and a climb", aspect="equal")
+axis.set(
+    xlabel="$x_1$",
+    ylabel="$x_2$",
+    title="local slope of a trained network, and a climb",
+    aspect="equal",
+)
 axis.grid(False)
 figure.colorbar(picture, label=r"local slope $\|Df(x)\|$")
 plotting.show(
@@ -635,7 +743,9 @@ def conv1d(x, circular=False):
 zero_matrix = lipschitz.dense_matrix(conv1d, (1, 5))
 ring_matrix = lipschitz.dense_matrix(lambda x: conv1d(x, circular=True), (1, 5))
 figure, axes = plt.subplots(1, 2, figsize=(5.6, 2.9))
-for axis, matrix, name in zip(axes, (zero_matrix, ring_matrix), ("zero padding", "circular padding"), strict=True):
+for axis, matrix, name in zip(
+    axes, (zero_matrix, ring_matrix), ("zero padding", "circular padding"), strict=True
+):
     axis.imshow(matrix.numpy(), cmap="PuOr", vmin=-1.6, vmax=1.6)
     for i, j in itertools.product(range(5), range(5)):
         axis.text(j, i, f"{matrix[i, j]:.0f}", ha="center", va="center")
@@ -666,10 +776,14 @@ def torus_norm(kernel, side):
 
 def conv_matrix(kernel, n, mode="constant"):
     """Matrix of the convolution with 3 x 3 kernels on n x n images; mode "constant" means zero padding."""
-    return lipschitz.dense_matrix(lambda x: F.conv2d(F.pad(x, (1, 1, 1, 1), mode=mode), kernel), (kernel.shape[1], n, n))
+    return lipschitz.dense_matrix(
+        lambda x: F.conv2d(F.pad(x, (1, 1, 1, 1), mode=mode), kernel), (kernel.shape[1], n, n)
+    )
 
 
-kernel = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))  # 3 channels in, 4 out, 3 x 3 pixels
+kernel = torch.randn(
+    4, 3, 3, 3, generator=torch.Generator().manual_seed(0)
+)  # 3 channels in, 4 out, 3 x 3 pixels
 circular = torch.linalg.matrix_norm(conv_matrix(kernel, 8, "circular"), 2).item()
 print(f"circular, 8 x 8 images: matrix {circular:.4f}, Fourier {torus_norm(kernel, 8):.4f}")
 assert abs(circular - torus_norm(kernel, 8)) < 1e-9
@@ -695,24 +809,55 @@ assert zero > ring + 0.1
 # %%
 omega = torch.linspace(0, 2 * math.pi, 401)
 sizes = range(3, 17)
-zero_norms = [torch.linalg.matrix_norm(lipschitz.dense_matrix(conv1d, (1, n)), 2).item() for n in sizes]
+zero_norms = [
+    torch.linalg.matrix_norm(lipschitz.dense_matrix(conv1d, (1, n)), 2).item() for n in sizes
+]
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
-left.plot(omega, (1 - 2 * omega.cos()).abs(), color=plotting.BLUE, linestyle="-", label=r"$|\hat K(\omega)|=|1-2\cos\omega|$")
+left.plot(
+    omega,
+    (1 - 2 * omega.cos()).abs(),
+    color=plotting.BLUE,
+    linestyle="-",
+    label=r"$|\hat K(\omega)|=|1-2\cos\omega|$",
+)
 for side, colour, marker in ((5, plotting.ORANGE, "s"), (6, plotting.GREEN, "o")):
     at = 2 * math.pi * torch.arange(side) / side
     left.plot(
-        at, (1 - 2 * at.cos()).abs(), marker, color=colour, linestyle="", markersize=7, label=f"frequencies of a ring of {side}"
+        at,
+        (1 - 2 * at.cos()).abs(),
+        marker,
+        color=colour,
+        linestyle="",
+        markersize=7,
+        label=f"frequencies of a ring of {side}",
     )
-left.axhline(zero, color=plotting.BLACK, linestyle="--", linewidth=1, label="zero-padded norm, $n=5$")
+left.axhline(
+    zero, color=plotting.BLACK, linestyle="--", linewidth=1, label="zero-padded norm, $n=5$"
+)
 left.set(
-    xlabel=r"frequency $\omega$", title="which waves fit?", xticks=[0, math.pi, 2 * math.pi], xticklabels=["0", r"$\pi$", r"$2\pi$"]
+    xlabel=r"frequency $\omega$",
+    title="which waves fit?",
+    xticks=[0, math.pi, 2 * math.pi],
+    xticklabels=["0", r"$\pi$", r"$2\pi$"],
 )
 right.plot(
-    sizes, [torch.fft.fft(trap, n=n).abs().max() for n in sizes], "s:", color=plotting.ORANGE, label="ring of $n$ (no bound)"
+    sizes,
+    [torch.fft.fft(trap, n=n).abs().max() for n in sizes],
+    "s:",
+    color=plotting.ORANGE,
+    label="ring of $n$ (no bound)",
 )
-right.plot(sizes, [torch.fft.fft(trap, n=n + 1).abs().max() for n in sizes], "o-.", color=plotting.GREEN, label="ring of $n+1$")
+right.plot(
+    sizes,
+    [torch.fft.fft(trap, n=n + 1).abs().max() for n in sizes],
+    "o-.",
+    color=plotting.GREEN,
+    label="ring of $n+1$",
+)
 right.plot(sizes, zero_norms, "d-", color=plotting.BLACK, label="zero-padded norm")
-right.axhline(3, color=plotting.BLUE, linestyle="--", linewidth=1, label="largest over all frequencies")
+right.axhline(
+    3, color=plotting.BLUE, linestyle="--", linewidth=1, label="largest over all frequencies"
+)
 right.set(xlabel="length $n$", title="norms of (-1, 1, -1)", ylim=(1.9, 3.1))
 for axis in (left, right):
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8)
@@ -753,8 +898,12 @@ assert exact <= larger <= finest and abs(larger - torus_norm(kernel, 9)) < 1e-6
 # %%
 normalised = kernel / torch.linalg.matrix_norm(conv_matrix(kernel, 4), 2)
 for n in (4, 6, 8, 12):
-    print(f"{n:2d} x {n:2d} images: norm {torch.linalg.matrix_norm(conv_matrix(normalised, n), 2).item():.3f}")
-print(f"32 x 32 images: norm at most {lipschitz.conv_norm_bound(normalised, (32, 32), padding=(1, 1)):.3f}")
+    print(
+        f"{n:2d} x {n:2d} images: norm {torch.linalg.matrix_norm(conv_matrix(normalised, n), 2).item():.3f}"
+    )
+print(
+    f"32 x 32 images: norm at most {lipschitz.conv_norm_bound(normalised, (32, 32), padding=(1, 1)):.3f}"
+)
 
 # %% [markdown]
 # On a torus this rule fails: the norm of $(-1,1,-1)$ on the ring of 4 is 3, on the ring of 5 it is 2.618.
@@ -774,7 +923,9 @@ R = torch.linalg.matrix_norm(kernel.flatten(1), 2).item()
 print(f"8 x 8 images: ||R|| = {R:.2f} <= exact {exact:.2f} <= 3 ||R|| = {3 * R:.2f}")
 single = torch.linalg.matrix_norm(conv_matrix(kernel, 1), 2).item()
 print(f"1 x 1 images, only the centre of the kernel acts: exact {single:.2f} < ||R||")
-layer = nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 4, 3, padding=1, bias=False), n_power_iterations=50).eval()
+layer = nn.utils.parametrizations.spectral_norm(
+    nn.Conv2d(3, 4, 3, padding=1, bias=False), n_power_iterations=50
+).eval()
 print(
     f"PyTorch's 'spectrally normalised' layer expands: {torch.linalg.matrix_norm(lipschitz.dense_matrix(layer, (3, 8, 8)), 2).item() > 1.2}"
 )
@@ -792,14 +943,21 @@ print(
 
 # %%
 A = conv_matrix(kernel, 8)
-taps = sum(torch.linalg.matrix_norm(kernel[:, :, i, j], 2).item() for i, j in itertools.product(range(3), range(3)))
+taps = sum(
+    torch.linalg.matrix_norm(kernel[:, :, i, j], 2).item()
+    for i, j in itertools.product(range(3), range(3))
+)
 gershgorin = (A.T @ A).abs().sum(1).max().sqrt().item()
 sums = (A.abs().sum(0).max() * A.abs().sum(1).max()).sqrt().item()
-print(f"exact {exact:.2f} <= Gershgorin {gershgorin:.2f} <= row and column sums {sums:.2f};  sum of taps {taps:.2f}")
+print(
+    f"exact {exact:.2f} <= Gershgorin {gershgorin:.2f} <= row and column sums {sums:.2f};  sum of taps {taps:.2f}"
+)
 assert exact <= gershgorin <= sums and exact <= taps
 edge = torch.tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]])[None, None]
 E = conv_matrix(edge, 8)
-print(f"edge detector: sum of taps without | | {edge.sum().item():.0f}, exact norm {torch.linalg.matrix_norm(E, 2).item():.2f}")
+print(
+    f"edge detector: sum of taps without | | {edge.sum().item():.0f}, exact norm {torch.linalg.matrix_norm(E, 2).item():.2f}"
+)
 
 # %% [markdown]
 # ### Choose a kernel
@@ -821,7 +979,14 @@ kernels = {
     "random": torch.randn(1, 1, 3, 3, generator=torch.Generator().manual_seed(1)),
     "random, 3 to 4 channels": kernel,
 }
-BOUNDS = ("torus,\nsame side", "torus,\nside n+1", "$\\|R\\|$", "$3\\,\\|R\\|$", "sum of\ntaps", "Gersh-\ngorin")
+BOUNDS = (
+    "torus,\nsame side",
+    "torus,\nside n+1",
+    "$\\|R\\|$",
+    "$3\\,\\|R\\|$",
+    "sum of\ntaps",
+    "Gersh-\ngorin",
+)
 sides = range(2, 11)
 
 
@@ -831,7 +996,10 @@ def six_bounds(kernel, n):
     gram = gram.T @ gram
     R = torch.linalg.matrix_norm(kernel.flatten(1), 2).item()
     tap_norms = torch.linalg.matrix_norm(kernel.permute(2, 3, 0, 1), 2)
-    torus = [lipschitz.conv_norm_bound(kernel, (n, n), padding=(1, 1), padding_mode=mode) for mode in ("circular", "zeros")]
+    torus = [
+        lipschitz.conv_norm_bound(kernel, (n, n), padding=(1, 1), padding_mode=mode)
+        for mode in ("circular", "zeros")
+    ]
     return torch.linalg.eigvalsh(gram)[-1].sqrt().item(), [
         *torus,
         R,
@@ -846,14 +1014,27 @@ highest = {name: torus_norm(K, 64) for name, K in kernels.items()}
 figure = Figure(figsize=(9.2, 4.0))
 left, right = figure.subplots(1, 2, width_ratios=[1, 1.9])
 (exact_line,) = left.plot([], [], "d-", color=plotting.BLACK, label="exact, zero-padded")
-(same_line,) = left.plot([], [], "s:", color=plotting.ORANGE, markerfacecolor="white", label="torus, same side")
+(same_line,) = left.plot(
+    [], [], "s:", color=plotting.ORANGE, markerfacecolor="white", label="torus, same side"
+)
 side_line = left.axvline(5, color=plotting.GREEN, linestyle="--", linewidth=1.2)
-left.set(xlim=(1.5, 10.5), ylim=(0, 1.1), xlabel="image side $n$", title="fraction of the largest symbol", xticks=list(sides))
+left.set(
+    xlim=(1.5, 10.5),
+    ylim=(0, 1.1),
+    xlabel="image side $n$",
+    title="fraction of the largest symbol",
+    xticks=list(sides),
+)
 left.legend(loc="lower right")
 bars = right.bar(range(6), [1] * 6, width=0.7)
 numbers = [right.text(i, 0, "", ha="center", va="bottom", fontsize=9) for i in range(6)]
 right.axhline(1, color=plotting.BLACK, linewidth=1.5)
-right.set(ylim=(0, 4.4), xticks=range(6), xticklabels=BOUNDS, title="bounds, as multiples of the exact norm (line)")
+right.set(
+    ylim=(0, 4.4),
+    xticks=range(6),
+    xticklabels=BOUNDS,
+    title="bounds, as multiples of the exact norm (line)",
+)
 right.grid(False, axis="x")
 
 
@@ -864,10 +1045,27 @@ def draw_bounds(kernel_name, n):
     side_line.set_xdata([n, n])
     for bar, number, bound in zip(bars, numbers, bounds, strict=True):
         too_small = bound < exact * (1 - 1e-9)
-        bar.set(height=bound / exact, facecolor=plotting.ORANGE if too_small else plotting.SKY, hatch="///" if too_small else "")
-        number.set(text=f"{bound:.2f}", y=(1 if 0.85 < bound / exact < 1 else bound / exact) + 0.04)  # not across the line
-    names = [name.replace("-\n", "").replace("\n", " ").replace("$", "").replace("\\|", "|").replace("\\,", " ") for name in BOUNDS]
-    wrong = [f"{name} ({bound:.2f})" for name, bound in zip(names, bounds, strict=True) if bound < exact * (1 - 1e-9)]
+        bar.set(
+            height=bound / exact,
+            facecolor=plotting.ORANGE if too_small else plotting.SKY,
+            hatch="///" if too_small else "",
+        )
+        number.set(
+            text=f"{bound:.2f}", y=(1 if 0.85 < bound / exact < 1 else bound / exact) + 0.04
+        )  # not across the line
+    names = [
+        name.replace("-\n", "")
+        .replace("\n", " ")
+        .replace("$", "")
+        .replace("\\|", "|")
+        .replace("\\,", " ")
+        for name in BOUNDS
+    ]
+    wrong = [
+        f"{name} ({bound:.2f})"
+        for name, bound in zip(names, bounds, strict=True)
+        if bound < exact * (1 - 1e-9)
+    ]
     return (
         f"Kernel {kernel_name}, {n} x {n} images: exact norm {exact:.2f}, largest symbol {highest[kernel_name]:.2f}. "
         f"Not a bound: {'; '.join(wrong) if wrong else 'none of the six fails here'}."
@@ -877,7 +1075,9 @@ def draw_bounds(kernel_name, n):
 live_kernel = widgets.LiveFigure(
     figure,
     draw_bounds,
-    kernel_name=ipywidgets.Dropdown(options=list(kernels), value="trap (-1, 1, -1)", description="kernel"),
+    kernel_name=ipywidgets.Dropdown(
+        options=list(kernels), value="trap (-1, 1, -1)", description="kernel"
+    ),
     n=ipywidgets.IntSlider(min=2, max=10, value=5, description="side n"),
 )
 live_kernel.still(kernel_name="trap (-1, 1, -1)", n=5)
@@ -887,7 +1087,7 @@ live_kernel
 
 # %% [markdown]
 # Try the trap with $n=4,5,6$: the first bar fails at odd sides only. Try the random kernels with $n=2$, where no window lies inside the image. Then let $n$ grow and watch the black diamonds on the left rise towards 1.
-# The second bar, the torus of side $n+1$, is always a bound and is rarely more than a few per cent too large. That is why the library uses it.
+# The second bar, the torus of side $n+1$, is always a bound, and it gets closer as the images grow: for $n=10$ it is at most 6 % too large for these kernels. That is why the library uses it.
 #
 # *Coursework 3.1 asks for the norm of a zero-padded convolution.*
 #
@@ -911,9 +1111,14 @@ shape, product = (1, 12, 12), 1.0
 for layer in network:
     factor = lipschitz.lipschitz_bound(layer, shape)
     product, shape = product * factor, lipschitz.output_shape(layer, shape)
-    print(f"{type(layer).__name__:14s} bound {factor:6.3f}   output {shape!s:12s} product so far {product:6.3f}")
+    print(
+        f"{type(layer).__name__:14s} bound {factor:6.3f}   output {shape!s:12s} product so far {product:6.3f}"
+    )
 images = torch.rand(300, 1, 12, 12, generator=generator)
-measured, bound = lipschitz.jacobian_norms(network, images).max().item(), lipschitz.lipschitz_bound(network, (1, 12, 12))
+measured, bound = (
+    lipschitz.jacobian_norms(network, images).max().item(),
+    lipschitz.lipschitz_bound(network, (1, 12, 12)),
+)
 print(f"largest measured slope {measured:.3f} <= guaranteed bound {bound:.3f}")
 assert measured <= bound and abs(product / bound - 1) < 1e-6
 
@@ -931,7 +1136,9 @@ except TypeError as error:
 
 # %%
 nearly_equal = 1e-4 * torch.tensor([[1.0, -1.0, 1.0, -1.0]])
-print(f"local slope of nn.LayerNorm: {lipschitz.jacobian_norms(nn.LayerNorm(4), nearly_equal).item():.0f}")
+print(
+    f"local slope of nn.LayerNorm: {lipschitz.jacobian_norms(nn.LayerNorm(4), nearly_equal).item():.0f}"
+)
 
 # %% [markdown]
 # ## Recap
