@@ -1,0 +1,441 @@
+"""Lesson 2: every claim, an attempt to refute it, and what happens without its hypothesis."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from chapter_utils import ode
+
+SEEDS = range(8)
+EXPLICIT = [name for name, method in ode.TABLEAUS.items() if method.explicit]
+IMPLICIT = [name for name, method in ode.TABLEAUS.items() if not method.explicit]
+EYE = torch.eye(2, dtype=torch.float64)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def randn(seed, *shape):
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def uniform(seed, low, high, *shape):
+    return low + (high - low) * torch.rand(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def random_tableau(seed, stages):
+    """Explicit, with positive weights."""
+    b = uniform(seed, 0.1, 1, stages)
+    return ode.tableau(torch.tril(randn(seed + 100, stages, stages), -1), b / b.sum())
+
+
+def stretch(f, method, h, x, y):
+    step = lambda z: ode.runge_kutta_step(f, z, h, method)  # noqa: E731
+    return ((step(x) - step(y)).norm(dim=1) / (x - y).norm(dim=1)).max().item()
+
+
+def pairs(seed, dimension, count=300):
+    x, y = randn(seed, 2, count, dimension)
+    return x, torch.where(torch.arange(count)[:, None] % 2 == 0, y, x + 1e-3 * y)  # far and near pairs
+
+
+def convex_field(seed, dimension=2, units=6):
+    """-grad of a convex potential with Lipschitz constant 1: its worst slope is attained where all units are on."""
+    W, b = randn(seed, units, dimension), randn(seed + 50, units)
+    W = W / torch.linalg.matrix_norm(W, 2)
+    return lambda x: -torch.relu(x @ W.T + b) @ W
+
+
+def step_by_hand(method, x, h, slopes_of_stage):
+    """x after one explicit step, stage i having its own field."""
+    slopes = []
+    for i, row in enumerate(method.A.tolist()):
+        slopes.append(slopes_of_stage(i, x + h * sum(a * k for a, k in zip(row, slopes, strict=False))))
+    return x + h * sum(b * k for b, k in zip(method.b.tolist(), slopes, strict=True))
+
+
+# ---- 2.1 to 2.3: one solution ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", ode.TABLEAUS)
+def test_claim_2_1_stability_function(name, seed):
+    """R(hK) from the eigenvectors of K, against a step."""
+    method, K, x, h = ode.TABLEAUS[name], randn(seed, 3, 3) - torch.eye(3), randn(seed + 1, 5, 3), 0.4
+    eigenvalues, V = np.linalg.eig(K.numpy())
+    A, b = (v.numpy() for v in method)
+    R = [1 + h * e * b @ np.linalg.solve(np.eye(len(b)) - h * e * A, np.ones(len(b))) for e in eigenvalues]
+    expected = (V @ np.diag(R) @ np.linalg.inv(V)).real
+    stepped = ode.runge_kutta_step(lambda v: v @ K.T, x, h, method)
+    assert np.allclose(stepped.numpy(), x.numpy() @ expected.T, atol=1e-9)
+    assert np.allclose(ode.stability_function(method, torch.tensor(h * eigenvalues)).numpy(), R, atol=1e-9)
+    cubic = ode.runge_kutta_step(lambda v: -(v**3), torch.tensor([[0.5], [1.5]], dtype=torch.float64), h, method)
+    assert abs(cubic[0] / 0.5 - cubic[1] / 1.5) > 0.05  # not linear: no common factor
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("stages", [1, 2, 3, 5])
+def test_claim_2_2_no_explicit_method_is_a_stable(stages, seed):
+    method = random_tableau(seed, stages)
+    z = torch.arange(0, stages + 3, dtype=torch.float64)
+    differences = ode.stability_function(method, z)
+    for _ in range(stages + 1):
+        differences = differences.diff()
+    assert differences.abs().max() < 1e-6  # a polynomial of degree at most s
+    far = ode.stability_function(method, -torch.logspace(1, 7, 7, dtype=torch.float64)).abs()
+    assert far[-1] > 1e4
+    for name in EXPLICIT:
+        assert ode.stability_function(ode.TABLEAUS[name], torch.tensor(-1e3)).abs() > 100
+    left = torch.complex(-(uniform(seed, 0, 1, 2000) ** 3) * 1e3, 1e2 * randn(seed, 2000))
+    for name in IMPLICIT:  # drop "explicit"
+        assert ode.stability_function(ode.TABLEAUS[name], left).abs().max() <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_2_3_euler_expands_every_rotation(seed):
+    K, x, h = randn(seed, 4, 4), randn(seed + 1, 6, 4), 10 ** uniform(seed, -2, 1, 1).item()
+    S = K - K.T
+    stepped = ode.runge_kutta_step(lambda v: v @ S.T, x, h, ode.TABLEAUS["euler"])
+    grown = x.square().sum(1) + h**2 * (x @ S.T).square().sum(1)
+    assert torch.allclose(stepped.square().sum(1), grown, rtol=1e-12)
+    omega = 1 + seed
+    turn = omega * torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
+    length = (
+        ode.runge_kutta_step(lambda v: v @ turn.T, randn(seed, 1, 2), h, ode.TABLEAUS["euler"]).norm() / randn(seed, 1, 2).norm()
+    )
+    assert length.item() == pytest.approx(math.sqrt(1 + h**2 * omega**2)) and length > 1
+    # another method, or friction, and lengths need not grow
+    assert ode.stability_function(ode.TABLEAUS["rk4"], 2.8j).abs() < 1
+    gamma = 0.5
+    longest = 2 * gamma / (gamma**2 + omega**2)
+    for factor, grows in ((0.99, False), (1.01, True)):
+        norm = np.linalg.norm((EYE + factor * longest * (turn - gamma * EYE)).numpy(), 2)
+        assert bool(norm > 1) is grows
+    assert 2 * 0.5 / (0.5**2 + 3**2) == pytest.approx(0.10811, abs=1e-5)
+
+
+def test_euler_doubles_a_rotation_after_140_steps():
+    assert math.ceil(math.log(2) / math.log(math.sqrt(1.01))) == 140
+
+
+# ---- 2.4 to 2.7: two solutions ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_claim_2_4_a_convex_potential_gives_cocoercivity(seed):
+    f, (x, y) = convex_field(seed, 3), pairs(seed, 3)
+    df, dx = f(x) - f(y), x - y
+    assert ((df * dx).sum(1) + df.square().sum(1)).max() <= 1e-12  # L = 1
+    soft = lambda z: -torch.sigmoid(4 * z)  # noqa: E731  -grad of a sum of softplus(4 z) / 4, with L = 1
+    df = soft(x) - soft(y)
+    assert ((df * dx).sum(1) + df.square().sum(1)).max() <= 1e-12
+    gamma, omega = 0.5 + seed / 10, 3.0  # no potential: a spiral is cocoercive only with nu = gamma / L^2
+    L = math.hypot(gamma, omega)
+    K = torch.tensor([[-gamma, -omega], [omega, -gamma]], dtype=torch.float64)
+    x, y = pairs(seed, 2)
+    df, dx = (x - y) @ K.T, x - y
+    ratio = -(df * dx).sum(1) / df.square().sum(1)
+    assert torch.allclose(ratio, torch.full_like(ratio, gamma / L**2)) and gamma / L**2 < 1 / L
+    near = 0.1 * randn(seed, 2, 100, 1)  # not convex: the top of a double well pushes apart
+    well = [torch.tanh(2 * z) - z for z in near]
+    assert ((well[0] - well[1]) * (near[0] - near[1])).min() > 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", [*ode.TABLEAUS, "random 2", "random 3", "random 4", "five steps"])
+def test_claim_2_5_circle_contractivity(name, seed):
+    """Random convex potentials, and random symmetric matrices, another one at each stage."""
+    if name == "five steps":
+        method = ode.substeps(ode.TABLEAUS["euler"], 5)
+    else:
+        method = random_tableau(seed, int(name[-1])) if name.startswith("random") else ode.TABLEAUS[name]
+    r = ode.circle_contractivity_radius(method)
+    if r == 0:
+        return  # no promise
+    h = min(2 * r, 50.0)
+    x, y = pairs(seed, 2)
+    f = convex_field(seed)
+    assert stretch(f, method, h, x, y) <= 1 + 1e-7
+    assert stretch(f, method, 0.3 * h, x, y) <= 1 + 1e-7
+    if method.explicit:
+        d, s = 3, len(method.b)
+        Q = torch.linalg.qr(randn(seed, 200, s, d, d)).Q
+        H = Q @ (uniform(seed, 0, 1, 200, s, d, 1).round(decimals=0) * Q.mT)  # projections: the extreme cases
+        start = randn(seed + 1, 200, d, 1)
+        end = step_by_hand(method, start, h, lambda i, z: -H[:, i] @ z)
+        assert (end.norm(dim=1) / start.norm(dim=1)).max() <= 1 + 1e-9
+
+
+def test_claim_2_5_needs_each_hypothesis():
+    x, y = pairs(0, 2)
+    euler = ode.TABLEAUS["euler"]
+    assert stretch(lambda v: -v, euler, 2.1, x, y) > 1.05  # h > 2 r / L
+    K = torch.tensor([[-1.0, 3.0], [-3.0, -1.0]], dtype=torch.float64)
+    assert stretch(lambda v: v @ K.T, euler, 2 / math.sqrt(10), x, y) == pytest.approx(1.93, abs=0.01)  # no potential
+    assert stretch(lambda v: torch.tanh(2 * v) - v, euler, 2.0, x, y) > 1.5  # not convex
+
+
+def test_table_of_radii_and_limits():
+    """content: guaranteed radius and the linear limit, recomputed with numpy."""
+    linear = {"euler": 2, "heun": 2, "midpoint": 2, "ralston2": 2, "ssprk3": 2.513, "heun3": 2.513, "kutta3": 2.513, "rk4": 2.785}
+    for name, limit in {**linear, "three_eighths": 2.785}.items():
+        A, b = (v.numpy() for v in ode.TABLEAUS[name])
+        R = lambda z: abs(1 + z * b @ np.linalg.solve(np.eye(len(b)) - z * A, np.ones(len(b))))  # noqa: E731, B023
+        assert R(-limit + 1e-3) <= 1 + 1e-9 and R(-limit - 2e-3) > 1
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 5, 10])
+def test_claim_2_6_substeps(m):
+    method = ode.substeps(ode.TABLEAUS["euler"], m)
+    assert ode.circle_contractivity_radius(method) == pytest.approx(m, rel=1e-9)
+    x, y = pairs(m, 2)
+    assert stretch(convex_field(m), method, 2 * m, x, y) <= 1 + 1e-9
+    by_hand = x
+    for _ in range(m):
+        by_hand = by_hand + 2 * convex_field(m)(by_hand)
+    assert torch.allclose(ode.runge_kutta_step(convex_field(m), x, 2.0 * m, method), by_hand, atol=1e-9)
+    assert stretch(lambda v: -v, method, 2.02 * m, x, y) > 1.01  # a longer step
+
+
+def bad_slopes(method, h, eps):
+    """The slopes of the proof of Claim 2.7 for L = 1 and a first difference (1/eps, 0), as a 2-D path."""
+    A, b = method
+    r = h / 2
+    M = b[:, None] * A + (b[:, None] * A).T - torch.outer(b, b)
+    _, vectors = torch.linalg.eigh(M + torch.diag(b) / r)
+    w, slopes, start = vectors[:, 0], [], torch.tensor([1 / eps, 0.0], dtype=torch.float64)
+    hessians = []
+    for i in range(len(b)):
+        X = start + h * sum((A[i, j] * slopes[j] for j in range(i)), torch.zeros(2, dtype=torch.float64))
+        # delta solves  delta^2 + X_1 delta + w^2 + X_2 w = 0, the small root
+        constant = w[i] ** 2 + X[1] * w[i]
+        delta = -2 * constant / (X[0] + torch.sqrt(X[0] ** 2 - 4 * constant))
+        slope = torch.stack([delta, w[i]])
+        slopes.append(slope)
+        hessians.append(-torch.outer(slope, slope) / (slope @ X) if slope.norm() > 1e-9 else torch.zeros(2, 2).double())
+    end = start + h * sum(b[i] * slopes[i] for i in range(len(b)))
+    return start, end, torch.stack(hessians)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", [*EXPLICIT, "random 2", "random 3", "random 4"])
+def test_claim_2_7_the_radius_is_sharp(name, seed):
+    method = random_tableau(seed, int(name[-1])) if name.startswith("random") else ode.TABLEAUS[name]
+    h = max(2.02 * ode.circle_contractivity_radius(method), 0.2)
+    start, end, H = bad_slopes(method, h, 0.02)
+    assert torch.allclose(H, H.mT) and torch.linalg.eigvalsh(H).max() <= 1 + 1e-6 and torch.linalg.eigvalsh(H).min() >= -1e-9
+    again = step_by_hand(method, start, h, lambda i, z: -H[i] @ z)
+    assert torch.allclose(again, end, atol=1e-7)
+    assert end.norm() > start.norm()
+    if 2 * ode.circle_contractivity_radius(method) > 0:  # within the limit no such potentials exist
+        inside = step_by_hand(method, start, 1.98 * ode.circle_contractivity_radius(method), lambda i, z: -H[i] @ z)
+        assert inside.norm() <= start.norm() * (1 + 1e-12)
+
+
+def brute_worst(method, h, count=40_000):
+    """Largest norm of the step over random projections, one for each stage, written with plain loops over stages."""
+    angles = uniform(7, 0, math.pi, count, len(method.b))
+    p = torch.stack([angles.cos(), angles.sin()], -1)
+    J = step_by_hand(method, EYE.expand(count, 2, 2), h, lambda i, z: -p[:, i, :, None] * (p[:, i, None, :] @ z))
+    return torch.linalg.matrix_norm(J, 2).max().item()
+
+
+@pytest.mark.parametrize(
+    "name, h, expected",
+    [("midpoint", 1.0, 1.0328), ("midpoint", 2.0, math.sqrt(2)), ("rk4", 2.05, 1.0009), ("rk4", 2.3, 1.035), ("rk4", 2.7, 1.216)],
+)
+def test_worst_norms_beyond_the_radius(name, h, expected):
+    found = brute_worst(ode.TABLEAUS[name], h)
+    assert 1 < found <= expected + 6e-4 and found - 1 > 0.25 * (expected - 1)
+
+
+# ---- 2.8 to 2.12: potentials, gradients, implicit steps ----------------------------------------------------------------
+
+
+U, W = torch.tensor([1.0, 0.0], dtype=torch.float64), torch.tensor([0.5, 3**0.5 / 2], dtype=torch.float64)
+ROWS = torch.stack([W, U])
+C = torch.linalg.solve(ROWS, torch.tensor([20.0, -20.0], dtype=torch.float64))
+
+
+def two_ramps(x):
+    return -(C + torch.relu(x @ ROWS.T) @ ROWS)
+
+
+def ramp_jacobian(name, h):
+    x = torch.linalg.solve(ROWS, torch.tensor([5 * h, -5 * h], dtype=torch.float64))
+    return torch.func.jacrev(lambda z: ode.runge_kutta_step(two_ramps, z, h, ode.TABLEAUS[name]))(x)
+
+
+@pytest.mark.parametrize("h", [1e-3, 0.05, 0.3, 1.0, 1.33, 2.0, 3.0, 3.9])
+def test_claim_2_8_midpoint_fails_at_every_step_size(h):
+    J = ramp_jacobian("midpoint", h)
+    expected = EYE - h * torch.outer(U, U) + h**2 / 2 * (U @ W) * torch.outer(U, W)
+    norm = np.linalg.norm(J.numpy(), 2)
+    assert torch.allclose(J, expected, atol=1e-12)
+    assert norm >= math.sqrt(1 + 3 * h**4 / 64) - 1e-14 and norm > 1
+    assert torch.linalg.matrix_norm(ROWS.T @ ROWS, 2).item() == pytest.approx(1.5)
+    if h <= 4 / 3:  # another method at the same point
+        assert np.linalg.norm(ramp_jacobian("euler", h).numpy(), 2) <= 1 + 1e-12
+        assert np.linalg.norm(ramp_jacobian("heun", h).numpy(), 2) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("a, expected", [(0.1, 1.000004), (0.5, 1.00054), (1.0, 1.00543), (2.0, 1.0723)])
+def test_midpoint_numbers_and_a_real_pair(a, expected):
+    h = a / 1.5
+    assert np.linalg.norm(ramp_jacobian("midpoint", h).numpy(), 2) == pytest.approx(expected, abs=6e-6 if a < 2 else 6e-5)
+    x = torch.linalg.solve(ROWS, torch.tensor([5 * h, -5 * h], dtype=torch.float64))
+    direction = torch.linalg.svd(ramp_jacobian("midpoint", h)).Vh[0]
+    both = torch.stack([x + 0.01 * h * direction, x - 0.01 * h * direction])
+    ends = ode.runge_kutta_step(two_ramps, both, h, ode.TABLEAUS["midpoint"])
+    assert (ends[0] - ends[1]).norm() / (both[0] - both[1]).norm() == pytest.approx(expected, abs=6e-6 if a < 2 else 6e-5)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_claim_2_9_without_a_potential(seed):
+    """Rotation plus convex potential plus friction: L and m are known, sharp only for the spiral."""
+    m, omega = 0.2 + seed / 10, 1 + seed / 5
+    turn = omega * torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
+    ramp, (x, y) = convex_field(seed), pairs(seed, 2)
+    f, L = (lambda v: ramp(v) - m * v + v @ turn.T), 1 + math.hypot(m, omega)
+    assert stretch(f, ode.TABLEAUS["euler"], 2 * m / L**2, x, y) <= 1 + 1e-9
+    spiral, L = (lambda v: v @ turn.T - m * v), math.hypot(m, omega)
+    assert stretch(spiral, ode.TABLEAUS["euler"], 2 * m / L**2, x, y) <= 1 + 1e-9
+    assert stretch(spiral, ode.TABLEAUS["euler"], 2.02 * m / L**2, x, y) > 1
+    push = lambda v: v @ turn.T + m * v  # noqa: E731
+    assert stretch(push, ode.TABLEAUS["euler"], 2 * m / L**2, x, y) > 1  # drop mu < 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_2_10_with_a_potential(seed):
+    m, f, (x, y) = 0.3, convex_field(seed, 3), pairs(seed, 3)
+    L, field = 1 + m, lambda v: f(v) - m * v
+    for h in (0.1, 2 / (m + L), 2 / L, 3 / L):
+        assert stretch(field, ode.TABLEAUS["euler"], h, x, y) <= max(abs(1 - h * m), abs(1 - h * L)) + 1e-9
+    eigenvalues = torch.tensor([m, 0.7, L], dtype=torch.float64)
+    Q = torch.linalg.qr(randn(seed, 3, 3)).Q
+    K = (Q * eigenvalues) @ Q.T
+    factors = [torch.linalg.matrix_norm(torch.eye(3) - h * K, 2).item() for h in np.linspace(0.05, 2.5, 400)]
+    best = 2 / (m + L)
+    assert min(factors) == pytest.approx(abs(1 - best * m), abs=2e-3)  # attained, and best at 2/(m+L)
+    spiral = torch.tensor([[-m, math.sqrt(L**2 - m**2)], [-math.sqrt(L**2 - m**2), -m]], dtype=torch.float64)
+    assert torch.linalg.matrix_norm(EYE + best * spiral, 2) > abs(1 - best * m) + 0.1  # no potential
+
+
+@pytest.mark.parametrize("L", [0.5, 1.0, 7.0])
+def test_claim_2_11_a_stable_is_not_contractive(L):
+    f, x = (lambda v: -L * torch.relu(v)), uniform(1, 0.1, 5, 50, 1)
+    for hL in (2.0, 3.9, 4.0, 4.1, 5.0, 20.0):
+        ends = ode.runge_kutta_step(f, x, hL / L, ode.TABLEAUS["trapezoidal"])
+        assert torch.allclose(ends, (1 - hL / 2) * x, atol=1e-9)
+        assert (stretch(f, ode.TABLEAUS["trapezoidal"], hL / L, x, x + 1) > 1 + 1e-6) == (hL > 4)
+        for name in ("implicit_midpoint", "implicit_euler"):
+            assert stretch(f, ode.TABLEAUS[name], hL / L, x, x - 2) <= 1 + 1e-9
+        linear = stretch(lambda v: -L * v, ode.TABLEAUS["trapezoidal"], hL / L, x, x + 1)
+        assert linear <= 1 + 1e-9  # A-stable: no growth where the field is linear
+    ends = ode.runge_kutta_step(f, torch.tensor([[1.0], [2.0]], dtype=torch.float64), 5 / L, ode.TABLEAUS["trapezoidal"])
+    assert (ends[0] - ends[1]).abs().item() == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("h", [0.01, 1.0, 100.0])
+def test_claim_2_12_implicit_euler(h, seed):
+    S = randn(seed, 2, 2)
+    ramp = convex_field(seed)
+    f = lambda v: 5 * v @ (S - S.T) + 10 * ramp(v) - v * v.square().sum(-1, keepdim=True)  # noqa: E731  monotone, not Lipschitz
+    x, y = pairs(seed, 2)
+    Tx, Ty = (ode.runge_kutta_step(f, z, h, ode.TABLEAUS["implicit_euler"]) for z in (x, y))
+    for z, Tz in ((x, Tx), (y, Ty)):
+        assert (Tz - z - h * f(Tz)).abs().max() <= 1e-8 * max(1, h)
+    assert ((Tx - Ty).square().sum(1) - ((Tx - Ty) * (x - y)).sum(1)).max() <= 1e-9
+    expanding = ode.runge_kutta_step(lambda v: v, x, 0.5, ode.TABLEAUS["implicit_euler"])
+    assert torch.allclose(expanding, 2 * x)  # drop the hypothesis
+    with pytest.raises(ArithmeticError):
+        ode.runge_kutta_step(lambda v: v**2 + 1, x.abs(), 1.0, ode.TABLEAUS["implicit_euler"])
+
+
+# ---- 2.13 to 2.15: energy and splitting ------------------------------------------------------------------------------
+
+
+def symplectic(x, a):
+    q, p = x
+    p = p - a * q
+    return q + a * p, p
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("a", [0.01, 0.1, 1.0, 1.9])
+def test_claim_2_13_symplectic_euler_keeps_a_nearby_energy(a, seed):
+    x = tuple(randn(seed, 2).tolist())
+    nearby = lambda z: (z[0] ** 2 + z[1] ** 2) / 2 - a / 2 * z[0] * z[1]  # noqa: E731
+    start = nearby(x)
+    for _ in range(1000):
+        x = symplectic(x, a)
+        energy = (x[0] ** 2 + x[1] ** 2) / 2
+        assert nearby(x) == pytest.approx(start, rel=1e-9)
+        assert start / (1 + a / 2) - 1e-9 <= energy <= start / (1 - a / 2) + 1e-9
+
+
+@pytest.mark.parametrize("a", [2.0, 2.1, 3.0])
+def test_claim_2_13_long_steps_grow(a):
+    matrix = np.array([[1 - a * a, a], [-a, 1]])
+    assert np.linalg.det(matrix) == pytest.approx(1)
+    assert np.linalg.norm(np.linalg.matrix_power(matrix, 200), 2) > 100
+    assert np.linalg.norm(np.linalg.matrix_power(np.array([[1 - 1.9**2, 1.9], [-1.9, 1]]), 200), 2) < 10
+
+
+def test_energies_of_the_three_euler_methods():
+    turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
+    explicit = np.linalg.matrix_power(np.eye(2) + 0.1 * turn, 1000) @ [1, 0]
+    implicit = np.linalg.matrix_power(np.linalg.inv(np.eye(2) - 0.1 * turn), 1000) @ [1, 0]
+    assert explicit @ explicit == pytest.approx(20959, abs=1) and 1 / (implicit @ implicit) == pytest.approx(20959, abs=1)
+    x, energies = (1.0, 0.0), []
+    for _ in range(1000):
+        x = symplectic(x, 0.1)
+        energies.append((x[0] ** 2 + x[1] ** 2) / 2)
+    assert min(energies) == pytest.approx(0.4762, abs=1e-4) and max(energies) == pytest.approx(0.5263, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_2_14_composition(seed):
+    first, second, (x, y) = convex_field(seed), convex_field(seed + 20), pairs(seed, 2)
+    euler, implicit = ode.TABLEAUS["euler"], ode.TABLEAUS["implicit_euler"]
+    step = lambda v: ode.runge_kutta_step(  # noqa: E731
+        lambda z: 1000 * second(z), ode.runge_kutta_step(first, v, 2.0, euler), 1.0, implicit
+    )
+    assert ((step(x) - step(y)).norm(dim=1) / (x - y).norm(dim=1)).max() <= 1 + 1e-9
+    whole = lambda z: first(z) + 1000 * second(z)  # noqa: E731
+    assert stretch(whole, euler, 2.0, x, y) > 10  # the same step without splitting
+    drift, kick = (scipy.linalg.expm(0.5 * np.array(m)) for m in ([[0.0, 1.0], [0, 0]], [[0.0, 0], [-1, 0]]))
+    assert np.linalg.norm(drift, 2) > 1.2 and np.linalg.norm(drift @ kick, 2) > 1.1  # parts that expand
+
+
+def splitting_errors(K1, K2, N):
+    h, E = 1 / N, scipy.linalg.expm
+    lie = np.linalg.matrix_power(E(h * K2) @ E(h * K1), N)
+    strang = np.linalg.matrix_power(E(h / 2 * K1) @ E(h * K2) @ E(h / 2 * K1), N)
+    exact = E(K1 + K2)
+    return np.array([np.linalg.norm(lie - exact), np.linalg.norm(strang - exact)])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_2_15_splitting_orders(seed):
+    K1, K2 = randn(seed, 2, 3, 3).numpy()
+    ratios = splitting_errors(K1, K2, 200) / splitting_errors(K1, K2, 400)
+    assert ratios[0] == pytest.approx(2, abs=0.1) and ratios[1] == pytest.approx(4, abs=0.2)
+
+    def inexact(N):  # Strang with Euler instead of the exact flow of each part: only order 1
+        h, eye = 1 / N, np.eye(3)
+        step = (eye + h / 2 * K1) @ (eye + h * K2) @ (eye + h / 2 * K1)
+        return np.linalg.norm(np.linalg.matrix_power(step, N) - scipy.linalg.expm(K1 + K2))
+
+    assert inexact(200) / inexact(400) < 2.5
+
+
+def test_splitting_numbers():
+    drift, kick = np.array([[0.0, 1.0], [0, 0]]), np.array([[0.0, 0], [-1, 0]])
+    assert splitting_errors(drift, kick, 10) == pytest.approx([0.0596, 1.60e-3], rel=2e-3)
+    assert splitting_errors(drift, kick, 20) == pytest.approx([0.0298, 4.00e-4], rel=2e-3)

@@ -1,0 +1,103 @@
+"""Lesson 2: the live figures, below, at and beyond their thresholds, against values computed another way."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from chapter_utils import ode
+from lesson import run_until
+
+
+@pytest.fixture(scope="module")
+def names():
+    threads = torch.get_num_threads()
+    yield run_until("02", "live_stretch")
+    torch.set_num_threads(threads)
+
+
+def factor(method, z):
+    A, b = (v.numpy() for v in ode.TABLEAUS[method])
+    return 1 + z * b @ np.linalg.solve(np.eye(len(b)) - z * A, np.ones(len(b)))
+
+
+@pytest.mark.parametrize(
+    "method, system, h, fate, limit",
+    [
+        ("euler", "decay", 1.5, "shrinks", "h = 2.000"),
+        ("euler", "decay", 2.0, "stays the same size", "h = 2.000"),
+        ("euler", "decay", 2.05, "grows", "h = 2.000"),
+        ("rk4", "decay", 2.75, "shrinks", "h = 2.785"),
+        ("rk4", "decay", 2.8, "grows", "h = 2.785"),
+        ("rk4", "rotation", 2.8, "shrinks", "h = 2.828"),
+        ("rk4", "rotation", 2.85, "grows", "h = 2.828"),
+        ("euler", "rotation", 0.05, "grows", "h = 0.000"),
+        ("euler", "spiral", 0.55, "shrinks", "h = 0.550"),
+        ("euler", "spiral", 0.6, "grows", "h = 0.550"),
+        ("implicit_midpoint", "rotation", 4.0, "stays the same size", "no limit"),
+        ("implicit_euler", "rotation", 4.0, "shrinks", "no limit"),
+    ],
+)
+def test_stability_regions_and_the_limit(names, method, system, h, fate, limit):
+    sentence = names["live_region"].update(method=method, system=system, h=h)
+    assert f"solution {fate}," in sentence and limit in sentence
+    rate = {"decay": -1, "spiral": -0.3 + 1j, "rotation": 1j}[system]
+    R = factor(method, h * rate)
+    assert f"multiplies it by {abs(R):.3f}" in sentence
+    assert np.allclose(names["numerical_line"].get_ydata(), [(R**n).real for n in range(int(16 / h) + 1)], atol=1e-9)
+    assert names["place"].get_xydata()[0] == pytest.approx([h * rate.real, h * rate.imag])
+    if "no" not in limit:
+        assert abs(factor(method, rate * float(limit[4:]) * 1.002 + 1e-2 * rate)) > 1
+
+
+def test_the_shaded_region_is_where_the_factor_is_at_most_one(names):
+    names["live_region"].update(method="rk4", system="decay", h=1.0)
+    shade = names["shade"].get_array()
+    rows, columns = shade.shape
+    for x, y in ((-2.7, 0.0), (-2.85, 0.0), (-1.0, 1.0), (0.05, 2.5), (0.3, 0.5), (-1.0, -2.0), (-3.0, -2.0)):
+        row, column = round((y + 4) / 8 * rows), round((x + 6) / 8 * columns)
+        assert bool(shade[row, column]) == (abs(factor("rk4", complex(x, y))) <= 1), (x, y)
+
+
+@pytest.mark.parametrize(
+    "method, hL, grows",
+    [
+        ("euler", 1.9, False),
+        ("euler", 2.0, False),
+        ("euler", 2.1, True),
+        ("rk4", 2.0, False),
+        ("rk4", 2.1, True),
+        ("kutta3", 1.0, False),
+        ("kutta3", 1.1, True),
+        ("ralston2", 1.5, False),
+        ("ralston2", 1.6, True),
+        ("three_eighths", 0.9, False),
+        ("three_eighths", 1.0, True),
+        ("midpoint", 0.1, True),
+        ("trapezoidal", 4.0, False),
+        ("trapezoidal", 4.1, True),
+        ("implicit_euler", 5.0, False),
+    ],
+)
+def test_worst_stretch_on_both_sides_of_two_r(names, method, hL, grows):
+    sentence = names["live_stretch"].update(method=method, hL=hL)
+    assert ("grows to" in sentence) is grows and ("no pair was found to grow" in sentence) is not grows
+    radius = ode.circle_contractivity_radius(ode.TABLEAUS[method])
+    assert grows == (hL > 2 * radius + 1e-9)
+    if radius < math.inf:
+        assert names["threshold"].get_xdata()[0] == pytest.approx(2 * radius, abs=1e-9)
+    moved, before = names["pair_after"].get_xydata(), names["pair_before"].get_xydata()
+    shown = np.linalg.norm(moved[0] - moved[1]) / np.linalg.norm(before[0] - before[1])
+    assert shown == pytest.approx(names["now"].get_ydata()[0].item(), abs=1e-9)
+    longest = np.linalg.norm(names["image"].get_xydata(), axis=1).max() * 2
+    assert longest == pytest.approx(shown, abs=2e-3)
+    assert f"says {max(abs(factor(method, -z)) for z in np.linspace(0, hL, 201)):.3f})" in sentence
+
+
+def test_known_worst_cases(names):
+    grid, stretches = names["hL_grid"], names["stretches"]
+    at = lambda method, hL: stretches[method][0][(grid - hL).abs().argmin()].item()  # noqa: E731
+    assert at("midpoint", 1.0) == pytest.approx(1.0328, abs=1e-4) and at("midpoint", 2.0) == pytest.approx(math.sqrt(2), abs=1e-4)
+    assert at("trapezoidal", 5.0) == pytest.approx(1.5, abs=1e-4) and at("rk4", 2.3) == pytest.approx(1.0352, abs=2e-4)
+    assert at("rk4", 2.7) == pytest.approx(1.216, abs=1e-3) and at("heun", 2.0) <= 1 + 1e-9
