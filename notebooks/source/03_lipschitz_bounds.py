@@ -352,9 +352,9 @@ branches = {
 
 
 def measured_by_depth(branch):
-    """Largest Jacobian norm at 50 points after 0, 1, ..., 80 layers."""
-    points = torch.randn(50, width, generator=draw)
-    product, largest = torch.eye(width).expand(50, -1, -1), [1.0]
+    """Largest Jacobian norm at 20 points after 0, 1, ..., 80 layers."""
+    points = torch.randn(20, width, generator=draw)
+    products = [torch.eye(width).expand(20, -1, -1)]
     for _ in range(deepest):
         W, b = (
             unit_norm(torch.randn(width, width, generator=draw)),
@@ -364,10 +364,9 @@ def measured_by_depth(branch):
         def step(x, W=W, b=b):
             return x + h * branch(x[None], W, b)[0]
 
-        product = torch.func.vmap(torch.func.jacrev(step))(points) @ product
+        products.append(torch.func.vmap(torch.func.jacrev(step))(points) @ products[-1])
         points = torch.func.vmap(step)(points)
-        largest.append(torch.linalg.matrix_norm(product, 2).max().item())
-    return torch.tensor(largest)
+    return torch.linalg.matrix_norm(torch.stack(products), 2).amax(1)
 
 
 measured_slopes = {name: measured_by_depth(branch) for name, branch in branches.items()}
