@@ -1,0 +1,464 @@
+"""Try to refute every claim of lesson 1, and show that each needs its hypotheses.
+
+Solutions come from scipy (solve_ivp, expm), the lesson's own tool `ode.flow` is only compared with them.
+"""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+from scipy.linalg import eigh, expm, solve_continuous_lyapunov
+from scipy.optimize import root
+
+from chapter_utils import ode
+
+SEEDS = range(6)
+
+
+def solve(f, x, times):
+    """States (K, d) of x' = f(x) at `times`, from x at time 0."""
+    solution = solve_ivp(lambda _, z: f(z), (0, times[-1]), x, t_eval=times, method="DOP853", rtol=1e-10, atol=1e-12)
+    assert solution.success
+    return solution.y.T
+
+
+def distances(f, x, y, times):
+    return np.linalg.norm(solve(f, x, times) - solve(f, y, times), axis=1)
+
+
+def random_network(rng, d, hidden=4, decay=0.0):
+    """f(x) = -decay x + B tanh(A x + b), its Jacobian, and the Jacobian's values at the corners of the slopes of tanh."""
+    A, B, b = rng.normal(size=(hidden, d)), rng.normal(size=(d, hidden)) / 2, rng.normal(size=hidden)
+    corners = [-decay * np.eye(d) + B @ np.diag(D) @ A for D in itertools.product([0.0, 1.0], repeat=hidden)]
+
+    def jacobian(x):
+        return -decay * np.eye(d) + B @ np.diag(1 - np.tanh(A @ x + b) ** 2) @ A
+
+    return lambda x: -decay * x + B @ np.tanh(A @ x + b), jacobian, corners
+
+
+def largest_symmetric(M):
+    return np.linalg.eigvalsh((M + M.T) / 2)[-1]
+
+
+def norm2(M):
+    return np.linalg.norm(M, 2)
+
+
+def test_claim_1_1_flow():
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        d = int(rng.integers(1, 5))
+        f, _, _ = random_network(rng, d)
+        x = rng.normal(size=d)
+        s, t = rng.uniform(0.2, 1.5, 2)
+        there = solve(f, x, [s + t])[-1]
+        assert np.allclose(there, solve(f, solve(f, x, [s])[-1], [t])[-1], atol=1e-7)
+        back = solve(lambda z, f=f: -f(z), there, [s + t])[-1]  # for all times, negative ones too
+        assert np.allclose(back, x, atol=1e-5)
+        for dtype, tolerance in ((torch.float64, 1e-6), (torch.float32, 1e-3)):
+            field = _in_torch(f, dtype)
+            ours = ode.flow(field, torch.tensor(x, dtype=dtype)[None], [0.0, s + t])[-1, 0]
+            assert ours.dtype == dtype and np.allclose(ours, there, atol=tolerance * (1 + np.abs(there).max()))
+
+
+def _in_torch(f, dtype):
+    return lambda x: torch.stack([torch.tensor(f(row.double().numpy()), dtype=dtype) for row in x])
+
+
+def test_claim_1_1_needs_a_lipschitz_field():
+    t = np.linspace(0, 3, 31)
+    assert np.allclose(2 * t, 2 * np.sqrt(t**2)) and np.allclose(0 * t, 2 * np.sqrt(0 * t))  # two solutions from 0
+    for end in (0.9, 0.99, 0.999):  # x' = x^2 from 1 is 1 / (1 - t): no solution at time 1
+        assert solve(np.square, [1.0], [end])[-1, 0] == pytest.approx(1 / (1 - end), rel=1e-6)
+
+
+def test_claim_1_2_gronwall():
+    times = np.linspace(0, 1.5, 16)
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        d = int(rng.integers(1, 5))
+        f, _, corners = random_network(rng, d)
+        L = max(norm2(M) for M in corners)  # the norm is convex in the slopes, so no Jacobian has a larger one
+        ratio = distances(f, *(pair := rng.normal(size=(2, d))), times) / np.linalg.norm(pair[0] - pair[1])
+        assert (ratio <= np.exp(L * times) + 1e-7).all() and (ratio >= np.exp(-L * times) - 1e-7).all()
+    for sign in (-1, 1):  # both bounds are attained
+        assert distances(lambda x, s=sign: s * 5 * x, [1.0], [2.0], [1.0])[0] == pytest.approx(math.exp(sign * 5), rel=1e-7)
+
+
+def test_claim_1_2_needs_a_lipschitz_field():
+    # from 1e-12 the solution of x' = 2 sqrt|x| is (1e-6 + t)^2, from 0 one solution is 0
+    end = solve(lambda x: 2 * np.sqrt(np.abs(x)), [1e-12], [1.0])[-1, 0]
+    assert end == pytest.approx(1, abs=1e-4) and end / 1e-12 > math.exp(25)
+
+
+def test_claim_1_3_one_sided_bound():
+    times = np.linspace(0, 3, 31)
+    signs = set()
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        d = int(rng.integers(1, 5))
+        f, _, corners = random_network(rng, d, decay=rng.uniform(0, 5))
+        mu = max(largest_symmetric(M) for M in corners)
+        signs.add(mu > 0)
+        ratio = distances(f, *(pair := 2 * rng.normal(size=(2, d))), times) / np.linalg.norm(pair[0] - pair[1])
+        assert (ratio <= np.exp(mu * times) + 1e-7).all()
+    assert signs == {True, False}
+    # the inequality for pairs with y = 0 only is not enough: <f(x), x> = -|x|^2 / 2, yet a pair moves apart
+    assert distances(whirl, [1.0, 0.0], [1.2, 0.0], [1.272])[0] > 2.5 * 0.2
+    # and no smaller constant will do
+    assert distances(lambda x: 0.5 * x, [1.0], [2.0], [1.0])[0] > math.exp(0.4)
+
+
+def whirl(x, speed=5.0):
+    return -0.5 * x + speed * np.linalg.norm(x) * np.array([-x[1], x[0]])
+
+
+def test_claim_1_4_from_the_jacobian():
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        d = int(rng.integers(1, 5))
+        f, jacobian, corners = random_network(rng, d, decay=rng.uniform(0, 3))
+        for _ in range(20):
+            x, y = 2 * rng.normal(size=(2, d))
+            along = [jacobian(y + s * (x - y)) for s in np.linspace(0, 1, 200)]
+            quotient = (f(x) - f(y)) @ (x - y) / ((x - y) @ (x - y))
+            slope = np.linalg.norm(f(x) - f(y)) / np.linalg.norm(x - y)
+            mu, L = max(map(largest_symmetric, along)), max(map(norm2, along))
+            assert quotient <= mu + 1e-3 and slope <= L + 1e-3 and mu <= L + 1e-12
+            assert mu <= max(map(largest_symmetric, corners)) + 1e-9
+        # no smaller constant will do: the quotient of a close pair along the top eigenvector
+        J = jacobian(x)
+        v = 1e-6 * np.linalg.eigh((J + J.T) / 2)[1][:, -1]
+        assert (f(x + v) - f(x)) @ v / (v @ v) == pytest.approx(largest_symmetric(J), abs=1e-4)
+
+
+def test_claim_1_4_needs_a_convex_set():
+    def f(x):
+        return np.array([0.0, math.atan2(x[1], x[0])])
+
+    for seed in range(200):  # sym Df on the ring 1/2 <= |x| <= 2, cut open, by central differences
+        rng = np.random.default_rng(seed)
+        r, turn = rng.uniform(0.5, 2), rng.uniform(-3.1, 3.1)
+        x, h = r * np.array([math.cos(turn), math.sin(turn)]), 1e-5
+        J = np.stack([(f(x + h * e) - f(x - h * e)) / (2 * h) for e in np.eye(2)], 1)
+        assert largest_symmetric(J) <= 2 + 1e-4
+    x, y = np.array([-1, 0.01]), np.array([-1, -0.01])
+    assert (f(x) - f(y)) @ (x - y) / ((x - y) @ (x - y)) > 300
+
+
+def test_claim_1_5_contractive():
+    times = np.linspace(0, 6, 25)
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        d = int(rng.integers(1, 5))
+        _, _, corners = random_network(np.random.default_rng(seed + 50), d)
+        decay = max(largest_symmetric(M) for M in corners) + 0.4
+        f, _, _ = random_network(np.random.default_rng(seed + 50), d, decay=decay)  # the same, pulled until mu = -0.4
+        found = [root(f, 3 * rng.normal(size=d), tol=1e-12) for _ in range(5)]
+        equilibria = np.array([result.x for result in found if result.success])
+        assert len(equilibria) and np.ptp(equilibria, axis=0).max() < 1e-6
+        for start in 5 * rng.normal(size=(3, d)):
+            gap = np.linalg.norm(solve(f, start, times) - equilibria[0], axis=1)
+            assert (gap <= np.exp(-0.4 * times) * gap[0] + 1e-6).all()
+    # mu = 0: no equilibrium, or one that attracts nobody
+    assert np.allclose(distances(lambda x: np.array([1.0, 0.0]), [2.0, 0.0], [0.0, 1.0], [10.0]), math.sqrt(5))
+    end = solve(lambda x: np.array([-x[1], x[0]]), [2.0, 0.0], [10.0])[-1]
+    assert np.linalg.norm(end) == pytest.approx(2, abs=1e-7)
+    # mu > 0: two equilibria
+    assert all(abs(x - x**3) < 1e-15 for x in (-1.0, 0.0, 1.0))
+
+
+def round_trip(x):
+    r = np.linalg.norm(x)
+    return (1 - r) * x + (r - x[0]) / (2 * r) * np.array([-x[1], x[0]])
+
+
+def test_claim_1_6_attractive_is_not_enough():
+    target = np.array([1.0, 0.0])
+    for seed in SEEDS:  # attractive
+        rng = np.random.default_rng(seed)
+        r, turn = rng.uniform(0.1, 3), rng.uniform(0, 2 * math.pi)
+        end = solve(round_trip, [r * math.cos(turn), r * math.sin(turn)], [1000.0])[-1]
+        assert np.linalg.norm(end - target) < 5e-3
+    for start in (0.1, 0.05, 0.01):  # not stable; on the circle cot(theta / 2) falls at the rate 1/2, so pi is reached
+        times = [0.0, 2 / math.tan(start / 2), 400 / start]
+        path = solve(round_trip, [math.cos(start), math.sin(start)], times)
+        gaps = np.linalg.norm(path - target, axis=1)
+        assert gaps[0] <= start and gaps[1] == pytest.approx(2, abs=1e-4) and gaps[2] < 0.1 * start
+    path = solve(round_trip, [math.cos(0.05), math.sin(0.05)], np.linspace(0, 400, 4001))
+    gaps = np.linalg.norm(path - target, axis=1)
+    assert gaps[[0, -1]] == pytest.approx([0.05, 0.0125], rel=0.01) and gaps.max() == pytest.approx(2, abs=1e-2)
+
+
+def with_eigenvalues(rng, blocks):
+    """A random matrix similar to the block diagonal one."""
+    d = sum(len(block) for block in blocks)
+    M, at = np.zeros((d, d)), 0
+    for block in blocks:
+        M[at : at + len(block), at : at + len(block)] = block
+        at += len(block)
+    T = np.linalg.qr(rng.normal(size=(d, d)))[0] @ np.diag(rng.uniform(0.5, 2, d)) @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+    return T @ M @ np.linalg.inv(T)
+
+
+def turn(real, imaginary):
+    return np.array([[real, -imaginary], [imaginary, real]])
+
+
+def test_claim_1_7_linear_stability():
+    twice = np.block([[turn(0, 1.5), np.eye(2)], [np.zeros((2, 2)), turn(0, 1.5)]])  # +-1.5i twice, one eigenvector each
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        cases = {
+            "decays": [turn(-0.3, 2), np.array([[-0.2]]), np.array([[-0.5, 3.0], [0.0, -0.5]])],
+            "bounded": [turn(0, 1.5), turn(0, 1.5), np.zeros((2, 2)), np.array([[-0.3]])],
+            "grows": [[twice], [np.array([[0.0, 1.0], [0.0, 0.0]])], [np.array([[0.05]]), np.array([[-1.0]])]][seed % 3],
+        }
+        for name, blocks in cases.items():
+            A = with_eigenvalues(rng, blocks)
+            size = {t: norm2(expm(A * t)) for t in (1.0, 30.0, 100.0, 200.0)}
+            if name == "decays":
+                assert size[200.0] < 1e-6
+            elif name == "bounded":
+                assert max(size.values()) <= 4**2 + 1e-6 and size[200.0] > 1e-2  # cond(T) <= 4
+            else:
+                assert size[200.0] > 1.5 * size[100.0] > 2 * size[30.0]
+
+
+def test_claim_1_8_transient_growth():
+    times = np.linspace(0, 3, 31)
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        d = int(rng.integers(2, 6))
+        A = rng.normal(size=(d, d)) - rng.uniform(0, 2) * np.eye(d)
+        mu, abscissa = largest_symmetric(A), np.linalg.eigvals(A).real.max()
+        size = np.array([norm2(expm(A * t)) for t in times])
+        assert (np.exp(abscissa * times) <= size * (1 + 1e-9)).all() and (size <= np.exp(mu * times) * (1 + 1e-9)).all()
+        assert (norm2(expm(A * 1e-6)) - 1) / 1e-6 == pytest.approx(mu, abs=1e-3)
+        Q = np.linalg.qr(rng.normal(size=(2, 2)))[0]
+        normal = Q @ turn(-0.4, 2.0) @ Q.T
+        assert np.allclose(normal @ normal.T, normal.T @ normal)
+        assert np.allclose([norm2(expm(normal * t)) for t in times], np.exp(-0.4 * times))
+    # a matrix that is not normal: the peak of the lesson, and the sign of mu at k^2 = 8
+    A = np.array([[-1.0, 10.0], [0.0, -2.0]])
+    peak = max((norm2(expm(A * t)), t) for t in np.linspace(0.6, 0.7, 1001))
+    assert peak == pytest.approx((2.5635, 0.6627), abs=2e-4) and largest_symmetric(A) == pytest.approx(3.525, abs=1e-3)
+    for k, grows in ((math.sqrt(8) - 0.1, False), (math.sqrt(8), False), (math.sqrt(8) + 0.1, True)):
+        A = np.array([[-1.0, k], [0.0, -2.0]])
+        assert (max(norm2(expm(A * t)) for t in np.linspace(0.001, 1, 400)) > 1 + 1e-9) == grows
+
+
+def vector_norm(x, P=None, order=2):
+    return math.sqrt(x @ P @ x) if P is not None else np.linalg.norm(x, order)
+
+
+def matrix_norm(M, P=None, order=2):
+    if P is None:
+        return np.linalg.norm(M, order)
+    C = np.linalg.cholesky(P)
+    return norm2(C.T @ M @ np.linalg.inv(C.T))
+
+
+def test_claim_1_9_logarithmic_norms():
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        d = int(rng.integers(1, 6))
+        A = rng.normal(size=(d, d)) - rng.uniform(0, 2) * np.eye(d)
+        R = rng.normal(size=(d, d))
+        P = R @ R.T + 0.1 * np.eye(d)
+        off = np.abs(A) - np.diag(np.abs(np.diag(A)))
+        cases = [
+            ({"order": 1}, max(np.diag(A) + off.sum(0)), {"norm": 1}),
+            ({"order": 2}, largest_symmetric(A), {"norm": 2}),
+            ({"order": np.inf}, max(np.diag(A) + off.sum(1)), {"norm": math.inf}),
+            ({"P": P}, eigh(P @ A + A.T @ P, 2 * P)[0][-1], {"weight": torch.tensor(P)}),
+        ]
+        for kind, mu, ours in cases:
+            assert (matrix_norm(np.eye(d) + 1e-7 * A, **kind) - 1) / 1e-7 == pytest.approx(mu, abs=1e-4)
+            assert ode.logarithmic_norm(torch.tensor(A), **ours).item() == pytest.approx(mu, abs=1e-9)
+            for t in (0.01, 0.1, 0.5, 1, 3):
+                assert matrix_norm(expm(A * t), **kind) <= math.exp(mu * t) * (1 + 1e-9)
+            assert matrix_norm(expm(A * 1e-4), **kind) > math.exp((mu - 0.05) * 1e-4)  # no smaller number will do
+    A = np.array([[-1.0, 10.0], [0.0, -2.0]])
+    assert [ode.logarithmic_norm(torch.tensor(A), norm=p).item() for p in (1, math.inf)] == [8.0, 9.0]
+
+
+def test_claim_1_9_nonlinear():
+    times = np.linspace(0, 3, 31)
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        W, decay = rng.normal(size=(3, 3)), rng.uniform(0, 4)
+        corners = [-decay * np.eye(3) + W @ np.diag(D) for D in itertools.product([0.0, 1.0], repeat=3)]
+        R = rng.normal(size=(3, 3))
+        P = R @ R.T + 0.2 * np.eye(3)
+
+        def f(x, W=W, decay=decay):
+            return -decay * x + W @ np.tanh(x)
+
+        paths = [solve(f, x, times) for x in 2 * rng.normal(size=(2, 3))]
+        for kind, ours in (
+            ({"order": 1}, {"norm": 1}),
+            ({"order": np.inf}, {"norm": math.inf}),
+            ({"P": P}, {"weight": torch.tensor(P)}),
+        ):
+            mu = ode.logarithmic_norm(torch.tensor(np.array(corners)), **ours).max().item()  # convex in the slopes
+            gaps = np.array([vector_norm(x - y, **kind) for x, y in zip(*paths, strict=True)])
+            assert (gaps <= gaps[0] * np.exp(mu * times) + 1e-7).all()
+
+
+def test_claim_1_10_a_norm_that_fits():
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        d = int(rng.integers(2, 6))
+        A = rng.normal(size=(d, d))
+        A -= (np.linalg.eigvals(A).real.max() + rng.uniform(0.05, 1)) * np.eye(d)
+        P = solve_continuous_lyapunov(A.T, -np.eye(d))
+        values = np.linalg.eigvalsh(P)
+        mu = ode.logarithmic_norm(torch.tensor(A), weight=torch.tensor((P + P.T) / 2)).item()
+        assert values[0] > 0 and mu == pytest.approx(-1 / (2 * values[-1]), rel=1e-6) and mu < 0
+        for t in (0.1, 0.5, 2, 10):
+            assert norm2(expm(A * t)) <= math.sqrt(values[-1] / values[0]) * math.exp(mu * t) * (1 + 1e-9)
+        # not asymptotically stable: the solution is not positive definite, and no P helps since mu_P >= abscissa
+        unstable = A - (np.linalg.eigvals(A).real.max() - 0.1) * np.eye(d)
+        assert np.linalg.eigvalsh(solve_continuous_lyapunov(unstable.T, -np.eye(d)))[0] < 0
+        for _ in range(20):
+            R = rng.normal(size=(d, d))
+            weight = torch.tensor(R @ R.T + 0.01 * np.eye(d))
+            assert ode.logarithmic_norm(torch.tensor(unstable), weight=weight).item() >= 0.1 - 1e-6
+    for A, expected in (([[-1.0, 10.0], [0.0, -2.0]], -0.0561), ([[0.0, 1.0], [-1.0, -0.3]], -0.1277)):
+        A = np.array(A)
+        P = solve_continuous_lyapunov(A.T, -np.eye(2))
+        assert eigh(P @ A + A.T @ P, 2 * P)[0][-1] == pytest.approx(expected, abs=1e-4)
+    # without the factor sqrt(kappa) the Euclidean bound is false
+    A = np.array([[-1.0, 10.0], [0.0, -2.0]])
+    assert norm2(expm(A * 0.66)) > 2.5 * math.exp(-0.0561 * 0.66)
+
+
+def test_claim_1_11_lyapunov():
+    times = np.linspace(0, 20, 81)
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        d = int(rng.integers(2, 5))
+        G, K, R = rng.normal(size=(3, d, d))
+        M, S = G @ G.T + 0.3 * np.eye(d), K - K.T  # V = x' M x / 2
+        for friction in (0.0, 0.3):  # V' = -friction |R M x|^2 cos^2 - friction |M x|^2 <= 0, strictly if friction > 0
+
+            def f(x, M=M, S=S, R=R, friction=friction):
+                y = M @ x
+                return math.cos(x[0]) * (S @ y) - friction * (math.cos(x[1]) ** 2 * R.T @ (R @ y) + y)
+
+            path = solve(f, rng.normal(size=d), times)
+            V = 0.5 * np.einsum("ki,ij,kj->k", path, M, path)
+            assert (np.diff(V) <= 1e-7 * V[0]).all()
+            values = np.linalg.eigvalsh(M)
+            assert np.linalg.norm(path, axis=1).max() <= math.sqrt(values[-1] / values[0]) * np.linalg.norm(path[0]) + 1e-7
+            if friction:
+                assert V[-1] < V[0] * math.exp(-friction * 2 * values[0] * 20) + 1e-6  # V' <= -friction 2 lambda_min V
+    # drop V > 0: V = -x^2 falls along x' = x;  drop V' <= 0: pushed pendulum
+    assert solve(lambda x: x, [0.01], [10.0])[-1, 0] > 200
+    driven = solve(pendulum(-0.1), [0.1, 0.0], [30.0])[-1]
+    assert energy(driven) > 10 * energy(np.array([0.1, 0.0]))
+
+
+def pendulum(gamma):
+    return lambda x: np.array([x[1], -math.sin(x[0]) - gamma * x[1]])
+
+
+def energy(x):
+    return 0.5 * x[..., 1] ** 2 + 1 - np.cos(x[..., 0])
+
+
+def test_claim_1_12_lasalle():
+    for seed in range(12):  # Omega = {V <= 1.9, |q| < pi}, where V' = -gamma p^2
+        rng = np.random.default_rng(seed)
+        while energy(start := rng.uniform([-3, -2], [3, 2])) > 1.9:
+            pass
+        gamma = rng.uniform(0.2, 2)
+        path = solve(pendulum(gamma), start, np.linspace(0, 100, 101))
+        assert (energy(path) <= 1.9 + 1e-7).all() and (np.abs(path[:, 0]) < math.pi).all() and np.linalg.norm(path[-1]) < 1e-3
+    path = solve(pendulum(0.3), [2.5, 0.0], np.linspace(0, 60, 601))
+    V = energy(path)
+    assert (np.diff(V) < 1e-11).all()
+    assert V[0] == pytest.approx(1.801, abs=1e-3) and V[-1] == pytest.approx(4.36e-8, rel=0.01)
+    free = energy(solve(pendulum(0.0), [2.5, 0.0], np.linspace(0, 60, 61)))
+    assert np.ptp(free) < 1e-7  # V' = 0 everywhere: the whole of Omega is the invariant set, nothing converges to 0
+    # not compact: x' = 1, V = exp(-x), V' < 0 everywhere, and no point to converge to
+    assert solve(lambda x: np.ones(1), [0.0], [50.0])[-1, 0] == pytest.approx(50)
+
+
+def test_claim_1_13_gradient_flow():
+    times = np.linspace(0, 5, 51)
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        d, m = int(rng.integers(1, 5)), float(rng.choice([0.0, 0.5]))
+        A, b = rng.normal(size=(6, d)), rng.normal(size=6)
+        slope = (np.tanh, lambda z: np.maximum(z, 0), np.arctan)[seed % 3]  # all nondecreasing: V is convex
+
+        def f(x, A=A, b=b, m=m, slope=slope):
+            return -A.T @ slope(A @ x + b) - m * x
+
+        gaps = distances(f, *(2 * rng.normal(size=(2, d))), times)
+        assert (np.diff(gaps) <= 1e-7).all() and (gaps <= gaps[0] * np.exp(-m * times) + 1e-7).all()
+
+    def double_well(x):
+        return np.array([x[0] - x[0] ** 3, -2 * x[1]])
+
+    gaps = distances(double_well, [0.01, 0.5], [-0.01, 0.5], np.array([0.0, 8.0]))
+    assert gaps == pytest.approx([0.02, 1.9989], abs=1e-4) and gaps[1] / gaps[0] == pytest.approx(99.94, abs=0.01)
+    # convex but not strongly: x' = -relu(x) does not move points below 0
+    assert distances(lambda x: -np.maximum(x, 0), [-1.0], [-2.0], [5.0])[0] == pytest.approx(1)
+
+
+def test_claim_1_14_skew_and_hamiltonian():
+    times = np.linspace(0, 20, 41)
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        d = int(rng.integers(2, 6))
+        K = rng.normal(size=(d, d))
+        S = K - K.T
+        for t in (0.3, 7.0):
+            assert np.allclose(expm(S * t).T @ expm(S * t), np.eye(d), atol=1e-10)
+        gamma = rng.uniform(-1, 2)
+        assert ode.logarithmic_norm(torch.tensor(S - gamma * np.eye(d))).item() == pytest.approx(-gamma, abs=1e-10)
+        a, c = rng.uniform(0.2, 1, 2)  # H = p^2 / 2 + a q^4 + c q p
+
+        def f(x, a=a, c=c):
+            return np.array([x[1] + c * x[0], -4 * a * x[0] ** 3 - c * x[1]])
+
+        path = solve(f, rng.normal(size=2), times)
+        H = path[:, 1] ** 2 / 2 + a * path[:, 0] ** 4 + c * path[:, 0] * path[:, 1]
+        assert np.ptp(H) < 1e-6 * (1 + abs(H[0]))
+        assert abs(norm2(expm(S + 0.1 * np.diag(np.arange(d) + 1))) - 1) > 1e-3  # not skew: lengths change
+    gaps = distances(pendulum(0.0), [2.4, 0.0], [2.8, 0.0], np.linspace(0, 60, 601))
+    assert gaps.max() > 5 * gaps[0]
+
+
+def test_claim_1_15_contraction_to_one_point():
+    times = np.linspace(0, 5, 51)
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        d, beta = int(rng.integers(2, 5)), rng.uniform(0, 1)
+        target, weights = rng.normal(size=d), rng.normal(size=(2 * d * d, d))
+
+        def f(x, d=d, beta=beta, target=target, weights=weights):
+            R, Q = np.tanh(weights @ x).reshape(2, d, d)
+            return (-R.T @ R + Q - Q.T - beta * np.eye(d)) @ (x - target)
+
+        gaps = np.linalg.norm(solve(f, 2 * rng.normal(size=d), times) - target, axis=1)
+        assert (gaps <= gaps[0] * np.exp(-beta * times) + 1e-7).all()
+    # two solutions may move apart: the whirl, and the same with a constant speed of rotation
+    gaps = distances(whirl, [1.0, 0.0], [1.2, 0.0], np.linspace(0, 8, 8001))
+    assert gaps.max() == pytest.approx(0.5365, abs=1e-3) and gaps.argmax() / 1000 == pytest.approx(1.272, abs=5e-3)
+    assert gaps[-1] == pytest.approx(0.0339, abs=1e-3)
+    gaps = distances(lambda x: -0.5 * x + 5 * np.array([-x[1], x[0]]), [1.0, 0.0], [1.2, 0.0], np.linspace(0, 8, 81))
+    assert (np.diff(gaps) < 0).all()
+    for r in (0.3, 1.0, 2.0):  # lambda_max(sym Df) = -1/2 + 5 r / 2, by central differences
+        x, h = r * np.array([0.6, 0.8]), 1e-6
+        J = np.stack([(whirl(x + h * e) - whirl(x - h * e)) / (2 * h) for e in np.eye(2)], 1)
+        assert largest_symmetric(J) == pytest.approx(-0.5 + 2.5 * r, abs=1e-6)
+    # negative eigenvalues alone are not enough
+    assert norm2(expm(0.66 * np.array([[-1.0, 10.0], [0.0, -2.0]]))) > 2.5
