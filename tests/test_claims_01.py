@@ -18,6 +18,14 @@ from chapter_utils import ode
 SEEDS = range(6)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny matrices
+    yield
+    torch.set_num_threads(before)
+
+
 def solve(f, x, times):
     """States (K, d) of x' = f(x) at `times`, from x at time 0."""
     solution = solve_ivp(lambda _, z: f(z), (0, times[-1]), x, t_eval=times, method="DOP853", rtol=1e-10, atol=1e-12)

@@ -1047,7 +1047,7 @@ for axis, (name, field), colour, style in zip(
         whirl_times, distance, color=colour, linestyle=style, label=name.replace("|x|", "$|x|$")
     )
 axes[0].set_ylabel("$x_2$")
-axes[2].set(xlabel="time $t$", title="distance (logarithmic)", xlim=(0, 8), ylim=(1e-3, 3))
+axes[2].set(xlabel="time $t$", title="distance (logarithmic)", xlim=(0, 8), ylim=(1e-3, 10))
 axes[2].legend(loc="upper right")
 axes[2].set_box_aspect(1)
 plotting.show(
