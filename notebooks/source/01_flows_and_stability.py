@@ -982,11 +982,11 @@ print(
 #
 # ## 1.10 Towards one point is not towards each other
 #
-# **Question.** Can we build *all* fields that pull towards one point $x^*$, with a free network inside?
+# **Question.** Can we build fields that surely pull towards one point $x^*$, with a free network inside?
 #
 # Write $f(x)=A(x)(x-x^*)$ with a matrix that may depend on $x$. Then $\frac{d}{dt}\tfrac12\|x-x^*\|^2=\langle A(x)(x-x^*),x-x^*\rangle$, and again only $\mathrm{sym}\,A(x)$ counts.
 # Every matrix of the form $A=-R^\top R+(Q-Q^\top)-\beta I$ has $\mathrm{sym}\,A=-R^\top R-\beta I$, whatever the square matrices $R$ and $Q$ are. So let a network produce $R(x)$ and $Q(x)$. This is the idea behind
-# *extended linearized contracting dynamics* (Jaffe et al., 2402.08090), which adds a change of coordinates to contract all pairs, in a metric of its own.
+# *extended linearized contracting dynamics* (Jaffe et al., 2402.08090). Its authors show that all pairs contract too, but in a metric other than the Euclidean one.
 #
 # > **Claim 1.15 (contraction to one point).** Let $f(x)=A(x)(x-x^*)$ be locally Lipschitz with $\lambda_{\max}(\mathrm{sym}\,A(x))\le-\beta$ for all $x$. Then $\|x(t)-x^*\|\le e^{-\beta t}\|x(0)-x^*\|$ for $t\ge0$.
 # > Two solutions may nevertheless move apart, even if $\beta>0$.
