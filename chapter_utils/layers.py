@@ -24,7 +24,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "relu": (F.relu, 1.0),
     "leaky_relu": (lambda x: F.leaky_relu(x, 0.5), 1.0),
     "tanh": (torch.tanh, 1.0),
-    "softplus": (F.softplus, 1.0),
+    "softplus": (lambda x: F.softplus(x, threshold=40), 1.0),  # at 20, the default, it jumps down by 2e-9
     "sigmoid": (torch.sigmoid, 0.25),
 }
 

@@ -18,7 +18,7 @@ class Tableau(NamedTuple):
 
     @property
     def explicit(self) -> bool:
-        return not torch.any(torch.triu(self.A)).item()
+        return not any(a for i, row in enumerate(self.A.tolist()) for a in row[i:])
 
 
 def tableau(A: Sequence, b: Sequence) -> Tableau:
