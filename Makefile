@@ -2,15 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
-# Without a display JupyterLab prints its address instead of opening a browser.
-BROWSER := $(shell [ "$$(uname)" = Darwin ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser)
+# As root JupyterLab wants to be allowed; without a display it prints its address instead of opening a browser.
+LAB_FLAGS := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root) \
+             $(shell [ "$$(uname)" = Darwin ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser)
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/sanitize.cfg
 
 .PHONY: lab test check venv notebooks execute lint
 
 lab: $(READY)
-	cd notebooks && ../$(BIN)/jupyter lab $(ROOT) $(BROWSER)
+	cd notebooks && ../$(BIN)/jupyter lab $(LAB_FLAGS)
 
 test: lint
 	$(BIN)/python -m pytest tests notebooks $(NBVAL)
@@ -32,10 +32,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# TORCH_INDEX=URL takes torch and torchvision from that index (smaller CPU-only builds, see README.md).
+# TORCH_INDEX=URL takes torch and torchvision from that index (smaller CPU-only builds, see README.md); on the first run only.
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed; say which with make PYTHON=..."; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "The venv module is missing: on Debian and Ubuntu, apt install python3-venv"; rm -rf .venv; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "The venv module is missing: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
 	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --disable-pip-version-check torch torchvision --index-url $(TORCH_INDEX))
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt -e ".[dev]"
 	@$(BIN)/python -c 'import torch, torchvision' || { \

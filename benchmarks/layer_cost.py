@@ -13,7 +13,7 @@ import time
 import torch
 from torch import nn
 
-from chapter_utils import layers, training
+from chapter_utils import layers, operators, training
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
         "two convolutions": nn.Sequential(conv(False), conv(False)),
         "residual block": layers.ResidualBlock(nn.Sequential(conv(True), nn.ReLU(), conv(False))),
         "non-expansive block": layers.NonExpansiveBlock(
-            layers.GradientField(layers.ConvOperator(options.channels, options.channels))
+            layers.GradientField(operators.ConvOperator(options.channels, options.channels))
         ),
     }
     blocks = {name: block.to(device).train() for name, block in blocks.items()}

@@ -75,6 +75,7 @@ def _torchvision_set(name: str, folder: Path, download: bool) -> ImageData:
         scratch = tempfile.mkdtemp(prefix=f".{name}-", dir=folder)  # a rename makes it appear complete or not at all
         try:
             kind(scratch, download=True)
+            os.chmod(scratch, 0o755)  # mkdtemp makes it private
             os.replace(scratch, home)
         except (OSError, RuntimeError) as error:
             raise ConnectionError(

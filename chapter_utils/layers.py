@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .lipschitz import ROUNDING, conv_norm_bound, dense_norm_bound, lipschitz_bound, power_iteration
+from .lipschitz import ROUNDING, dense_norm_bound, lipschitz_bound, need, output_shape
 from .ode import circle_contractivity_radius, named_tableau, runge_kutta_step
+from .operators import DenseOperator, LinearOperator
 
 # name: (nondecreasing function, its largest slope)
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
@@ -27,127 +28,6 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "softplus": (lambda x: F.softplus(x, threshold=40), 1.0),  # at 20, the default, it jumps down by 2e-9
     "sigmoid": (torch.sigmoid, 0.25),
 }
-
-
-# ---- linear operators with their exact adjoints ----------------------------------------------------------------------
-
-
-class LinearOperator(nn.Module):
-    """A linear map with its adjoint and two estimates of its norm. Subclasses define `forward`, `adjoint`, `_bound`.
-
-    `forward` adds a `bias` of shape (`outputs`,) if one is given, `adjoint` multiplies the weight by `scale`: cheaper than the image.
-    `norm_bound(input_shape)` is a guaranteed upper bound in float64, kept until the weights change.
-    `norm_estimate(x)` is one warm step of power iteration from below, differentiable in the weights, for training.
-    """
-
-    weight: nn.Parameter
-    outputs: int
-
-    def __init__(self):
-        super().__init__()
-        self._known: tuple[Tensor, tuple[int, ...], float] | None = None
-        self._direction: Tensor | None = None
-
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
-
-    def adjoint(self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor = 1.0) -> Tensor:
-        raise NotImplementedError
-
-    def _bound(self, input_shape: tuple[int, ...]) -> float:
-        raise NotImplementedError
-
-    def norm_bound(self, input_shape: tuple[int, ...]) -> float:
-        weight = self.weight.detach()
-        if self._known is None or self._known[1] != input_shape or not _identical(self._known[0], weight):
-            self._known = (weight.clone(), input_shape, self._bound(input_shape))
-        return self._known[2]
-
-    def norm_estimate(self, x: Tensor) -> Tensor:
-        """Estimate for inputs like the batch x (B, ...); the direction found is kept for the next call."""
-        shape = x.shape[1:]
-        v, steps = self._direction, 1
-        if v is None or v.shape[1:] != shape or v.device != x.device or v.dtype != x.dtype or not torch.isfinite(v).all():
-            start = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-            v, steps = start.to(x)[None], 20
-        estimate, self._direction = power_iteration(self, lambda y: self.adjoint(y, shape), v, steps)
-        return estimate
-
-
-class DenseOperator(LinearOperator):
-    """x -> W x on the last axis, W of shape (out_features, in_features), with orthonormal rows or columns at the start.
-
-    With `orthonormal=True` the rows are meant to stay so: see `restore_orthonormal_rows`.
-    """
-
-    def __init__(self, in_features: int, out_features: int, orthonormal: bool = False):
-        super().__init__()
-        if orthonormal and out_features > in_features:
-            raise ValueError(f"{out_features} rows cannot be orthonormal in {in_features} dimensions")
-        self.in_features, self.out_features, self.orthonormal = in_features, out_features, orthonormal
-        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(out_features, in_features)))
-        self.outputs = out_features
-
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        return F.linear(x, self.weight, bias)
-
-    def adjoint(self, y: Tensor, input_shape=None, scale: float | Tensor = 1.0) -> Tensor:
-        return y @ (scale * self.weight)
-
-    def _bound(self, input_shape) -> float:
-        if input_shape[-1:] != (self.in_features,):
-            raise ValueError(f"inputs with {self.in_features} features are needed, got shape {tuple(input_shape)}")
-        return dense_norm_bound(self.weight.detach())
-
-
-class ConvOperator(LinearOperator):
-    """2-D convolution without bias on images (B, in_channels, height, width), zero or circular padding, any stride."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1, padding: int = 1,
-        padding_mode: str = "zeros",
-    ):  # fmt: skip
-        super().__init__()
-        if padding_mode not in ("zeros", "circular"):
-            raise ValueError(f"padding_mode must be 'zeros' or 'circular', got {padding_mode!r}")
-        self.in_channels, self.stride, self.padding, self.padding_mode = in_channels, stride, padding, padding_mode
-        weight = torch.empty(out_channels, in_channels, kernel_size, kernel_size)
-        self.weight = nn.Parameter(nn.init.kaiming_normal_(weight))
-        self.outputs = out_channels
-
-    def _check(self, input_shape) -> None:
-        if len(input_shape) != 3 or input_shape[0] != self.in_channels:
-            raise ValueError(f"images of shape ({self.in_channels}, height, width) are needed, got {tuple(input_shape)}")
-
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        self._check(x.shape[1:])
-        if self.padding_mode == "circular":
-            return F.conv2d(_wrap(x, self.padding), self.weight, bias, self.stride)
-        return F.conv2d(x, self.weight, bias, self.stride, self.padding)
-
-    def adjoint(self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor = 1.0) -> Tensor:
-        circular = self.padding_mode == "circular"
-        kernel, inner = self.weight.shape[-1], 0 if circular else self.padding
-        sides = [n + 2 * (self.padding - inner) for n in input_shape[1:]]  # of the image that conv2d sees
-        missing = [(n + 2 * inner - kernel) % self.stride for n in sides]  # rows that no window reached
-        x = F.conv_transpose2d(y, scale * self.weight, stride=self.stride, padding=inner, output_padding=missing)
-        if circular and self.padding:
-            plain = torch.zeros(len(y), *input_shape, dtype=y.dtype, device=y.device)
-            x = torch.func.vjp(lambda v: _wrap(v, self.padding), plain)[1](x)[0]
-        return x
-
-    def _bound(self, input_shape) -> float:
-        self._check(input_shape)
-        pair = (self.stride, self.stride), (self.padding, self.padding)
-        return conv_norm_bound(self.weight.detach(), input_shape[1:], *pair, padding_mode=self.padding_mode)
-
-
-def _identical(a: Tensor, b: Tensor) -> bool:
-    return a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)
-
-
-def _wrap(x: Tensor, padding: int) -> Tensor:
-    return F.pad(x, (padding,) * 4, mode="circular") if padding else x
 
 
 # ---- non-expansive layers --------------------------------------------------------------------------------------------
@@ -184,30 +64,39 @@ class NonExpansiveBlock(nn.Module):
     """One Runge-Kutta step of x' = -g(x) that cannot increase distances (lesson 5).
 
     `step` is c = tau L, the step size in units of 1/L with L the Lipschitz constant of g; any 0 < c <= 2r is
-    allowed, r being the circle-contractivity radius of `method` (1 for Euler). So tau follows the weights. With
-    `time_span=T` instead, the block always travels for time T and takes as many equal steps as this needs.
+    allowed, r being the circle-contractivity radius of `method` (1 for Euler); 2 is the default. So tau follows the
+    weights. With `time_span=T` instead, the block always travels for time T and takes as many equal steps as this needs.
     Shapes (B, ...) -> (B, ...). Raises ValueError for a step beyond the bound, saying the limit.
     """
 
-    def __init__(self, field: GradientField, step: float = 2.0, method: str = "euler", time_span: float | None = None):
+    def __init__(self, field: GradientField, step: float | None = None, method: str = "euler", time_span: float | None = None):
         super().__init__()
-        self.field, self.step, self.method, self.time_span = field, step, method, time_span
-        self.limit = 2 * circle_contractivity_radius(named_tableau(method))
-        if not named_tableau(method).explicit:
-            raise ValueError(f"{method} is implicit; a layer needs an explicit method")
-        if self.limit == 0:
-            raise ValueError(f"{method} has circle-contractivity radius 0: no step size is guaranteed to be non-expansive")
-        if time_span is None and not 0 < step <= self.limit:
-            raise ValueError(f"step c = tau L must lie in (0, {self.limit:g}] for {method}, got {step}")
-        if time_span is not None and not 0 < time_span < math.inf:
-            raise ValueError(f"time_span must be positive and finite, got {time_span}")
+        if step is not None and time_span is not None:
+            raise ValueError(f"give step or time_span, not both; got {step} and {time_span}")
+        self.field, self.method, self.time_span = field, method, time_span
+        self.step = 2.0 if step is None else step
+        self.limit()
+
+    def limit(self) -> float:
+        """2r, the longest step; raises ValueError if the block's own step goes beyond it."""
+        tableau = named_tableau(self.method)
+        longest = 2 * circle_contractivity_radius(tableau)
+        if not tableau.explicit:
+            raise ValueError(f"{self.method} is implicit; a layer needs an explicit method")
+        if longest == 0:
+            raise ValueError(f"{self.method} has circle-contractivity radius 0: no step size is guaranteed to be non-expansive")
+        if self.time_span is None and not 0 < self.step <= longest:
+            raise ValueError(f"step c = tau L must lie in (0, {longest:g}] for {self.method}, got {self.step}")
+        if self.time_span is not None and not 0 < self.time_span < math.inf:
+            raise ValueError(f"time_span must be positive and finite, got {self.time_span}")
+        return longest
 
     def steps(self, smoothness: float | Tensor, dtype: torch.dtype) -> tuple[int, float | Tensor]:
         """Number of Runge-Kutta steps and the size of each, for a field with this Lipschitz constant."""
         down = 1 - 2 * torch.finfo(dtype).eps  # the step is rounded to dtype: never past the bound
         if self.time_span is None:
             return 1, self.step * down / smoothness
-        number = max(1, math.ceil(self.time_span * float(smoothness) / (self.limit * down)))
+        number = max(1, math.ceil(self.time_span * float(smoothness) / (self.limit() * down)))
         return number, self.time_span / number
 
     def forward(self, x: Tensor) -> Tensor:
@@ -221,6 +110,7 @@ class NonExpansiveBlock(nn.Module):
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
         _certifiable(self)
+        self.limit()  # raises if the step has been changed to one beyond the bound
         self.field.lipschitz_bound(input_shape)  # raises if the weights are not finite or the shape does not fit
         return 1.0
 
@@ -243,40 +133,20 @@ class NonExpansiveLinear(nn.Module):
         weight = self.operator.weight
         if self.training:
             return weight / self.operator.norm_estimate(weight[:1]).clamp_min(1)
-        down = 1 - 2 * torch.finfo(weight.dtype).eps
-        return weight * min(1.0, down / self.operator.norm_bound((weight.shape[1],)))
+        norm = self.operator.norm_bound((weight.shape[1],))
+        return weight if norm <= 1 else weight * ((1 - 2 * torch.finfo(weight.dtype).eps) / norm)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.matrix, self.bias)
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
         _certifiable(self)
-        return min(1.0, self.operator.norm_bound(tuple(input_shape)))
-
-
-@torch.no_grad()
-def restore_orthonormal_rows(model: nn.Module) -> None:
-    """Move every operator with `orthonormal=True` back to the nearest matrix with orthonormal rows; call it after each
-    optimiser step (lesson 5).
-
-    Near the target one Newton-Schulz step W + (I - W W^T) W / 2 squares the error; further away the singular value
-    decomposition gives the nearest such matrix. Raises ValueError naming the layer if the weights are not finite.
-    """
-    for name, module in model.named_modules():
-        if getattr(module, "orthonormal", False):
-            weight = module.weight
-            error = torch.eye(len(weight), dtype=weight.dtype, device=weight.device) - weight @ weight.mT
-            if error.norm() < 0.9:  # the step converges below 1
-                weight.add_(error @ weight, alpha=0.5)
-            elif torch.isfinite(weight).all():
-                left, _, right = torch.linalg.svd(weight, full_matrices=False)
-                weight.copy_(left @ right)
-            else:
-                raise ValueError(f"the weights of {name or 'the operator'} contain NaN or infinite entries")
+        need(tuple(input_shape[-1:]) == (self.operator.in_features,), self, input_shape)
+        return dense_norm_bound(self.matrix.detach())
 
 
 def _certifiable(module: nn.Module) -> None:
-    if module.training:
+    if any(part.training for part in module.modules()):
         raise ValueError(f"{type(module).__name__} has no guaranteed bound in training mode: call model.eval() first")
 
 
@@ -284,19 +154,23 @@ def _certifiable(module: nn.Module) -> None:
 
 
 class ZeroPadLift(nn.Module):
-    """Isometric lift: appends zero channels, (B, c, ...) -> (B, channels, ...), with channels >= c (lesson 5)."""
+    """Isometric lift: appends zero channels, (B, in_channels, ...) -> (B, out_channels, ...) (lesson 5)."""
 
-    def __init__(self, channels: int):
+    def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        self.channels = channels
+        if out_channels < in_channels:
+            raise ValueError(f"cannot lift {in_channels} channels to {out_channels}")
+        self.in_channels, self.out_channels = in_channels, out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        extra = self.channels - x.shape[1]
-        if extra < 0:
-            raise ValueError(f"cannot lift {x.shape[1]} channels to {self.channels}")
-        return torch.cat([x, x.new_zeros(len(x), extra, *x.shape[2:])], 1)
+        need(x.shape[1] == self.in_channels, self, x.shape[1:])
+        return torch.cat([x, x.new_zeros(len(x), self.out_channels - self.in_channels, *x.shape[2:])], 1)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_channels}, {self.out_channels}"
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
+        need(input_shape[0] == self.in_channels, self, input_shape)
         return 1.0
 
 
@@ -319,27 +193,32 @@ class Normalization(nn.Module):
 
     def __init__(self, mean: list[float], std: list[float]):
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
-        self.register_buffer("std", torch.tensor(std)[:, None, None])
+        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
         if self.mean.shape != self.std.shape or not (self.std > 0).all():
             raise ValueError(f"mean and std need one number a channel, std positive; got {mean} and {std}")
 
     def forward(self, x: Tensor) -> Tensor:
+        need(x.shape[1] == len(self.mean), self, x.shape[1:])  # or the channels would be copied
         return (x - self.mean) / self.std
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
+        need(input_shape[0] == len(self.mean), self, input_shape)
         return (1 + ROUNDING) / self.std.double().min().item()
 
 
 class ResidualBlock(nn.Module):
-    """Unconstrained residual block x + branch(x); its bound is 1 + the branch's (lesson 4)."""
+    """Unconstrained residual block x + branch(x); its bound is 1 + the branch's. The branch keeps the shape (lesson 4)."""
 
     def __init__(self, branch: nn.Module):
         super().__init__()
         self.branch = branch
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.branch(x)
+        change = self.branch(x)
+        need(change.shape == x.shape, self, x.shape[1:])  # or x would be copied
+        return x + change
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
+        need(output_shape(self.branch, input_shape) == tuple(input_shape), self, input_shape)
         return (1 + lipschitz_bound(self.branch, input_shape)) * (1 + ROUNDING)

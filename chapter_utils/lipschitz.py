@@ -18,13 +18,13 @@ ROUNDING = 1e-10
 # ---- linear maps -----------------------------------------------------------------------------------------------------
 
 
-def dense_matrix(operator: Callable[[Tensor], Tensor], input_shape: tuple[int, ...], dtype=torch.float64) -> Tensor:
+def dense_matrix(operator: Callable[[Tensor], Tensor], input_shape: tuple[int, ...], dtype=torch.float64, device=None) -> Tensor:
     """Matrix (outputs, inputs) of a linear map, column by column; `operator` takes a batch (inputs, *input_shape).
 
     For exact checks on small cases (lesson 3).
     """
     inputs = math.prod(input_shape)
-    columns = operator(torch.eye(inputs, dtype=dtype).reshape(inputs, *input_shape))
+    columns = operator(torch.eye(inputs, dtype=dtype, device=device).reshape(inputs, *input_shape))
     return columns.reshape(inputs, -1).T
 
 
@@ -76,6 +76,8 @@ def conv_norm_bound(
         raise ValueError(f"a kernel of shape (out, in, height, width) is needed, got {tuple(weight.shape)}")
     if padding_mode not in ("zeros", "circular"):
         raise ValueError(f"padding_mode must be 'zeros' or 'circular', got {padding_mode!r}")
+    if isinstance(padding, str) and padding not in ("same", "valid"):
+        raise ValueError(f"padding must be two numbers, 'same' or 'valid', got {padding!r}")
     reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
     if isinstance(padding, str):
         sides = [(r // 2, r - r // 2) if padding == "same" else (0, 0) for r in reach]
@@ -95,11 +97,14 @@ def conv_norm_bound(
             torus.append(n)
             strides.append(s)
             repeats *= -(-outputs // n)  # circular padding beyond the kernel's reach repeats outputs
-    symbols = _symbols(_finite(weight).double(), torus, dilation, groups)
+    size = _finite(weight).double().abs().max().item()
+    if size == 0:
+        return 0.0
+    symbols = _symbols(weight.double() / size, torus, dilation, groups)  # scaled: the squares below cannot overflow
     rows = _fold_aliases(symbols, strides)
     gram = rows @ rows.mH if rows.shape[-2] <= rows.shape[-1] else rows.mH @ rows
     largest = torch.linalg.eigvalsh(gram)[..., -1].max().clamp_min(0).item()
-    return math.sqrt(largest * repeats / math.prod(strides)) * (1 + ROUNDING)
+    return size * math.sqrt(largest * repeats / math.prod(strides)) * (1 + ROUNDING)
 
 
 def _symbols(weight: Tensor, torus: list[int], dilation: tuple[int, int], groups: int) -> Tensor:
@@ -132,15 +137,19 @@ def lipschitz_bound(module: nn.Module, input_shape: tuple[int, ...]) -> float:
     and ValueError for weights that are not finite, for shapes that do not fit and for layers whose behaviour in training
     mode is not the one bounded.
     """
-    if module._forward_hooks or module._forward_pre_hooks:
-        raise TypeError(f"{type(module).__name__} has forward hooks, which may change what it computes; remove them first")
-    if hasattr(module, "lipschitz_bound"):
-        return module.lipschitz_bound(tuple(input_shape))
-    for known, rule in _RULES.items():
-        if isinstance(module, known) and getattr(module.forward, "__func__", None) is known.forward:
-            return rule(module, tuple(input_shape))  # not for a subclass or an object that computes something else
+    for part in module.modules():
+        if part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part):
+            raise TypeError(f"{type(part).__name__} has forward hooks or a replaced forward, which may change what it computes")
+    # A subclass that computes something else does not inherit the bound: the two methods belong together.
+    for kind in type(module).__mro__:
+        if kind in _RULES:
+            return _RULES[kind](module, tuple(input_shape))
+        if {"forward", "lipschitz_bound"} <= vars(kind).keys():
+            return module.lipschitz_bound(tuple(input_shape))
+        if "forward" in vars(kind) or "lipschitz_bound" in vars(kind):
+            break
     raise TypeError(
-        f"no Lipschitz bound is known for {type(module).__name__}; give the class a method lipschitz_bound(input_shape)"
+        f"no Lipschitz bound is known for {type(module).__name__}; its class must define lipschitz_bound(input_shape) and forward"
     )
 
 
@@ -161,18 +170,19 @@ def _sequential(module: nn.Sequential, shape) -> float:
 
 
 def _linear(module: nn.Linear, shape) -> float:
-    _need(shape[-1:] == (module.in_features,), module, shape)
+    need(shape[-1:] == (module.in_features,), module, shape)
     return dense_norm_bound(module.weight.detach())
 
 
 def _conv(module: nn.Conv2d, shape) -> float:
-    _need(len(shape) == 3 and shape[0] == module.in_channels, module, shape)
+    need(len(shape) == 3 and shape[0] == module.in_channels, module, shape)
     return conv_norm_bound(
         module.weight.detach(), shape[1:], module.stride, module.padding, module.dilation, module.groups, module.padding_mode
     )
 
 
 def _batch_norm(module: nn.BatchNorm2d, shape) -> float:
+    need(len(shape) == 3 and shape[0] == module.num_features, module, shape)
     if module.training or module.running_var is None:
         raise ValueError("batch normalisation has no Lipschitz bound in training mode: call model.eval() first")
     scale = (_finite(module.running_var).double() + module.eps).rsqrt()
@@ -188,7 +198,7 @@ def _dropout(module: nn.Dropout, shape) -> float:
 
 
 def _average_pool(module: nn.AvgPool2d, shape) -> float:
-    _need(len(shape) == 3, module, shape)
+    need(len(shape) == 3, module, shape)
     if module.ceil_mode or module.divisor_override or not (module.count_include_pad or module.padding in (0, (0, 0))):
         raise ValueError("average pooling is bounded for ceil_mode=False, count_include_pad=True and no divisor_override only")
     kernel, stride, padding = (_pair(v) for v in (module.kernel_size, module.stride, module.padding))
@@ -197,17 +207,24 @@ def _average_pool(module: nn.AvgPool2d, shape) -> float:
 
 
 def _global_average(module: nn.AdaptiveAvgPool2d, shape) -> float:
-    _need(len(shape) == 3, module, shape)
+    need(len(shape) == 3, module, shape)
     if _pair(module.output_size) != (1, 1):
         raise ValueError(f"adaptive average pooling is bounded for output_size 1 only, got {module.output_size}")
     return (1 + ROUNDING) / math.sqrt(math.prod(shape[1:]))
 
 
 def _max_pool(module: nn.MaxPool2d, shape) -> float:
+    need(len(shape) == 3, module, shape)
     if _pair(module.dilation) != (1, 1):
         raise ValueError("max pooling is bounded for dilation 1 only")
     windows = math.prod(-(-k // s) for k, s in zip(_pair(module.kernel_size), _pair(module.stride), strict=True))
     return math.sqrt(windows) * (1 + ROUNDING)  # a bright pixel is the maximum of at most that many windows
+
+
+def _softplus(module: nn.Softplus, shape) -> float:
+    if module.threshold < 20:
+        raise ValueError(f"softplus jumps at its threshold, {module.threshold}; from 20 on the jump is below 3e-9")
+    return 1.0
 
 
 _RULES: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], float]] = {
@@ -221,6 +238,7 @@ _RULES: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], float]] = {
     nn.MaxPool2d: _max_pool,
     nn.LeakyReLU: lambda m, shape: max(1.0, abs(m.negative_slope)),
     nn.ELU: lambda m, shape: max(1.0, abs(m.alpha)),
+    nn.Softplus: _softplus,
     nn.Sigmoid: lambda m, shape: 0.25,
     nn.Softmax: lambda m, shape: 0.5,
     nn.GELU: lambda m, shape: 1.1290,  # the largest slopes, rounded up; a test recomputes them
@@ -228,7 +246,7 @@ _RULES: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], float]] = {
     nn.Mish: lambda m, shape: 1.0886,
     **dict.fromkeys(
         (nn.Identity, nn.Flatten, nn.Unflatten, nn.PixelUnshuffle, nn.PixelShuffle, nn.ZeroPad2d,
-         nn.ReLU, nn.Tanh, nn.Softplus, nn.Hardtanh),
+         nn.ReLU, nn.Tanh, nn.Hardtanh),
         lambda m, shape: 1.0,
     ),
 }  # fmt: skip
@@ -243,8 +261,9 @@ def jacobian_norms(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     The largest one is a lower bound of the Lipschitz constant. Samples must not influence each other; one backward pass
     an output.
     """
-    x = x.detach().clone().requires_grad_()
-    outputs = network(x).flatten(1)
+    with torch.enable_grad():
+        x = x.detach().clone().requires_grad_()
+        outputs = network(x).flatten(1)
     rows = [torch.autograd.grad(outputs[:, k].sum(), x, retain_graph=True)[0] for k in range(outputs.shape[1])]
     return torch.linalg.matrix_norm(torch.stack(rows, 1).flatten(2), 2)
 
@@ -262,6 +281,7 @@ def _finite(weight: Tensor) -> Tensor:
     return weight
 
 
-def _need(fits: bool, module: nn.Module, shape: tuple[int, ...]) -> None:
+def need(fits: bool, module: nn.Module, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless `fits`: the module does not take, or does not keep, this input shape."""
     if not fits:
         raise ValueError(f"{module} does not take inputs of shape {shape}")

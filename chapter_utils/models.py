@@ -5,20 +5,14 @@ random state is left alone.
 """
 
 import math
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .layers import (
-    ConvOperator,
-    DenseOperator,
-    GradientField,
-    NonExpansiveBlock,
-    NonExpansiveLinear,
-    ResidualBlock,
-    ZeroPadLift,
-)
+from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear, ResidualBlock, ZeroPadLift
+from .operators import ConvOperator, DenseOperator
 
 
 def resnet(image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, seed: int = 0) -> nn.Sequential:
@@ -47,7 +41,7 @@ def nonexpansive_net(
 ) -> nn.Sequential:
     """Non-expansive network on the pixels: x - tau A^T relu(A x + b) in each block, A with orthonormal rows.
 
-    Train it with `after_step=layers.restore_orthonormal_rows`. Needs `width` <= number of pixels.
+    Train it with `after_step=operators.restore_orthonormal_rows`. Needs `width` <= number of pixels.
     """
     features = math.prod(image_shape)
     with _seeded(seed):
@@ -68,22 +62,16 @@ def nonexpansive_cnn(
         layers: list[nn.Module] = []
         wide = colours
         for stage in (1, 2):
-            wide = max(4 * wide, stage * channels)
-            layers += [nn.PixelUnshuffle(2), ZeroPadLift(wide)]
+            narrow, wide = 4 * wide, max(4 * wide, stage * channels)
+            layers += [nn.PixelUnshuffle(2), ZeroPadLift(narrow, wide)]
             layers += [NonExpansiveBlock(GradientField(ConvOperator(wide, wide)), step) for _ in range(depth)]
         features = wide * (height // 4) * (width // 4)
         return nn.Sequential(*layers, nn.Flatten(), NonExpansiveLinear(features, classes))
 
 
-class _seeded:
-    """Draw from `seed` inside the block; the global CPU random state comes back afterwards."""
-
-    def __init__(self, seed: int):
-        self.seed = seed
-
-    def __enter__(self):
-        self.state = torch.random.get_rng_state()
-        torch.random.default_generator.manual_seed(self.seed)
-
-    def __exit__(self, *exception):
-        torch.random.set_rng_state(self.state)
+@contextmanager
+def _seeded(seed: int):
+    """Draw from `seed` inside the block; the global random state comes back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        yield

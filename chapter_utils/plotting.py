@@ -68,6 +68,8 @@ def robustness_curves(axis: Axes, radii: list[float], curves: dict[str, tuple[li
     Attack solid with a marker, certificate dashed in the same colour with the same, hollow marker.
     """
     colours = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK)
+    if len(curves) > len(colours):
+        raise ValueError(f"at most {len(colours)} curves can be told apart, got {len(curves)}")
     for (name, (attacked, certified)), colour, marker in zip(curves.items(), colours, MARKERS, strict=False):
         axis.plot(radii, attacked, color=colour, linestyle="-", marker=marker, label=name)
         if certified is not None:

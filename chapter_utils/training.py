@@ -1,5 +1,6 @@
 """One training loop for all lessons, the losses that ask for a margin, and the choice of a device."""
 
+import math
 from typing import Callable, NamedTuple
 
 import torch
@@ -66,8 +67,8 @@ def fit(
 
     `images` (N, ...) and `labels` (N,) must be on the model's device. `augment(batch, generator)` changes the images,
     `perturb(model, batch, labels)` then replaces them (adversarial training), `after_step(model)` restores constraints.
-    Ctrl-C stops cleanly: what is learned so far stays. Raises FloatingPointError naming the batch if the loss is not finite;
-    the weights are then those of the last good step.
+    Ctrl-C stops cleanly: what is learned so far stays. Raises FloatingPointError naming the batch if the loss or its gradient
+    is not finite; the parameters are then those of the last good step.
     """
     if not len(images) or len(images) != len(labels):
         raise ValueError(f"as many labels as images are needed, at least one; got {len(images)} and {len(labels)}")
@@ -76,7 +77,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     batches = -(-len(images) // batch_size)
     optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=max(2, epochs * batches))
     losses: list[float] = []
     model.train()
     try:
@@ -91,10 +92,13 @@ def fit(
                     if perturb:
                         x = perturb(model, x, y)
                     value = loss(model(x), y)
-                    if not torch.isfinite(value):
-                        raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch}, batch {number}")
                     optimiser.zero_grad()
                     value.backward()
+                    slope = torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf)  # measures, clips nothing
+                    if not torch.isfinite(value + slope):
+                        raise FloatingPointError(
+                            f"the loss is {value.item()}, its gradient has norm {slope.item()} in epoch {epoch}, batch {number}"
+                        )
                     optimiser.step()
                     schedule.step()
                     if after_step:

@@ -41,7 +41,7 @@ class LiveFigure:
         show(self.figure, self.update(**values))
 
     def _repr_mimebundle_(self, **kwargs):
-        bundle = self.box._repr_mimebundle_(**kwargs)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
         names = ", ".join(control.description for control in self.box.children[:-2])
-        return {**data, "text/plain": f"Live figure with the controls: {names}. It moves when a kernel is running."}
+        view = {"model_id": self.box.model_id, "version_major": 2, "version_minor": 0}  # the same in ipywidgets 7 and 8
+        text = f"Live figure with the controls: {names}. It moves when a kernel is running."
+        return {"application/vnd.jupyter.widget-view+json": view, "text/plain": text}

@@ -23,7 +23,7 @@ from nbclient.exceptions import CellExecutionError
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "source"
-REPOSITORY = "OWNER/REPOSITORY"  # on GitHub; README.md and setup_cell.py take it from here, a test compares them
+REPOSITORY = "OWNER/REPOSITORY"  # on GitHub; a test compares README.md and CITATION.cff with it
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -101,8 +101,8 @@ def main() -> int:
     # ipykernel and zmq announce things a reader of this build can do nothing about
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     lessons = [path for path in sorted(SOURCE.glob("[0-9][0-9]_*.py")) if not options.numbers or path.stem[:2] in options.numbers]
-    if not lessons:
-        parser.error(f"no lesson is numbered {' or '.join(options.numbers)}")
+    if unknown := set(options.numbers) - {path.stem[:2] for path in lessons}:
+        parser.error(f"no lesson is numbered {' or '.join(sorted(unknown))}")
     failed = 0
     for path in lessons:
         if options.check:

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from chapter_utils import layers, lipschitz, ode
+from chapter_utils import layers, lipschitz, ode, operators
 from lesson import run_until
 
 SEEDS = range(5)
@@ -106,21 +106,24 @@ def averagedness(matrix):
     return high
 
 
+@pytest.fixture(scope="module")
+def compose():
+    return run_until("05", "compose")["compose"]
+
+
 @pytest.mark.parametrize("seed", range(30))
-def test_claim_5_4_composition(seed):
+def test_claim_5_4_composition(compose, seed):
     generator = seeded(seed)
     maps, alphas = [], 0.05 + 0.9 * torch.rand(2, generator=generator, dtype=torch.float64)
     for alpha in alphas:
         orthogonal = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64)).Q
         maps.append((1 - alpha) * torch.eye(3, dtype=torch.float64) + alpha * orthogonal)
-    compose = run_until("05", "compose")["compose"]
     promised = compose(*alphas.tolist())
     assert max(alphas) <= promised <= 1
     assert averagedness(maps[0] @ maps[1]) <= promised + 1e-6
 
 
-def test_claim_5_4_numbers_and_sharpness():
-    compose = run_until("05", "compose")["compose"]
+def test_claim_5_4_numbers_and_sharpness(compose):
     assert compose(compose(0.75, 0.75), 0.75) == pytest.approx(0.9)
     n = 0.5
     for k in range(2, 8):
@@ -196,7 +199,7 @@ def test_claim_5_7_the_midpoint_rule_expands():
     J = torch.func.jacrev(lambda v: ode.runge_kutta_step(field, v, h, ode.TABLEAUS["midpoint"]))(x)
     assert torch.linalg.matrix_norm(J, 2) > 1.005
     with pytest.raises(ValueError, match="radius 0"):
-        layers.NonExpansiveBlock(layers.GradientField(layers.DenseOperator(2, 2)), method="midpoint")
+        layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(2, 2)), method="midpoint")
 
 
 def test_claim_5_8_the_endpoint_matters():

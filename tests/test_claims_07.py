@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from chapter_utils import data, layers, lipschitz, models, robustness, training
+from chapter_utils import data, layers, lipschitz, models, operators, robustness, training
 from lesson import run_until
 
 SEEDS = range(5)
@@ -79,7 +79,7 @@ def train_nonexpansive(digits, seed, epochs=20):
     loss = partial(training.margin_cross_entropy, margin=1.5, temperature=0.25)
     training.fit(
         model, digits.train_images, digits.train_labels, loss, epochs, learning_rate=5e-3, seed=seed,
-        after_step=layers.restore_orthonormal_rows, augment=training.random_shift, progress=False,
+        after_step=operators.restore_orthonormal_rows, augment=training.random_shift, progress=False,
     )  # fmt: skip
     return model
 
@@ -176,7 +176,7 @@ def test_widget_of_the_attack():
     draw, bars, bounds = names["live_attack"].update, names["bars"], names["bounds"]
     model, x = names["contestants"]["non-expansive"], names["examples"]
     with torch.no_grad():
-        radius = robustness.certified_radius(model(x), torch.arange(10), bounds["non-expansive"])
+        radius = robustness.certified_radius(model(x), torch.arange(10, device=x.device), bounds["non-expansive"])
     for digit in range(10):
         for eps in (0.0, 0.99 * radius[digit].item(), 6.0):
             sentence = draw(digit=digit, eps=eps)

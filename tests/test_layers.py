@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chapter_utils import layers, lipschitz
-from chapter_utils.layers import ConvOperator, DenseOperator, GradientField, NonExpansiveBlock, NonExpansiveLinear
+from chapter_utils import layers, lipschitz, operators
+from chapter_utils.layers import GradientField, NonExpansiveBlock, NonExpansiveLinear
+from chapter_utils.operators import ConvOperator, DenseOperator
 
 METHODS = ("euler", "heun", "ssprk3", "rk4")
 
@@ -142,8 +143,50 @@ def test_a_longer_step_expands():
     block = randomise(NonExpansiveBlock(GradientField(DenseOperator(4, 6)), 2.0), 0).double().eval()
     with torch.no_grad():
         block.field.bias.fill_(1000)  # every unit on
-    block.step = 2.2  # past the check of the constructor
+    block.step = 2.2  # past the check of the constructor, but not past that of the certificate
     assert lipschitz.jacobian_norms(block, torch.zeros(1, 4, dtype=torch.float64)).item() == pytest.approx(1.2, rel=1e-6)
+
+
+def test_a_block_changed_after_construction_is_checked_again():
+    block = NonExpansiveBlock(GradientField(DenseOperator(4, 6))).eval()
+    for name, bad in (("step", 2.2), ("method", "midpoint"), ("time_span", -1.0)):
+        good = getattr(block, name)
+        setattr(block, name, bad)
+        with pytest.raises(ValueError):
+            lipschitz.lipschitz_bound(block, (4,))
+        setattr(block, name, good)
+    block.field = GradientField(DenseOperator(4, 6))  # a new module is in training mode
+    with pytest.raises(ValueError, match=r"model.eval\(\)"):
+        lipschitz.lipschitz_bound(block, (4,))
+
+
+def test_norm_follows_the_settings_of_a_convolution():
+    operator = ConvOperator(1, 1, padding_mode="circular")
+    with torch.no_grad():
+        operator.weight.zero_()[0, 0, 1] = torch.tensor([-1.0, 1.0, -1.0])
+    before = operator.norm_bound((1, 1, 5))
+    operator.padding_mode = "zeros"
+    assert before == pytest.approx(2.618, abs=1e-3) and operator.norm_bound((1, 1, 5)) >= 1 + math.sqrt(3)
+
+
+def test_sigmoid_blocks_use_the_largest_slope():
+    block = randomise(NonExpansiveBlock(GradientField(DenseOperator(4, 4), "sigmoid")), 0).double().eval()
+    with torch.no_grad():
+        block.field.bias.zero_()
+    x = torch.zeros(1, 4, dtype=torch.float64)  # every slope is 1/4 here, so c = 2 reflects the leading direction
+    J = torch.autograd.functional.jacobian(block, x)[0, :, 0]
+    leading = torch.linalg.svd(block.field.operator.weight).Vh[0]
+    assert torch.allclose(J @ leading, -leading, atol=1e-6)
+
+
+def test_warm_start_follows_the_weights():
+    operator = randomise(DenseOperator(20, 20).double(), 0)
+    x = torch.zeros(1, 20, dtype=torch.float64)
+    for seed in range(3):
+        randomise(operator, seed)
+        for _ in range(2000):
+            estimate = operator.norm_estimate(x)
+        assert estimate.item() == pytest.approx(torch.linalg.matrix_norm(operator.weight, 2).item(), rel=1e-3)
 
 
 def test_training_mode_estimates_from_below_and_evaluation_mode_does_not():
@@ -223,7 +266,15 @@ def test_last_layer_never_exceeds_norm_one(scale):
         head = randomise(NonExpansiveLinear(7, 4), seed, scale).eval()
         assert torch.linalg.matrix_norm(head.matrix.double(), 2).item() <= 1
         truth = torch.linalg.matrix_norm(lipschitz.dense_matrix(lambda x: head.double()(x) - head.bias, (7,)), 2).item()  # noqa: B023
-        assert truth <= lipschitz.lipschitz_bound(head, (7,)) <= 1
+        assert truth <= lipschitz.lipschitz_bound(head, (7,)) <= 1 + 1e-9
+        assert torch.linalg.matrix_norm(head.train().matrix, 2).item() <= 1 + 1e-3  # by power iteration, from below
+
+
+def test_last_layer_with_zero_weights():
+    head = NonExpansiveLinear(3, 2).eval()
+    with torch.no_grad():
+        head.operator.weight.zero_()
+    assert torch.equal(head(torch.ones(1, 3)), torch.zeros(1, 2)) and lipschitz.lipschitz_bound(head, (3,)) == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -235,7 +286,7 @@ def test_rows_are_restored_to_the_nearest_orthonormal_ones(dtype, distance):
             operator.weight.add_(torch.eye(5, 9, dtype=dtype))
         left, _, right = torch.linalg.svd(operator.weight.detach(), full_matrices=False)
         for _ in range(8):  # Newton-Schulz squares the error in each call
-            layers.restore_orthonormal_rows(nn.Sequential(operator))
+            operators.restore_orthonormal_rows(nn.Sequential(operator))
         tolerance = 1e-4 if dtype == torch.float32 else 1e-8
         assert torch.allclose(operator.weight, left @ right, atol=tolerance)
 
@@ -243,12 +294,12 @@ def test_rows_are_restored_to_the_nearest_orthonormal_ones(dtype, distance):
 def test_restoring_leaves_other_weights_alone():
     operator = randomise(DenseOperator(9, 5), 0)
     kept = operator.weight.clone()
-    layers.restore_orthonormal_rows(operator)
+    operators.restore_orthonormal_rows(operator)
     assert torch.equal(operator.weight, kept)
 
 
 @pytest.mark.parametrize(
-    "module", [layers.ZeroPadLift(5), layers.ScaledAvgPool2d(2), layers.Normalization([0.1] * 3, [0.5, 0.2, 1])]
+    "module", [layers.ZeroPadLift(3, 5), layers.ScaledAvgPool2d(2), layers.Normalization([0.1] * 3, [0.5, 0.2, 1])]
 )
 def test_small_layers_state_their_exact_norm(module):
     shape = (3, 4, 4)
@@ -287,7 +338,14 @@ def test_steps_beyond_the_bound_are_refused_with_the_limit():
         (lambda: ConvOperator(2, 1)(torch.zeros(1, 3, 4, 4)), r"\(2, height, width\)"),
         (lambda: ConvOperator(2, 1).norm_bound((3, 4, 4)), r"\(2, height, width\)"),
         (lambda: DenseOperator(2, 1).norm_bound((3,)), "2 features"),
-        (lambda: layers.ZeroPadLift(2)(torch.zeros(1, 3)), "cannot lift"),
+        (lambda: layers.ZeroPadLift(3, 2), "cannot lift"),
+        (lambda: layers.ZeroPadLift(2, 4)(torch.zeros(1, 3)), "does not take"),
+        (lambda: DenseOperator(2, 1)(torch.zeros(1, 3)), "2 features"),
+        (lambda: layers.Normalization([0.5] * 3, [0.2] * 3)(torch.zeros(1, 1, 4, 4)), "does not take"),
+        (lambda: lipschitz.lipschitz_bound(layers.Normalization([0.5] * 3, [0.2] * 3), (1, 4, 4)), "does not take"),
+        (lambda: lipschitz.lipschitz_bound(layers.ResidualBlock(nn.Linear(4, 1)), (4,)), "does not take"),
+        (lambda: layers.ResidualBlock(nn.Linear(4, 1))(torch.zeros(1, 4)), "does not take"),
+        (lambda: NonExpansiveBlock(GradientField(DenseOperator(2, 2)), 1.0, time_span=1.0), "not both"),
         (lambda: layers.Normalization([0.0], [0.0]), "positive"),
         (lambda: layers.Normalization([0.0, 0.0], [1.0]), "one number a channel"),
     ],
@@ -302,4 +360,4 @@ def test_rows_that_are_not_finite_cannot_be_restored():
     with torch.no_grad():
         operator.weight[0, 0] = math.nan
     with pytest.raises(ValueError, match="head contain NaN"):
-        layers.restore_orthonormal_rows(nn.ModuleDict({"head": operator}))
+        operators.restore_orthonormal_rows(nn.ModuleDict({"head": operator}))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chapter_utils import layers, lipschitz
+from chapter_utils import layers, lipschitz, operators
 
 SEEDS = range(4)
 
@@ -176,7 +176,7 @@ def test_batch_normalisation_in_evaluation_mode():
     with pytest.raises(ValueError, match=r"model.eval\(\)"):
         lipschitz.lipschitz_bound(norm, (3, 4, 4))
     norm.running_var.copy_(torch.tensor([0.25, 4.0, 1.0]))
-    norm.weight.data = torch.tensor([1.0, -3.0, 0.5])
+    norm.weight.data = torch.tensor([1.0, -30.0, 0.5])
     assert lipschitz.lipschitz_bound(norm.eval(), (3, 4, 4)) == pytest.approx(exact_norm(norm, (3, 4, 4)), rel=1e-6)
 
 
@@ -225,6 +225,17 @@ def test_unknown_modules_are_named_never_counted_as_one():
     patched.forward = lambda x: 5 * x
     with pytest.raises(TypeError, match="Linear"):
         lipschitz.lipschitz_bound(patched, (2,))
+    block = layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(2, 2))).eval()
+
+    class Tripled(layers.NonExpansiveBlock):
+        def forward(self, x):
+            return 3 * super().forward(x)
+
+    with pytest.raises(TypeError, match="Tripled"):
+        lipschitz.lipschitz_bound(Tripled(block.field).eval(), (2,))
+    block.field.register_forward_hook(lambda module, args, output: 3 * output)
+    with pytest.raises(TypeError, match="GradientField has forward hooks"):
+        lipschitz.lipschitz_bound(nn.Sequential(block), (2,))
     hooked = nn.ReLU()
     hooked.register_forward_hook(lambda module, args, output: 3 * output)
     with pytest.raises(TypeError, match="hooks"):
@@ -242,6 +253,9 @@ def test_unknown_modules_are_named_never_counted_as_one():
         (nn.AvgPool2d(2, ceil_mode=True), (1, 5, 5), "ceil_mode"),
         (nn.AdaptiveAvgPool2d(2), (1, 5, 5), "output_size 1"),
         (nn.MaxPool2d(2, dilation=2), (1, 5, 5), "dilation 1"),
+        (nn.MaxPool2d(2), (5,), "does not take inputs"),
+        (nn.BatchNorm2d(3).eval(), (5, 4, 4), "does not take inputs"),
+        (nn.Softplus(threshold=0.5), (3,), "jumps"),
     ],
 )
 def test_clear_sentences(module, shape, message):
@@ -259,7 +273,17 @@ def test_weights_that_are_not_finite(bad):
         lipschitz.conv_norm_bound(torch.full((1, 1, 2, 2), bad), (4, 4))
 
 
+@pytest.mark.parametrize("scale", [1e-170, 1e-30, 1e150])
+def test_tiny_and_huge_kernels(scale):
+    weight = scale * torch.randn(2, 2, 3, 3, generator=seeded(0), dtype=torch.float64)
+    bound = lipschitz.conv_norm_bound(weight, (5, 5), padding=(1, 1))
+    assert bound == pytest.approx(scale * lipschitz.conv_norm_bound(weight / scale, (5, 5), padding=(1, 1)), rel=1e-6)
+    assert lipschitz.conv_norm_bound(0 * weight, (5, 5)) == 0
+
+
 def test_wrong_shapes():
+    with pytest.raises(ValueError, match="'same' or 'valid'"):
+        lipschitz.conv_norm_bound(torch.zeros(1, 1, 2, 2), (4, 4), padding="full")
     with pytest.raises(ValueError, match="matrix"):
         lipschitz.dense_norm_bound(torch.zeros(3))
     with pytest.raises(ValueError, match="kernel of shape"):

@@ -106,6 +106,32 @@ def test_attacks_are_deterministic_and_leave_the_random_state_and_the_images_alo
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+@pytest.mark.parametrize("factor", [200.0, 1e18, 1e-30])
+@pytest.mark.parametrize("loss", ["margin", "cross_entropy"])
+def test_tiny_and_huge_gradients_neither_leave_the_ball_nor_stop_the_attack(factor, loss):
+    network, x, y = small_problem(0, samples=100)
+
+    def scaled(z):
+        return factor * network(z)
+
+    for attacked in (robustness.fgsm(scaled, x, y, 0.5, 2, loss), robustness.pgd(scaled, x, y, 0.5, steps=10, loss=loss)):
+        assert (attacked - x).flatten(1).norm(dim=1).max() <= 0.5 * (1 + 1e-5)
+    if loss == "margin" and factor > 1:
+        plain = robustness.pgd(network, x, y, 0.5, steps=10)
+        with torch.no_grad():
+            survivors = [(network(z).argmax(1) == y).float().mean() for z in (attacked, plain)]
+        assert abs(survivors[0] - survivors[1]) <= 0.03
+
+
+def test_the_last_point_counts():
+    """One step from a random start: only the point after it can be the result of that step."""
+    network, x, y = small_problem(0, samples=100)
+    with torch.no_grad():
+        random_only = robustness.margin_loss(network(robustness.pgd(network, x, y, 1.0, steps=1, step_size=1e-9)), y)
+        stepped = robustness.margin_loss(network(robustness.pgd(network, x, y, 1.0, steps=1, step_size=0.5)), y)
+    assert stepped.mean() > random_only.mean() + 0.01
+
+
 def test_curve_is_monotone_and_equals_attacking_every_radius_alone():
     network, x, y = small_problem(2, samples=100)
     radii = [0.0, 0.1, 0.3, 0.6]
@@ -151,8 +177,8 @@ def test_wrong_predictions_have_radius_zero():
 
 
 def test_logits_that_are_nan_certify_nothing():
-    logits = torch.tensor([[math.nan, 0.0], [5.0, math.nan]])
-    assert torch.equal(robustness.certified_radius(logits, torch.tensor([1, 0]), 1.0), torch.zeros(2))
+    logits = torch.tensor([[math.nan, 0.0], [5.0, math.nan], [math.inf, 0.0], [1.0, -math.inf]])
+    assert torch.equal(robustness.certified_radius(logits, torch.tensor([1, 0, 0, 0]), 1.0), torch.zeros(4))
 
 
 def test_equal_rows_with_a_lead_are_no_rivals_at_any_distance():
@@ -174,6 +200,8 @@ def test_equal_rows_with_a_lead_are_no_rivals_at_any_distance():
         ({"eps": 1, "loss": "hinge"}, "margin, cross_entropy"),
         ({"eps": 1, "steps": 0}, "steps and restarts"),
         ({"eps": 1, "restarts": 0}, "steps and restarts"),
+        ({"eps": 1, "step_size": 0}, "step_size"),
+        ({"eps": 1, "step_size": math.nan}, "step_size"),
     ],
 )
 def test_clear_sentences(options, message):
@@ -192,6 +220,11 @@ def test_images_and_labels_must_fit():
         robustness.pgd(network, x[:0], y[:0], 0.1)
     with pytest.raises(ValueError, match="as many labels"):
         robustness.pgd(network, x, y[:3], 0.1)
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        robustness.pgd(network, x - 0.5, y, 0.1)
+    for bad in ((x[:0], y[:0], [0.0]), (x, torch.cat([y, y]), [0.0]), (x, y, [math.nan]), (x, y, [-1.0]), (2 * x, y, [0.0])):
+        with pytest.raises(ValueError):
+            robustness.attacked_correct(network, *bad)
     with pytest.raises(ValueError, match="increasing"):
         robustness.attacked_correct(network, x, y, [0.2, 0.1])
     with pytest.raises(ValueError, match="lipschitz"):

@@ -254,7 +254,7 @@ mix = nn.Conv2d(3, 5, kernel_size=1, bias=False)
 examples = {
     "k x average pooling, k = 2": (layers.ScaledAvgPool2d(2), 1.0),
     "mean over 16 pixels": (nn.AdaptiveAvgPool2d(1), 1 / math.sqrt(16)),
-    "append two zero channels": (layers.ZeroPadLift(5), 1.0),
+    "append two zero channels": (layers.ZeroPadLift(3, 5), 1.0),
     "keep one channel": (lambda x: x[:, :1], 1.0),
     "divide by standard deviations": (layers.Normalization([0.0] * 3, [0.2, 0.25, 0.5]), 1 / 0.2),
     "1 x 1 convolution: its matrix": (

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 5. Non-expansive layers
 #
-# A classifier that must not be fooled by small changes should not magnify them.
+# If small changes of the input must not fool a classifier, its layers should not magnify them.
 # In this lesson you build a layer that *cannot* move two points apart, whatever its weights are.
 #
 # **You will learn**
@@ -10,7 +10,7 @@
 # * to see the promise break: a step too long, weights untied, a slope that turns negative, a norm gone stale;
 # * to write the adjoint of a convolution and to test it in one line;
 # * four ways to keep the promise during training, and which of them may be called a certificate;
-# * why the longest allowed step makes the best networks.
+# * what the longest allowed step can express that shorter ones cannot.
 #
 # **Before you start:** linear algebra (singular values), a little PyTorch. Lessons 1 to 3 help but are not needed.
 # **Time:** about 75 minutes of reading and playing; the computer needs less than one minute.
@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import nn
 
-from chapter_utils import data, layers, lipschitz, ode, plotting, training, widgets
+from chapter_utils import data, layers, lipschitz, ode, operators, plotting, training, widgets
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)  # so that what we see is mathematics, not rounding
@@ -66,7 +66,7 @@ print(f"largest singular value of A: {norm_A:.4f}")
 
 # %% [markdown]
 # **Predict first.** A drop that takes too long a step jumps across the valley and up the other wall.
-# We measure the step by the number $c=\tau\,\|A\|^2$. How large may $c$ be before distances grow: 0.5, 1, 2 or 4?
+# We measure the step by the number $c=\tau\,L_\sigma\|A\|^2$, where $L_\sigma$ is the largest slope of $\sigma$: 1 for the ReLU. How large may $c$ be before distances grow: 0.5, 1, 2 or 4?
 # Write your guess into the next cell; leaving it empty is fine.
 
 # %%
@@ -75,7 +75,8 @@ my_guess = None  # for example 1.0
 # %% [markdown]
 # On any region where the signs of $Ax+b$ do not change, the ReLU layer is linear, with the matrix
 # $I-\tau A^\top D A$. Here $D$ is diagonal, with a 1 for each unit that is switched on and a 0 for each that is off.
-# Three units have $2^3=8$ on/off patterns. The largest norm among the eight matrices is the exact Lipschitz constant:
+# Three units have $2^3=8$ on/off patterns. Our $A$ is invertible, so each pattern occurs somewhere, and the largest norm among the eight matrices is
+# the exact Lipschitz constant. (For other $A$ it is an upper bound.)
 
 
 # %%
@@ -95,7 +96,7 @@ if my_guess is not None:
     print(f"Your guess was {my_guess}; the limit is 2.")
 
 # %% [markdown]
-# Up to $c=2$ nothing grows. Beyond it the constant is $c-1$, not a little more than 1 by accident but exactly that.
+# Up to $c=2$ nothing grows. (The constant cannot be less than 1: where all units are off, the layer does nothing.) Beyond it the constant is exactly $c-1$.
 #
 # > **Claim 5.1 (the layer is non-expansive).** Let $\sigma$ be nondecreasing with slope at most $L_\sigma$.
 # > Then $T(x)=x-\tau A^\top\sigma(Ax+b)$ is non-expansive for every $0\le\tau\le\dfrac{2}{L_\sigma\|A\|^2}$.
@@ -199,8 +200,8 @@ for name, activation in {
     )
 
 # %% [markdown]
-# GELU expands by almost a quarter at "its" limit. The hypothesis *nondecreasing* is not decoration.
-# For the same reason the two matrices must be transposes of each other. Replace $A^\top$ by $B^\top$ with another matrix $B$, and halve the step to be careful:
+# GELU expands by almost a quarter at "its" limit, and a little for every shorter step. The hypothesis *nondecreasing* is not decoration.
+# The second matrix matters too. With an unrelated $B^\top$ in place of $A^\top$ we no longer follow a gradient, and a shorter step is no repair. Half the allowed one:
 
 # %%
 B = torch.randn(3, 3, generator=generator)
@@ -221,10 +222,11 @@ assert untied > 1.1
 #
 # $$\|Tx-Ty\|^2\le\|x-y\|^2-\Big(\frac{2}{c}-1\Big)\big\|(x-Tx)-(y-Ty)\big\|^2 .$$
 #
-# A map with $\|Tx-Ty\|^2\le\|x-y\|^2-\frac{1-\alpha}{\alpha}\|(x-Tx)-(y-Ty)\|^2$ is called **$\alpha$-averaged**. Equivalently,
-# $T=(1-\alpha)I+\alpha N$ with $N$ non-expansive. The smaller $\alpha$, the more it contracts; $\alpha=\tfrac12$ is called *firmly non-expansive*.
+# For $0<\alpha<1$, a map with $\|Tx-Ty\|^2\le\|x-y\|^2-\frac{1-\alpha}{\alpha}\|(x-Tx)-(y-Ty)\|^2$ is called **$\alpha$-averaged**. Equivalently,
+# $T=(1-\alpha)I+\alpha N$ with $N$ non-expansive. The smaller $\alpha$, the stronger the inequality; $\alpha=\tfrac12$ is called *firmly non-expansive*.
+# (Stronger does not mean that more is contracted: the identity satisfies it for every $\alpha$.)
 #
-# > **Claim 5.3 (averaged).** For $0<c<2$ the layer is $\alpha$-averaged with $\alpha=c/2$, and with no smaller $\alpha$ if the slope $L_\sigma$ is attained.
+# > **Claim 5.3 (averaged).** For $0<c<2$ the layer is $\alpha$-averaged with $\alpha=c/2$, and, if the slope $L_\sigma$ is attained on an interval, with no smaller $\alpha$ that serves for every $b$.
 #
 # We try to refute it with 20,000 random pairs: the *slack* is right side minus left side and must not be negative.
 
@@ -246,12 +248,12 @@ for c in (0.5, 1.0, 1.5):
     assert holds > -1e-12 and fails < -1e-3
 
 # %% [markdown]
-# Averaged maps can be stacked.
+# Averaged maps can be stacked (Combettes and Yamada, 2015).
 #
-# > **Claim 5.4 (composition).** If $T_1,T_2$ are $\alpha_1$- and $\alpha_2$-averaged, then $T_1\circ T_2$ is averaged with
+# > **Claim 5.4 (composition).** If $T_1,T_2$ are $\alpha_1$- and $\alpha_2$-averaged with $0<\alpha_1,\alpha_2<1$, then $T_1\circ T_2$ is averaged with
 # > $\alpha=\dfrac{\alpha_1+\alpha_2-2\alpha_1\alpha_2}{1-\alpha_1\alpha_2}$.
 #
-# Three layers with $\alpha=\tfrac34$ are still averaged, though only just. A rotation ($\alpha=1$) spoils any stack:
+# Three layers with $\alpha=\tfrac34$ are still averaged, though only just. With a rotation in the stack ($\alpha=1$) the formula promises nothing:
 
 
 # %%
@@ -303,8 +305,8 @@ plotting.show(
 # **Question.** A convolution is a linear map $K$ too. What is its "transpose"?
 #
 # It is the map $K^\top$ with $\langle Kx,y\rangle=\langle x,K^\top y\rangle$ for all images $x$ and $y$, called the **adjoint**. PyTorch has it under the name
-# `conv_transpose2d`, with one trap. With a stride $s$, images of different sizes give outputs of the *same* size.
-# So the adjoint must be told which size to return to. For side $n$, kernel size $k$ and padding $p$ the missing rows are
+# `conv_transpose2d`, with one trap. With a stride $s$, images of different sizes can give outputs of the *same* size.
+# So the adjoint must be told which size to return to. For side $n$, kernel size $k$ and padding $p$, the number of last rows that no window reached is
 #
 # $$\texttt{output\_padding}=(n+2p-k)\bmod s .$$
 
@@ -320,7 +322,7 @@ def conv_adjoint(y, kernel, side, stride=1, padding=1):
 
 
 kernel = torch.randn(4, 3, 3, 3, generator=generator)  # 3 channels in, 4 out, 3 x 3 pixels
-for side in (8, 9):
+for side in (7, 8):
     x = torch.randn(1, 3, side, side, generator=generator)
     y = torch.randn_like(conv(x, kernel, stride=2))
     left, right = (conv(x, kernel, 2) * y).sum(), (x * conv_adjoint(y, kernel, side, 2)).sum()
@@ -356,11 +358,11 @@ print(f"mixed paddings, half the allowed step: {mixed:.3f}")
 assert correct <= 1 + 1e-12 < mixed
 
 # %% [markdown]
-# The library's `layers.ConvOperator` does what you just wrote, for both paddings. `layers.GradientField` joins an operator and an activation,
+# The library's `operators.ConvOperator` does what you just wrote, for both paddings. `layers.GradientField` joins an operator and an activation,
 # and `layers.NonExpansiveBlock` takes the step. A block with random weights, on images, with the longest step:
 
 # %%
-operator = layers.ConvOperator(in_channels=3, out_channels=8, stride=2)
+operator = operators.ConvOperator(in_channels=3, out_channels=8, stride=2)
 block = layers.NonExpansiveBlock(layers.GradientField(operator, "relu"), step=2.0).eval()
 images = torch.rand(5, 3, 9, 9, generator=generator)
 bound = lipschitz.lipschitz_bound(block, (3, 9, 9))
@@ -375,7 +377,7 @@ assert slope <= bound + 1e-9
 #
 # **Question.** Training changes $A$ in every step. Who keeps $\tau\le2/(L_\sigma\|A\|^2)$?
 #
-# We need $\|A\|$, again and again. **Power iteration** is the cheap way: start with any vector $v$ and repeat
+# We need $\|A\|$, again and again. **Power iteration** is the cheap way: start with a random unit vector $v$ and repeat
 # $v\leftarrow A^\top Av/\|A^\top Av\|$. Then $\|Av\|$ approaches $\|A\|$ — *from below*.
 
 # %%
@@ -395,16 +397,20 @@ for steps in (0, 1, 5, 20, 100):
 # %% [markdown]
 # > **Claim 5.6 (power iteration).** $\|Av\|\le\|A\|$ for every unit vector $v$: the estimate never exceeds the norm, so a step computed from it may be too long.
 #
-# Therefore we use it where an error is harmless, and only there. Four ways to keep the promise:
+# Therefore we use it where an error is harmless, and only there. Four ways to enforce the bound:
 #
-# 1. **Adaptive step.** Leave $A$ free and use $\tau=c/(L_\sigma\hat\sigma^2)$ with the estimate $\hat\sigma$ from one warm-started power iteration.
-#    Differentiate through $\hat\sigma=\|Av\|$ with $v$ held fixed.
-# 2. **Projection.** After each optimiser step replace $A$ by the nearest allowed matrix: divide by the norm if it exceeds 1, or restore orthonormal rows.
-# 3. **Orthogonal parametrisation.** Write $A$ as a matrix exponential or a Cayley transform, so that it is orthogonal by construction.
+# 1. **Adaptive step.** Leave $A$ free and use $\tau=c/(L_\sigma\hat n^2)$ with the estimate $\hat n=\|Av\|$ after one power iteration,
+#    begun from the $v$ of the last training step (a *warm start*). Differentiate through $\hat n$ with $v$ held fixed.
+# 2. **Projection.** After each optimiser step move $A$ back into the allowed set: divide it by its norm if that exceeds 1, cut its singular values off at 1
+#    (the nearest point), or return to orthonormal rows.
+# 3. **Orthogonal parametrisation.** Write $A$ as the matrix exponential or the Cayley transform of a skew-symmetric matrix, so that it is orthogonal by construction.
 # 4. **A bound without iteration.** The "SDP-based Lipschitz layer" (Araujo et al., 2303.03169)
-#    $x-2W\,\mathrm{diag}(t)^{-1}\sigma(W^\top x+b)$, $t_i=\sum_j|W^\top W|_{ij}\,q_j/q_i$ with any $q>0$, is non-expansive for *every* $W$.
+#    $x-2W\,\mathrm{diag}(t)^{-1}\sigma(W^\top x+b)$, $t_i=\sum_j|W^\top W|_{ij}\,q_j/q_i$ with any $q>0$, is non-expansive
+#    for every $W$ without a zero column and every nondecreasing $\sigma$ with slope at most 1.
 #
-# The fourth one deserves a test. Eight units have 256 patterns, and we may choose nasty weights:
+# Only 3 and 4 hold at every moment of training, up to rounding. 1 and 2 are as good as the norm that they use.
+#
+# The fourth one deserves a test. Eight units have 256 patterns, and we may choose nasty weights. (With all units off the slope is 1; we look for more.)
 
 
 # %%
@@ -425,7 +431,7 @@ print(f"worst slope over 4 x 256 patterns: {worst:.6f}")
 assert worst <= 1 + 1e-9
 
 # %% [markdown]
-# In this course we combine the first two. And we follow one rule:
+# In this lesson we use the first; lesson 7 adds orthonormal rows, the second. And we follow one rule:
 #
 # > **Training may use an estimate. A certificate must use a guaranteed upper bound.**
 #
@@ -435,7 +441,7 @@ assert worst <= 1 + 1e-9
 
 # %%
 stale_c = 2.0 * 3**2
-fresh_block = layers.NonExpansiveBlock(layers.GradientField(layers.DenseOperator(3, 3))).eval()
+fresh_block = layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(3, 3))).eval()
 with torch.no_grad():
     fresh_block.field.operator.weight.copy_(A)
     _ = fresh_block(torch.zeros(1, 3))  # the norm is known now
@@ -451,7 +457,7 @@ assert fresh <= 1 + 1e-9
 # %% [markdown]
 # ## 5.5 Better integrators: Runge–Kutta layers
 #
-# **Question.** The layer is one Euler step for $x'=-A^\top\sigma(Ax+b)$. Does a better method allow a better layer?
+# **Question.** The layer is one Euler step for the differential equation $x'=-A^\top\sigma(Ax+b)$. Does a better method allow a better layer?
 #
 # Let $L=L_\sigma\|A\|^2$. Lesson 2 shows that a Runge–Kutta method keeps this flow non-expansive for steps up to $2r/L$. The number $r$ is its
 # *circle-contractivity radius* (Dahlquist and Jeltsch 1979), computed from the coefficients of the method.
@@ -464,19 +470,19 @@ for name, method in ode.TABLEAUS.items():
         radius = ode.circle_contractivity_radius(method)
         print(f"{name:14s} r = {radius:.4f}   longest step c = {2 * radius:.2f}")
 try:
-    layers.NonExpansiveBlock(layers.GradientField(layers.DenseOperator(3, 3)), method="midpoint")
+    layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(3, 3)), method="midpoint")
 except ValueError as error:
     print("refused:", error)
 
 # %% [markdown]
 # Surprised? No explicit method in the list is better here than Euler's, the classical fourth-order one included, and the midpoint rule gives no promise at all.
-# More accuracy is not more stability. What does help is *more steps*: a block that must travel for a given time $T$ takes
-# $n=\lceil TL/(2r)\rceil$ of them. Then the number of steps, the depth, adapts to the weights:
+# More accuracy is not more stability. What does help is *more steps*: a block that must travel for a given time $t_\mathrm{end}$ takes
+# $\lceil t_\mathrm{end}L/(2r)\rceil$ of them. Then the number of steps, the depth, adapts to the weights:
 
 # %%
 for scale in (0.5, 1, 2, 3):
     deep = layers.NonExpansiveBlock(
-        layers.GradientField(layers.DenseOperator(3, 3)), time_span=1.0
+        layers.GradientField(operators.DenseOperator(3, 3)), time_span=1.0
     ).eval()
     with torch.no_grad():
         deep.field.operator.weight.copy_(scale * A)
@@ -492,7 +498,7 @@ for scale in (0.5, 1, 2, 3):
 #
 # **Question.** If no layer may expand, can the network still do anything useful?
 #
-# Fit the simplest function that is not flat: $|x|$ on $[-1,1]$. It has slope $\pm1$ everywhere, so a 1-Lipschitz network has nothing to waste.
+# Fit $|x|$ on $[-1,1]$. Its slope is $\pm1$ everywhere except at 0, so a 1-Lipschitz network has nothing to waste.
 # In one dimension with $A=1$, $b=0$ the layer with $c=2$ is $x-2\,\mathrm{relu}(x)=-|x|$. The answer is one layer away.
 #
 # > **Claim 5.8 (the endpoint $c=2$ matters).** With $A=1$ and $c=2$ the layer is $-|x|$. With $A=(-1,1)$, $b=0$ and $\tau=1$, which is again $c=2$, it maps $(x_1,x_2)$ to
@@ -507,16 +513,16 @@ print(gradient_layer(torch.tensor([[1.0, 5.0], [5.0, 1.0]]), sort, torch.zeros(1
 
 # %% [markdown]
 # **Predict first.** We train four networks on $|x|$: an ordinary one with spectrally normalised matrices and ReLU, non-expansive ones with $c=1$ (4 and 12 layers),
-# and one with $c=2$ (4 layers). All are 1-Lipschitz. Which one fails, and where?
+# and one with $c=2$ (4 layers). All are 1-Lipschitz (the first one nearly). Which ones fail, and where?
 
 
 # %%
 def absolute_value_network(step, depth, width=10):
     blocks = [
-        layers.NonExpansiveBlock(layers.GradientField(layers.DenseOperator(width, width)), step)
+        layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(width, width)), step)
         for _ in range(depth)
     ]
-    return nn.Sequential(layers.ZeroPadLift(width), *blocks, layers.NonExpansiveLinear(width, 1))
+    return nn.Sequential(layers.ZeroPadLift(1, width), *blocks, layers.NonExpansiveLinear(width, 1))
 
 
 def normalised_network(depth, width=10):
@@ -571,21 +577,21 @@ right.set(xlabel="$x$", title="distance to $|x|$ (logarithmic)")
 figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
 plotting.show(
     figure,
-    "Only the network with the longest step, c = 2, follows |x| into its corner; the others cut the corner off or miss "
-    "the full slope, and their errors are several times larger.",
+    "Only the network with the longest step, c = 2, follows |x| closely; the others are V shapes that are too flat, "
+    "too high at 0 and too low at both ends, and their errors are several times larger.",
 )
 
 # %% [markdown]
 # The bound is 1 for all four (up to the error of its power iteration for the spectrally normalised one). Their fits are not alike.
-# A spectrally normalised ReLU network loses norm wherever a unit is off. A step with $c=1$ erases the active directions. A step with $c=2$ *reflects* them and loses nothing:
-# where the singular values of $A$ all agree, each of its linear pieces is an orthogonal matrix.
+# A spectrally normalised ReLU network loses slope wherever a unit is off. If $A$ has orthonormal rows, a step with $c=1$ *erases* the active directions, and a step with
+# $c=2$ *reflects* them: each linear piece $I-2A^\top DA$ is an orthogonal matrix and loses nothing. For other $A$ this holds approximately.
 #
 # *Coursework 5.5 asks you to repeat this fit.*
 #
 # ## 5.7 A whole network, with a certificate
 #
 # To build a network we need three more parts that do not expand: a **lift** into more dimensions (append zeros: an isometry), **pooling**
-# (the average over $k\times k$ pixels has norm $1/k$, so multiply it by $k$ and waste nothing) and a **last layer** with orthonormal rows.
+# (the average over $k\times k$ pixels has norm $1/k$, so multiply it by $k$ and waste nothing) and a **last layer** of norm at most 1.
 #
 # If every part is 1-Lipschitz, so is the network $F$, and this gives a promise for each single input. Let $y$ be the predicted class and
 # $M=F_y-\max_{j\ne y}F_j$ the margin. Moving the input by less than $M/\sqrt2$ cannot change the prediction: the difference $F_y-F_j$ is $\sqrt2$-Lipschitz.
@@ -595,9 +601,9 @@ plotting.show(
 points, labels = data.two_moons(400, noise=0.08, seed=0)
 _ = torch.manual_seed(0)
 network = nn.Sequential(
-    layers.ZeroPadLift(16),
+    layers.ZeroPadLift(2, 16),
     *[
-        layers.NonExpansiveBlock(layers.GradientField(layers.DenseOperator(16, 16)))
+        layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(16, 16)))
         for _ in range(4)
     ],
     layers.NonExpansiveLinear(16, 2),
@@ -675,15 +681,16 @@ plotting.show(
 )
 
 # %% [markdown]
-# No disc touches the curve, and none may: that is a theorem, not luck. The discs are smaller than the gap, because the bound $M/\sqrt2$ must hold for the worst direction.
+# No disc crosses the curve, and none may: that is a theorem, not luck. A disc is usually a little smaller than the distance to the curve, because the certificate assumes that
+# $F_y-F_j$ falls with slope $\sqrt2$ all the way, and the true slope on the way is smaller.
 #
 # ## Recap
 #
-# * One Euler step downhill on a convex potential, $x-\tau A^\top\sigma(Ax+b)$, is non-expansive exactly up to $\tau=2/(L_\sigma\|A\|^2)$ (5.1, 5.2).
-# * It needs all of its hypotheses: tied weights, a nondecreasing activation, the exact adjoint (5.5), a fresh norm.
+# * One Euler step downhill on a convex potential, $x-\tau A^\top\sigma(Ax+b)$, is non-expansive for every $b$ up to $\tau=2/(L_\sigma\|A\|^2)$, and beyond it not for every $b$ (5.1, 5.2).
+# * Without its hypotheses the promise can fail: tied weights, a nondecreasing activation, the exact adjoint (5.5), a fresh norm.
 # * Shorter steps are averaged with $\alpha=c/2$ (5.3) and can be stacked (5.4); better integrators do not allow longer steps by being accurate (5.7).
 # * Power iteration is a lower bound (5.6): good enough to train, never to certify.
-# * The longest step $c=2$ reflects instead of erasing (5.8). It makes the most expressive networks.
+# * The longest step $c=2$ reflects instead of erasing (5.8), and in our experiment it fits best. Where a repetition must converge (5.3), $c<2$ is needed.
 #
 # ## What can go wrong in practice
 #
@@ -698,4 +705,5 @@ plotting.show(
 # * E. Celledoni, D. Murari, B. Owren, C.-B. Schönlieb, F. Sherry: *Dynamical systems' based neural networks*, arXiv 2210.02373.
 # * F. Sherry, E. Celledoni, M. J. Ehrhardt, D. Murari, B. Owren, C.-B. Schönlieb: *Designing stable neural networks using convex analysis and ODEs*, arXiv 2306.17332.
 # * G. Dahlquist, R. Jeltsch: *Generalized disks of contractivity for explicit and implicit Runge–Kutta methods*, 1979.
+# * P. L. Combettes, I. Yamada: *Compositions and convex combinations of averaged nonexpansive operators*, 2015.
 # * A. Araujo et al.: *A unified algebraic perspective on Lipschitz neural networks*, arXiv 2303.03169.
