@@ -182,6 +182,6 @@ def test_widget_of_the_attack():
             sentence = draw(digit=digit, eps=eps)
             lead = [bar.get_height() for bar in bars[1]]
             misread = max(lead) > 0
-            assert lead[digit] == 0 and (f"the non-expansive one reads {digit} " not in sentence) is misread
+            assert lead[digit] == 0 and (f"non-expansive: {digit} (" not in sentence) is misread
             assert misread is (eps == 6.0)  # never within the certified radius; always when a sixth of the image may change
             assert f"(certified to {radius[digit]:.2f})." in sentence
