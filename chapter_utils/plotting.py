@@ -26,12 +26,12 @@ def use_house_style() -> None:
         plt.style.use(style)
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: Figure, compression: int = 6) -> bytes:
     """The figure as a PNG, at its own size and resolution. Drawn once: a third faster than `savefig`, which sliders notice."""
-    canvas = FigureCanvasAgg(figure)
+    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     canvas.draw()
     buffer = io.BytesIO()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=4)
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=compression)
     return buffer.getvalue()
 
 

@@ -30,7 +30,7 @@ class LiveFigure:
     def _redraw(self, **values) -> None:
         seen = html.escape(self.update(**values), quote=True)
         width, height = (self.figure.get_size_inches() * self.figure.dpi).astype(int)
-        picture = base64.b64encode(png(self.figure)).decode()
+        picture = base64.b64encode(png(self.figure, compression=1)).decode()
         self.view.value = (
             f'<img width="{width}" height="{height}" alt="{seen}" src="data:image/png;base64,{picture}">'
             f'<p aria-live="polite"><em>{seen}</em></p>'

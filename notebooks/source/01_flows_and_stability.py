@@ -108,7 +108,7 @@ def draw_portrait(system, gamma):
     field, pair = systems[system]
     field = partial(field, gamma=gamma)
     states = ode.flow(
-        field, torch.cat([torch.tensor(pair), around]), times, max_step=0.05
+        field, torch.cat([torch.tensor(pair), around]), times, max_step=0.1
     )  # (201, 12, 2)
     direction = field(arrow_points)
     direction = direction / direction.norm(dim=1, keepdim=True).clamp_min(1e-9)
