@@ -142,7 +142,7 @@ live_portrait
 #
 # * *Pendulum:* with $\gamma>0$ the pair ends together. With $\gamma=0$ it does not: the higher swing takes longer. With $\gamma<0$ something pushes, and both go over the top.
 # * *Rotation:* $\gamma=0$ keeps the distance exactly. The smallest $\gamma$ either side shrinks or stretches it.
-# * *Shear:* for every $\gamma$ all trajectories end in the origin. But with a large $\gamma$ the distance grows first, and only then shrinks.
+# * *Shear:* for every $\gamma$ all trajectories end in the origin. But with a large $\gamma$ (try 1 or more) the distance, after a brief dip, rises above its start, and only then dies out.
 # * *Two valleys:* here the pair starts on either side of a ridge.
 #
 # **Predict first.** From which $\gamma$ on does the pair of the two valleys end together?
@@ -209,7 +209,7 @@ print("3.0 in one go = 1.2 and then 1.8:", torch.allclose(together, resumed, ato
 
 # %% [markdown]
 # **Drop the assumption** and both halves of the claim break. The slope of $2\sqrt{|x|}$ at $x=0$ is infinite: from $x=0$ one may stay for ever, $x(t)=0$, or leave with $x(t)=t^2$.
-# And $x'=x^2$ has a slope that grows with $x$: from 1 it runs to infinity before time 1.
+# And $x'=x^2$ has a slope that grows with $x$: from 1 it runs to infinity as $t\to1$.
 
 
 # %%
@@ -416,7 +416,7 @@ live_bounds
 # Three things to see. The measured curve starts *along* $e^{\mu t}$: the pair was placed where $\mu$ is nearly attained. It then leaves the bound, because $\mu$ is the worst case over all places.
 # And at $\gamma=1$ something is proved that $L$ can never prove: no distance, between any two states, ever grows.
 #
-# **Drop the convexity.** Take $f(x)=(0,\theta(x))$, where $\theta$ is the angle of $x$ between $-\pi$ and $\pi$, on the ring $|x|\ge\tfrac12$ cut open along the negative axis.
+# **Drop the convexity.** Take $f(x)=(0,\theta(x))$, where $\theta$ is the angle of $x$ between $-\pi$ and $\pi$, on the ring $\tfrac12<\|x\|<\tfrac32$ cut open along the negative $x_1$-axis.
 # The Jacobian is tame everywhere. But the segment between two points on either side of the cut leaves the set:
 
 
@@ -686,7 +686,7 @@ live_transient
 #
 # **Question.** For $k=10$ all solutions end in the origin, yet $\mu=3.5$ promises nothing. Is the field to blame, or our way to measure distance?
 #
-# The length was Euclidean by habit. Any norm $\|\cdot\|$ gives its own $\mu$, the **logarithmic norm**: the slope with which lengths can start to grow,
+# The length was Euclidean by habit. Any norm $\|\cdot\|$ of vectors has its matrix norm $\|M\|=\max_{\|x\|=1}\|Mx\|$, and gives its own $\mu$, the **logarithmic norm**: the slope with which lengths can start to grow,
 #
 # $$\mu(A)=\lim_{h\to0^+}\frac{\|I+hA\|-1}{h}.$$
 #
@@ -799,10 +799,10 @@ print("mu_P is negative:", mu_P(near_bottom, lyapunov_matrix(near_bottom)) < 0)
 #
 # *Why.* A solution that starts inside a small bowl $\{V<c\}$ cannot climb its wall.
 #
-# **Predict first.** $\dot V=-\gamma p^2$ is zero whenever the pendulum turns round. Does $V$ stop falling before it reaches 0?
+# **Predict first.** $\dot V=-\gamma p^2$ is zero whenever the pendulum turns round. Does $V$ get stuck at a positive value, or does it tend to 0?
 
 # %%
-my_guess = None  # "stops" or "reaches 0"
+my_guess = None  # "gets stuck" or "tends to 0"
 
 
 # %%
@@ -822,7 +822,7 @@ print(
 )
 print(f"no friction:   V goes from {V_free[0]:.3f} to {V_free[-1]:.3f}")
 if my_guess is not None:
-    print(f"Your guess was: {my_guess}. It reaches 0.")
+    print(f"Your guess was: {my_guess}. It tends to 0.")
 
 # %%
 grid_q, grid_p = torch.meshgrid(
@@ -855,7 +855,7 @@ plotting.show(
 # Claim 1.11 gives only "stable" here, because $\dot V=0$ on the whole line $p=0$. But the pendulum does not *stay* on that line. This is the idea of LaSalle.
 # A set is **invariant** if solutions that start in it stay in it (*positively* invariant: for all later times; invariant: for earlier times too).
 #
-# > **Claim 1.12 (LaSalle).** Let $\Omega$ be compact (closed and bounded) and positively invariant, and let $\dot V\le0$ on $\Omega$. Then every solution that starts in $\Omega$ converges to the largest invariant
+# > **Claim 1.12 (LaSalle).** Let $\Omega$ be compact (closed and bounded) and positively invariant, $f$ **locally Lipschitz** (Lipschitz on every ball, with a constant that may depend on the ball), and $V$ continuously differentiable with $\dot V\le0$ on $\Omega$. Then every solution that starts in $\Omega$ converges to the largest invariant
 # > subset of $\{x\in\Omega:\dot V(x)=0\}$.
 #
 # For the pendulum take for $\Omega$ the valley $\{V\le1.9\}$, $|q|<\pi$. Where $p=0$ the field is $(0,-\sin q)$, which leaves the line unless $q=0$. The largest invariant subset is the origin alone:
@@ -893,12 +893,12 @@ print(f"x' = 1 from 0, t = 10: V falls from 1 to {math.exp(-10):.0e}, while x gr
 #
 # **Question.** Which fields have $\mu\le0$ by construction, so that nobody needs to compute it?
 #
-# There are two kinds, and all the stable layers of this course are made from them.
+# Two building blocks do: convex valleys and linear rotations. So do their sums, and the stable layers of this course are built on this idea.
 #
 # **Valleys.** The **gradient flow** $x'=-\nabla V(x)$ runs downhill. Its Jacobian is $-\nabla^2V$, symmetric. A convex $V$ has a Hessian $\nabla^2V$ without negative eigenvalues, so $\mu\le0$.
 # $V$ is called **$m$-strongly convex** if $V(x)-\tfrac m2\|x\|^2$ is convex; then $\mu\le-m$.
 #
-# > **Claim 1.13 (gradient flow).** Let $V$ be differentiable with Lipschitz gradient. If $V$ is convex, distances of solutions of $x'=-\nabla V(x)$ never increase. If $V$ is $m$-strongly convex, they shrink at least like $e^{-mt}$.
+# > **Claim 1.13 (gradient flow).** Let $V$ be differentiable and $\nabla V$ locally Lipschitz. If $V$ is convex, solutions of $x'=-\nabla V(x)$ exist for all $t\ge0$, and their distances never increase. If $V$ is $m$-strongly convex, they shrink at least like $e^{-mt}$.
 #
 # **Drop the convexity:** the two valleys of Section 1.1, with $\gamma=0$, and two balls 0.02 apart near the ridge. Beside it a bowl, the same with $\gamma=1.5$: here $V=\tfrac14x_1^4+\tfrac14x_1^2+x_2^2$ is $\tfrac12$-strongly convex.
 #
@@ -961,7 +961,7 @@ plotting.show(
 # **Rotations.** A matrix with $S^\top=-S$ is called **skew-symmetric**. Then $\langle Sx,x\rangle=0$: velocities are perpendicular to positions. And for a scalar function $H(q,p)$ the **Hamiltonian** field is
 # $x'=J\nabla H(x)$, with the skew matrix $J=\begin{pmatrix}0&1\\-1&0\end{pmatrix}$: it runs *along* the level curves of $H$ rather than down. The pendulum without friction is one, with the energy as $H$.
 #
-# > **Claim 1.14 (skew and Hamiltonian).** The flow of $x'=Sx$ with $S^\top=-S$ keeps all lengths and distances. The flow of $x'=J\nabla H(x)$ keeps $H$. But if $J\nabla H$ is not linear, it need not keep distances.
+# > **Claim 1.14 (skew and Hamiltonian).** The flow of $x'=Sx$ with $S^\top=-S$ keeps all lengths and distances. The flow of $x'=J\nabla H(x)$ keeps $H$. But it need not keep distances, not even if $J\nabla H$ is linear: the drift of Section 1.6 is the case $H=\tfrac12p^2$.
 
 # %%
 S = torch.tensor([[0.0, 2.0, -1.0], [-2.0, 0.0, 3.0], [1.0, -3.0, 0.0]])
@@ -976,7 +976,7 @@ print(
 )
 
 # %% [markdown]
-# **Both.** Constants add: $\mu(S-\gamma I)=-\gamma$ for every skew $S$, because $\mathrm{sym}\,S=0$. A rotation keeps information, a little pull towards the centre makes it forget slowly. That mixture is one recipe for stable networks (lesson 4).
+# **Both.** Subtracting $\gamma I$ lowers every $\mu$ by exactly $\gamma$: $\mu(S-\gamma I)=-\gamma$ for every skew $S$, because $\mathrm{sym}\,S=0$. (In general only $\mu(A+B)\le\mu(A)+\mu(B)$.) A rotation keeps information, a little pull towards the centre makes it forget slowly. That mixture is one recipe for stable networks (lesson 4).
 #
 # *Coursework 1.2 asks for this $\mu$.*
 #
@@ -1058,7 +1058,7 @@ plotting.show(
 
 # %% [markdown]
 # The Jacobian knows it: at distance $r$ from the centre $\lambda_{\max}(\mathrm{sym}\,Df)=-\tfrac12+\tfrac52r$, which is 2 at $r=1$.
-# Pulling towards one point is what you want for one known target. It is *not* what protects two arbitrary inputs from being torn apart; for that, Claim 1.4 must hold with $\mu\le0$.
+# Pulling towards one point is what you want for one known target. It is *not* what protects two arbitrary inputs from being torn apart; for that, the $\mu$ of Claim 1.4 must be at most 0.
 #
 # And **drop the symmetric part**: that all *eigenvalues* of $A(x)$ are negative is not enough. The constant matrix of Section 1.6 had eigenvalues $-1$ and $-2$, and $\|x-x^*\|$ grew by a factor of 2.56.
 #
@@ -1069,8 +1069,8 @@ plotting.show(
 # * The flow of a Lipschitz field exists, is unique, and can be cut at any time (1.1). Distances change at most by $e^{\pm Lt}$ (1.2), a bound that cannot tell forgetting from exploding.
 # * The one-sided constant $\mu=\sup\lambda_{\max}(\mathrm{sym}\,Df)$ can (1.3, 1.4). If $\mu<0$, there is one equilibrium and everybody goes there (1.5).
 # * Stable and attractive are two things (1.6). For linear fields eigenvalues decide about the end (1.7), $\mu$ about the beginning (1.8).
-# * Each norm has its own $\mu$ (1.9), and a stable linear field is contractive in one of them (1.10). An energy proves stability without any norm (1.11, 1.12).
-# * Valleys forget, rotations remember (1.13, 1.14), and pulling towards one point is weaker than pulling together (1.15).
+# * Each norm has its own $\mu$ (1.9), and an asymptotically stable linear field is contractive in one of them (1.10). An energy proves stability without any norm (1.11, 1.12).
+# * Strongly convex valleys forget, linear rotations remember (1.13, 1.14), and pulling towards one point is weaker than pulling together (1.15).
 #
 # For a network that follows a flow for the time $T$, $e^{\mu T}$ bounds how much it magnifies a change of its input. That is what the rest of the course is about:
 # lesson 2 asks which *steps* keep the promise, and lesson 5 builds layers from valleys.

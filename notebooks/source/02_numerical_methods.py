@@ -107,7 +107,7 @@ for name, method in ode.TABLEAUS.items():
 # What does a method do to $x'=\lambda x$? Let $\lambda$ be a complex number: a real part below 0 is decay, an imaginary part is rotation. Each stage is a multiple of $x$, and so is the result.
 #
 # > **Claim 2.1 (stability function).** One step of $(A,b)$ for $x'=\lambda x$ is $x\mapsto R(h\lambda)\,x$ with
-# > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$. For $x'=Kx$ with a matrix $K$ it is $x\mapsto R(hK)\,x$.
+# > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$, if the inverse exists (for explicit methods it always does). For $x'=Kx$ with a matrix $K$ it is $x\mapsto R(hK)\,x$, if no eigenvalue of $hK$ is excluded.
 #
 # *Proof.* The vector of stages is $X=\mathbb 1x+zAX$, hence $X=(I-zA)^{-1}\mathbb 1x$, and the step is $x+z\,b^\top X$. $\square$
 #
@@ -340,7 +340,7 @@ for factor in (0.9, 1.0, 1.1):
 # Take the kindest nonlinear fields there are. Let $V$ be a convex potential whose gradient is $L$-Lipschitz ($V$ is **$L$-smooth**), and $f=-\nabla V$. By lesson 1 the flow never increases distances. Where $V$ is twice differentiable, the Jacobian
 # of $f$ is $-H$ with a symmetric $H=\nabla^2V$, whose eigenvalues lie in $[0,L]$. So $h\lambda$ is real and lies in $[-hL,0]$.
 #
-# The smooth way to say "gradient of a convex, $L$-smooth function" without second derivatives is this. A field is **cocoercive** with constant $\nu>0$ if for all $x,y$
+# What we need from such a field can be said without second derivatives. A field is **cocoercive** with constant $\nu>0$ if for all $x,y$
 #
 # $$\langle f(x)-f(y),\,x-y\rangle\le-\nu\,\|f(x)-f(y)\|^2 .$$
 #
@@ -397,7 +397,7 @@ for field, constant in ((valley, L), (inward_spiral, math.sqrt(10)), (double_wel
 #
 # $$M=BA+A^\top B-bb^\top .$$
 #
-# > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB$ is positive semidefinite (no negative eigenvalue). If $f$ is cocoercive with constant $\nu$, one step is
+# > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB$ is positive semidefinite (no negative eigenvalue). If $f$ is cocoercive with constant $\nu$, one step (if implicit: any solutions of its equations) is
 # > non-expansive, $\|\Delta_1\|\le\|\Delta_0\|$, for every $h\le2r\nu$. In particular for $f=-\nabla V$ with $V$ convex and $L$-smooth: for $h\le\dfrac{2r}{L}$ (Dahlquist and Jeltsch 1979).
 #
 # We write $r=\infty$ if $M$ itself is positive semidefinite, and $r=0$ if there is no such number.
@@ -431,7 +431,7 @@ def contractivity_radius(A, b, largest=1e6):
 
 
 # %% [markdown]
-# **Predict first.** Order all methods by $r$. Does the best one for accuracy, `rk4`, win among the explicit ones?
+# **Predict first.** Order all methods by $r$. Does one of the most accurate, `rk4`, win among the explicit ones?
 
 # %%
 my_guess = None  # for example "rk4"
@@ -505,6 +505,9 @@ for name in ("euler", "ralston2", "kutta3", "three_eighths", "rk4", "trapezoidal
     assert slopes.max() <= 1 + 1e-9
 
 # %% [markdown]
+# No slope exceeds 1. But this test is mild: where all ramps are off nothing moves, so the slope 1 occurs at every step size, and `kutta3` would pass at $hL=1.8$ too.
+# Section 2.3 looks for the worst fields.
+#
 # How can one buy longer steps? Divide them.
 #
 # > **Claim 2.6 (substeps).** $m$ Euler steps of size $h/m$, seen as one method with $m$ stages, have $r=m$.
@@ -550,7 +553,7 @@ def step_matrix(method, hessians, h):
 
 
 # %% [markdown]
-# The worst $H_i$ act in one direction only: $H_i=L\,p_ip_i^\top$ with a unit vector $p_i$ (check the proof: then $\langle\Delta f_i,\Delta X_i\rangle=-\tfrac1L\|\Delta f_i\|^2$, with equality).
+# We let each $H_i$ act in one direction only (Claim 2.7 will show that this is enough): $H_i=L\,p_ip_i^\top$ with a unit vector $p_i$ (check the proof: then $\langle\Delta f_i,\Delta X_i\rangle=-\tfrac1L\|\Delta f_i\|^2$, with equality).
 # In the plane this leaves one angle per stage. We search for the angles with the largest stretch: try some at random, then vary the best one less and less.
 
 
@@ -898,7 +901,7 @@ for h in (0.1, 1.0, 10.0):
 
 # %% [markdown]
 # The price: an equation in every step. `runge_kutta_step` solves it with Newton's method, and says so when it cannot.
-# **Drop the hypothesis**: $f(x)=x^2+1$ pushes points with $x>0$ apart. The equation $T=x+h(T^2+1)$ may have no solution at all. And for $f(x)=x$ the step $x/(1-h)$ expands:
+# **Drop the hypothesis**: $f(x)=x^2+1$ pushes points with $x>0$ apart. The equation $T=x+h(T^2+1)$ may have no solution at all. And for $f(x)=x$ the step $x/(1-h)$ expands for $0<h<1$:
 
 # %%
 try:
@@ -1102,7 +1105,7 @@ plotting.show(
 )
 
 # %% [markdown]
-# Half a step more at the end, and the order doubles. In a long product the half steps merge, so Strang costs almost nothing extra.
+# Move half a step from the beginning to the end, and the order doubles. In a long product the half steps merge, so Strang costs almost nothing extra.
 # **Drop "exact"**, and take an Euler step for each part, and the second order is gone (for the kick and the drift Euler is exact, so we use the spiral):
 
 
@@ -1134,7 +1137,7 @@ print(f"error ratio when N doubles: exact parts {exact_ratio:.1f}, Euler parts {
 #
 # * *A step that was short enough yesterday.* Training makes $L$ grow, and $h\le2r/L$ shrinks. The step must follow the weights; lesson 5 does that.
 # * *A "better" solver.* Replacing Euler by `midpoint` in a layer removes its guarantee. `ode.circle_contractivity_radius` tells you before you try.
-# * *An adaptive solver.* It chooses steps for accuracy, near the stability limit of the method, and promises nothing about pairs.
+# * *An adaptive solver.* It chooses steps for the accuracy of one solution (on stiff problems they end up near the stability limit), and promises nothing about pairs.
 # * *Newton without convergence.* An implicit step is only as good as its solution. Never ignore the error message.
 # * *Checking one trajectory.* It shows linear stability at best. Check pairs, or the Jacobian norm.
 #

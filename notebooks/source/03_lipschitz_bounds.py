@@ -121,7 +121,7 @@ print(
 
 # %% [markdown]
 # Keep one consequence in mind for the whole lesson: **every pair and every local slope that you measure is a lower bound.** No number of measurements makes an upper bound.
-# The next function climbs with slope 200, but only on an interval of length 0.0002:
+# The next function climbs with slope 200.5, but only on an interval of length 0.0002:
 
 
 # %%
@@ -142,7 +142,7 @@ print(f"largest local slope at 1001 points: {measured:.1f}   truth: {0.5 + 200:.
 #
 # A **dense layer** $x\mapsto Wx+b$ has the constant $\|W\|$, the largest singular value: the bias moves everything alike. An **activation** acts on each entry by itself.
 #
-# > **Claim 3.2 (activations).** If a scalar function $\sigma$ is applied to each entry, the constant of the layer is $\mathrm{Lip}(\sigma)=\sup|\sigma'|$.
+# > **Claim 3.2 (activations).** If a scalar function $\sigma$ is applied to each entry, the constant of the layer is $\mathrm{Lip}(\sigma)$. If $\sigma$ is continuous and, except at finitely many points, continuously differentiable, this is $\sup|\sigma'|$.
 #
 # *Proof.* Each entry of $x-y$ is multiplied by a slope of $\sigma$, so no entry grows by more than that factor. Pairs that differ in one entry attain it. $\square$
 #
@@ -243,7 +243,7 @@ for k, s in ((3, 3), (3, 2), (3, 1)):
     )
 
 # %% [markdown]
-# The bright pixel shows what overlap does: with stride 1 a single pixel fills a whole $3\times3$ square. And look at the average with stride 1: its norm is 0.91, not $\frac13$. The hypothesis $s=k$ matters for both.
+# The bright pixel shows what overlap does: with stride 1 a single pixel fills a whole $3\times3$ square. And look at the average with stride 1: its norm is 0.91, not $\frac13$. Overlap matters for both kinds.
 #
 # A constant *below* 1 is not good news either. If a network may have the constant 1 in total, an average pooling with $1/k$ wastes most of it. Multiply by $k$: the norm becomes exactly 1.
 # The library's `layers.ScaledAvgPool2d` does that. Here are some more linear layers:
@@ -424,7 +424,7 @@ if my_guess is not None:
     print(f"Your guess was {my_guess}; measured: {measured_slopes['random: tanh(Wx + b)'][50]:.1f}")
 
 # %% [markdown]
-# Switch through the four kinds of layers. The bound never moves. The truth does: $g(x)=x$ attains the bound, random layers point in many directions and mostly cancel,
+# Switch through the four kinds of layers. The bound never moves. The slopes measured at 20 points (lower bounds) do: $g(x)=x$ attains the bound, random layers point in many directions and have tanh slopes below 1, so little adds up,
 # turning grows very slowly, and walking downhill does not grow at all. **The product bound sees only the sizes of the layers, not how they fit together.**
 # Lesson 5 builds networks from downhill layers and replaces the factor $1+hL$ by 1.
 #
@@ -513,7 +513,7 @@ for steps in (0, 1, 5, 20, 100):
     print(f"{steps:3d} steps: estimate / truth = {estimate / sigma[0]:.3f}")
 
 # %% [markdown]
-# > **Claim 3.9 (power iteration).** The estimate never exceeds $\|A\|$ and never decreases from step to step. It converges to $\|A\|$
+# > **Claim 3.9 (power iteration).** Let the start $v_0$ satisfy $Av_0\ne0$. The estimate never exceeds $\|A\|$ and never decreases from step to step. It converges to $\|A\|$
 # > unless the start is orthogonal to every direction that $A$ stretches most.
 #
 # *Proof.* $\|Av\|\le\|A\|$ for every unit vector $v$. Let $m_j=\langle v_0,(A^\top A)^jv_0\rangle$ with the start $v_0$. The squared estimate after $i$ steps is $m_{2i+1}/m_{2i}$, and by the
@@ -707,8 +707,8 @@ plotting.show(
 )
 
 # %% [markdown]
-# The network is most sensitive where it decides between the classes, and there are few data. So slopes at the data underestimate, climbing helps, and the truth is somewhere between "after climbing" and "product bound".
-# Lesson 7 uses the same climb to *attack* networks.
+# The network is most sensitive between the classes, where there are few data. So slopes at the data underestimate, climbing helps, and the truth is somewhere between "after climbing" and "product bound".
+# Lesson 7 climbs too, on a loss instead of the slope, to *attack* networks.
 #
 # Now replace tanh by ReLU. The Jacobian is then constant on pieces; it jumps, but its gradient is zero. The climb has nothing to climb:
 
@@ -876,7 +876,7 @@ plotting.show(
 # So the zero-padded matrix is a part of the torus matrix: some rows and columns are left out. That never increases a norm. $\square$
 #
 # With side $n$ the rows on both borders touch, and the proof breaks where the example broke. The library's `lipschitz.conv_norm_bound` uses the larger torus, also for strides, and adds a margin for rounding.
-# Its cost is one FFT and many tiny matrices, instead of one huge matrix:
+# Its cost is one Fourier transform of the kernel and many tiny matrices, instead of one huge matrix:
 
 # %%
 exact = torch.linalg.matrix_norm(conv_matrix(kernel, 8), 2).item()
@@ -915,7 +915,7 @@ print(
 #
 # *Proof.* Put the patch that $R$ stretches most into the window and zeros elsewhere: this gives the first inequality. For the second, sum $\|R\,\text{patch}\|^2\le\|R\|^2\|\text{patch}\|^2$ over all windows; each pixel is in at most $\lceil k/s\rceil^2$ of them. $\square$
 #
-# So $\|R\|$ is too small, and "spectrally normalised" convolutions may expand. With no window inside the image, even the lower inequality fails:
+# So $\|R\|$ is in general too small, and "spectrally normalised" convolutions may expand. With no window inside the image, even the lower inequality fails:
 
 # %%
 R = torch.linalg.matrix_norm(kernel.flatten(1), 2).item()
@@ -1131,7 +1131,7 @@ except TypeError as error:
     print("refused:", error)
 
 # %% [markdown]
-# For a good reason. Layer normalisation divides by the standard deviation of the input; where the entries are almost equal, it magnifies without mercy:
+# For a good reason. Layer normalisation divides by the standard deviation of the input; where the entries are almost equal, only the number $\epsilon=10^{-5}$ that PyTorch adds to the variance limits the magnification. With weights 1 the constant is $1/\sqrt\epsilon\approx316$, too large to be a useful factor:
 
 # %%
 nearly_equal = 1e-4 * torch.tensor([[1.0, -1.0, 1.0, -1.0]])
@@ -1151,10 +1151,10 @@ print(
 # ## What can go wrong in practice
 #
 # * *A lower bound in a certificate.* Power iteration, slopes at the data, `spectral_norm` on a convolution: all come from below.
-# * *A bound for the wrong image size.* Enlarging the images enlarges the norm.
+# * *A bound for the wrong image size.* Enlarging the images may enlarge the norm.
 # * *A forgotten layer.* A skip, an input normalisation by $1/0.2=5$, overlapping max pooling with 3. Unknown layers must raise an error.
 # * *A bound that is never tested.* Measure slopes at many points, climb, and compare. One measurement above the bound finds the mistake.
-# * *Small is not the aim.* A network with constant 0.001 cannot tell anything apart. Lesson 5 shows how to have exactly 1 and waste nothing.
+# * *Small is not the aim.* If wasteful layers push the constant to 0.001, inputs at distance 1 give outputs at most 0.001 apart, and a loss with a fixed scale can hardly tell the classes apart. Lesson 5 shows how to have exactly 1 and waste nothing.
 #
 # ## References
 #

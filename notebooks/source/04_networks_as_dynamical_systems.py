@@ -2,14 +2,14 @@
 # # 4. Networks as dynamical systems
 #
 # A residual network takes many small steps. So does a solver of differential equations.
-# In this lesson you use that likeness in both directions: to understand training, and to build networks that *cannot* become unstable.
+# In this lesson you use that likeness in both directions: to understand training, and to build networks that are stable by design.
 #
 # **You will learn**
 #
 # * why a deep residual network follows a flow, and what a flow can never do;
 # * that backpropagation is an old friend of optimal control, the *adjoint* equation, and why running a network backwards is dangerous;
 # * to diagnose and cure the error "underflow in dt" of adaptive solvers;
-# * seven ways to make a network stable by its structure, each in the plane: antisymmetric, Hamiltonian, projected, SODEF, LyaNet, ELCD, monotone equilibrium;
+# * seven ways to make a network stable, by its structure or by its training, each in the plane: antisymmetric, Hamiltonian, projected, SODEF, LyaNet, ELCD, monotone equilibrium;
 # * for each of them: what is promised, in which norm, and what breaks the promise.
 #
 # **Before you start:** lessons 1 to 3 (flow, one-sided Lipschitz constant, Euler and Runge–Kutta steps, spectral norm), gradients in PyTorch.
@@ -47,7 +47,7 @@ J = torch.tensor([[0.0, -1.0], [1.0, 0.0]])  # rotation by 90 degrees, used all 
 #
 # Here $x_n\in\mathbb R^d$ is the state after $n$ layers and $\theta_n$ the weights of the next one.
 # Lesson 2 called this an *Euler step* of length $h$ for the differential equation $x'=f(x,\theta)$.
-# With $N$ layers and $h=T/N$ the network walks up to time $T$. In the limit $h\to0$ it becomes a **neural ODE** (Chen et al., 1806.07366).
+# With $N$ layers and $h=T/N$ the network walks up to time $T$. If the weights are samples $\theta_n=\theta(nh)$ of one continuous function of time, or the same in all layers, the limit $h\to0$ is a **neural ODE** (Chen et al., 1806.07366).
 #
 # Take $f(x)=\tanh(Wx+b)$, the same in all layers, and compare networks of different depth with the flow.
 
@@ -254,7 +254,7 @@ axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 plotting.show(
     figure,
     "The optimal weights, dots, lie on the dashed curve of minus the adjoint state wherever that is above -1, and at -1 where it is below. "
-    "The dotted state is held back for the first layers and brought near zero.",
+    "The dotted state falls steadily from 0.8 to 0.19.",
 )
 
 # %% [markdown]
@@ -426,7 +426,7 @@ for name, runaway in {
 #
 # 1. *Do not reverse.* `odeint` keeps the states and differentiates the solver itself: discretise, then optimise.
 # 2. *Reverse in short pieces.* If more output times are asked for, `odeint_adjoint` starts each piece from the stored state. With $k$ pieces the magnification is only $e^{\lambda/k}$.
-# 3. *Bound the field.* If $\mu(-f)$ is finite, nothing runs away; if $\mu(-f)\,T$ is moderate, little is lost. Penalise large Jacobians, or choose activations that level off. Here: leave out the cubic term.
+# 3. *Bound the field.* If $\mu(-f)$ is finite, nothing runs away; if $\mu(-f)\,T$ is moderate, little is lost. Penalise large Jacobians, or choose activations that level off. Here: leave out the cubic term. Then nothing runs away. But $\mu(-f)\,T=20$ is not moderate: the recomputed start is still wrong by hundreds. The gradient below is right only because the derivatives of a *linear* field do not depend on the state.
 # 4. *Use an implicit method* if the trouble is forwards: a stiff field (large $\lambda$) forces an explicit method to tiny steps, although nothing happens any more.
 
 # %%
@@ -583,7 +583,7 @@ live_antisymmetric.still(gamma=0.5, h=0.1)
 live_antisymmetric
 
 # %% [markdown]
-# For $\gamma=\tfrac12$, $\omega=3$ the limit is $0.10811$; at $1.1$ times that each layer stretches by $1.0059$. Four hundred layers with $\tanh$ tell the same story, except that $\tanh$ stops the growth at a certain size:
+# For $\gamma=\tfrac12$, $\omega=3$ the limit is $0.10811$; at $1.1$ times that each layer stretches by $1.0059$. Four hundred layers with $\tanh$ tell the same story. The $\tanh$ only slows the growth down: without friction the length goes on growing, though no longer exponentially:
 
 # %%
 sizes = {}
@@ -605,7 +605,7 @@ assert sizes[0.0] > 1 and sizes[0.5] < 0.1
 # Split the state into positions $q$ and momenta $p$ (from here on $p$ is no longer the adjoint state). Choose an **energy** $H(q,p)=A(q)+B(p)$ and follow $q'=\nabla B(p)$, $p'=-\nabla A(q)$. The flow keeps $H$, because
 # $H'=\nabla A\cdot q'+\nabla B\cdot p'=0$. With $A(q)=\sum_i\log\cosh\big((Kq+b)_i\big)$ the force $\nabla A(q)=K^\top\tanh(Kq+b)$ is a layer with tied weights.
 #
-# Euler's step destroys this structure. **Verlet's** step keeps it: half a kick, a drift, half a kick.
+# Euler's step lets the energy grow. **Verlet's** step keeps it nearly constant, if $h$ is small: half a kick, a drift, half a kick.
 #
 # **Predict first.** After 2,000 layers with $h=0.1$: by how much has each of them changed the energy, relative to its start?
 
@@ -658,11 +658,11 @@ assert ranges["Verlet"] < 0.005 and ranges["Euler"] > 10
 #
 # *Why.* A kick changes $p$ by a gradient of $q$; its derivative is $\begin{pmatrix}I&0\\-G&I\end{pmatrix}$ with symmetric $G$, which is symplectic. So is a drift, and so are compositions.
 #
-# Reversible means: no states need to be stored for backpropagation, and none is lost. That was the trouble of section 4.2. Symplectic means something for gradients:
+# Reversible means: no states need to be stored for backpropagation, and up to rounding none is lost. That was the trouble of section 4.2. Symplectic means something for gradients:
 #
-# > **Claim 4.11 (gradients cannot vanish).** A symplectic matrix has norm at least 1. Hence so has the derivative of any number of Verlet layers.
+# > **Claim 4.11 (the derivative cannot vanish).** A symplectic matrix has norm at least 1. Hence so has the derivative of any number of Verlet layers.
 #
-# *Proof.* $M^{-1}=-\Omega M^\top\Omega$ has the norm of $M$. So $1=\|MM^{-1}\|\le\|M\|^2$. $\square$
+# *Proof.* $M^{-1}=-\Omega M^\top\Omega$ has the norm of $M$. So $1=\|MM^{-1}\|\le\|M\|^2$. $\square$ (One particular gradient may still shrink: the singular values come in pairs $\sigma,1/\sigma$.)
 
 # %%
 K_1, K_2 = torch.randn(2, 3, 3, generator=generator)
@@ -801,13 +801,13 @@ print(
 )
 
 # %% [markdown]
-# > **Claim 4.12 (projection).** Let $V\ge0$ be differentiable, $V=0$ only at the origin, and $\nabla V\ne0$ elsewhere. Every solution of the projected equation satisfies $V(x(t))\le V(x(0))\,e^{-\alpha t}$, whatever $\hat f$ is.
+# > **Claim 4.12 (projection).** Let $V\ge0$ be differentiable, $V=0$ only at the origin, and $\nabla V\ne0$ elsewhere. Set $f(0)=0$. Every solution of the projected equation satisfies $V(x(t))\le V(x(0))\,e^{-\alpha t}$, whatever $\hat f$ is. If $\alpha>0$ and $V(x)\to\infty$ as $\|x\|\to\infty$, every solution tends to the origin.
 #
 # *Proof.* Multiply $f$ by $\nabla V$: either nothing was removed and $\nabla V^\top f\le-\alpha V$, or exactly the surplus was, and $\nabla V^\top f=-\alpha V$. So $V'\le-\alpha V$. $\square$
 #
 # The measured $0.0825$ is a little above the bound. The claim is about the *differential equation*, and the Euler steps of length $10^{-3}$ are not it. A Runge–Kutta method of order four stays on the bound.
 #
-# Both $\hat f$ and $V$ may be networks. A convex $g$ is easy to build: nonnegative weights after the first layer, a convex nondecreasing activation (an *input-convex* network). Then
+# Both $\hat f$ and $V$ may be networks. A convex $g$ is easy to build: nonnegative weights after the first layer, a smooth, convex, nondecreasing activation (an *input-convex* network). Then
 # $V(x)=g(x)-g(0)-\nabla g(0)^\top x+\varepsilon\|x\|^2$ satisfies the hypotheses. No training is needed for the promise to hold:
 
 # %%
@@ -856,7 +856,7 @@ for distance in (1e-1, 1e-2, 1e-3):
 assert sizes[-1] > 50 * sizes[0]
 
 # %% [markdown]
-# Now move $\alpha$. Negative values are allowed: they promise that $V$ *grows* no faster than $e^{|\alpha|t}$. Our spiral grows by itself with $V'=V$. Where does the projection stop to act?
+# Now move $\alpha$. Negative values are allowed: they promise that $V$ *grows* no faster than $e^{|\alpha|t}$. Our spiral grows by itself with $V'=V$. At which $\alpha$ does the projection stop acting?
 
 # %% jupyter={"source_hidden": true}
 # The live figure: the spiral with and without projection, and V over time with its bound.
@@ -1343,7 +1343,7 @@ live_pair.still(s=5.0)
 live_pair
 
 # %% [markdown]
-# At $s=5$ the distance grows from $0.2$ to $0.536$, although both solutions run straight, in radius, to the origin. With a *constant* speed of rotation it would be the dashed curve.
+# At $s=5$ the distance grows from $0.2$ to $0.536$, although both radii shrink all the time, like $e^{-\alpha t}$. With a *constant* speed of rotation it would be the dashed curve.
 # The authors of ELCD claim contraction in *some* metric, a curved way to measure distances. But a Euclidean robustness bound like that of lesson 7 needs *pairs* in the Euclidean norm.
 #
 # ## 4.10 Monotone equilibrium networks
@@ -1459,7 +1459,7 @@ def draw_equilibrium(a):
     factor = math.sqrt((1 - 0.5 * a) ** 2 + (3 * a) ** 2)
     verdict = "stays equal" if abs(factor - 1) < 1e-12 else "shrinks" if factor < 1 else "grows"
     return (
-        f"At step a = {a:.4f} the distance is multiplied by {factor:.4f} in each iteration and {verdict}; the limit is {1 / 9.25:.4f}. "
+        f"At step a = {a:.4f} the distance is multiplied by {factor:.4f} in each iteration with both units active, and {verdict}; the limit is {1 / 9.25:.4f}. "
         f"After 100 iterations it is {distance[-1]:.3f}."
     )
 
@@ -1477,7 +1477,7 @@ live_equilibrium.still(a=0.08)
 live_equilibrium
 
 # %% [markdown]
-# The best step is half the limit: there the factor is smallest. Far beyond the limit the relu catches the iteration in a cycle, as it did plain repetition above.
+# The best step is half the limit: there the factor is smallest. Far beyond the limit the relu keeps the iteration bounded, but it never settles.
 #
 # *Coursework 4.4 asks for an equilibrium.*
 #
@@ -1487,7 +1487,7 @@ live_equilibrium
 # |---|---|---|---|
 # | thin residual layers | close to a flow (4.1), increasing on the line (4.2) | error $\propto h$ | $f$ not Lipschitz, $hL>1$ |
 # | antisymmetric | no growing mode (4.8) | frozen eigenvalues | saturated units; steps above $2\gamma/(\gamma^2+\omega^2)$ (4.9) |
-# | Hamiltonian | symplectic, reversible, gradients of norm $\ge1$ (4.10, 4.11) | Verlet steps | Euler steps; $h>2$ |
+# | Hamiltonian | symplectic, reversible, derivative of norm $\ge1$ (4.10, 4.11) | Verlet steps | Euler steps; $h>2$ |
 # | projection | $V\le V(0)e^{-\alpha t}$ (4.12) | exact flow | flat points of $V$; long steps |
 # | SODEF | disturbed features return (4.13) | small disturbances, maximum norm | rows not dominant |
 # | LyaNet | $V_y\le e^{-\kappa t}V_y(0)$ (4.14) | if the loss is zero everywhere | only sampled states; only the endpoint |
@@ -1495,14 +1495,14 @@ live_equilibrium
 # | monotone equilibrium | one equilibrium, $\|U\|/m$-Lipschitz (4.17, 4.19) | Euclidean, all pairs | $m\le0$; step $a$ too long (4.18) |
 #
 # * Backpropagation is the adjoint equation of the *network* (4.3). The maximum principle describes its best weights (4.4). The adjoint equation of the *flow* agrees up to $O(h)$ (4.5).
-# * Reversing a contractive flow expands (4.6). A finite one-sided constant excludes blow-up (4.7), and "underflow in dt" tells you that the field you integrate has none.
+# * Reversing a contractive flow expands (4.6). A finite one-sided constant excludes blow-up (4.7). At "underflow in dt", ask first whether the field that you integrate, perhaps the reversed one, has such a constant; then look for numbers that are not finite.
 #
 # ## What can go wrong in practice
 #
 # * *Trusting a frozen eigenvalue.* It controls neither distances nor the discrete network.
 # * *A promise about the flow, used for a network with long steps.* Check the step, or use an implicit method (lesson 2).
 # * *Using `odeint_adjoint` on a dissipative field.* Prefer `odeint`, or ask for more output times.
-# * *Comparing constants in different norms.* $\mu_\infty<0$ says nothing about Euclidean attacks.
+# * *Comparing constants in different norms.* In $d$ dimensions $\mu_\infty<0$ bounds Euclidean distances only up to a factor $\sqrt d$.
 # * *Reading a small training loss as a theorem.* SODEF and LyaNet must be checked after training, on new inputs.
 #
 # ## References
