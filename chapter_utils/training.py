@@ -81,7 +81,8 @@ def fit(
     losses: list[float] = []
     model.train()
     try:
-        with tqdm(total=epochs * batches, unit="step", disable=not progress, leave=False) as bar:
+        # Twice a second: nbval reads the messages of a notebook only when a cell is done, and loses some beyond a thousand.
+        with tqdm(total=epochs * batches, unit="step", disable=not progress, leave=False, mininterval=0.5) as bar:
             for epoch in range(epochs):
                 total = torch.zeros((), device=images.device)
                 for number, chosen in enumerate(torch.randperm(len(images), generator=generator).split(batch_size)):

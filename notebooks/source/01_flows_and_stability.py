@@ -102,13 +102,14 @@ right.set(
     xlabel="time $t$",
     title="distance of the pair (dotted: at the start)",
 )
+right.minorticks_off()  # dozens of ticks to draw at every move of a slider
 
 
 def draw_portrait(system, gamma):
     field, pair = systems[system]
     field = partial(field, gamma=gamma)
     states = ode.flow(
-        field, torch.cat([torch.tensor(pair), around]), times, max_step=0.1
+        field, torch.cat([torch.tensor(pair), around]), times, max_step=0.05
     )  # (201, 12, 2)
     direction = field(arrow_points)
     direction = direction / direction.norm(dim=1, keepdim=True).clamp_min(1e-9)
@@ -513,7 +514,7 @@ def round_trip(x):
 
 trip_times = torch.linspace(0, 400, 4001)
 trip = ode.flow(
-    round_trip, torch.tensor([[math.cos(0.05), math.sin(0.05)]]), trip_times, max_step=0.1
+    round_trip, torch.tensor([[math.cos(0.05), math.sin(0.05)]]), trip_times, max_step=0.05
 )[:, 0]
 distance = (trip - torch.tensor([1.0, 0.0])).norm(dim=1)
 print(

@@ -979,7 +979,7 @@ live_rows
 def train(network, loss, steps, learning_rate=1e-2):
     optimiser = torch.optim.Adam(network.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
-    for _ in tqdm(range(steps), leave=False):
+    for _ in tqdm(range(steps), leave=False, mininterval=0.5):
         value = loss(network)
         optimiser.zero_grad()
         value.backward()

@@ -385,8 +385,8 @@ figure = Figure(figsize=(7.6, 4.4))
 grid = figure.subplots(2, 3, width_ratios=[1, 1, 1.7])
 pictures, changes, bars = [], [], []
 for (name, _), (left, middle, right) in zip(pair.items(), grid, strict=True):
-    pictures.append(left.imshow(torch.zeros(28, 28), vmin=0, vmax=1, cmap="gray_r"))
-    changes.append(middle.imshow(torch.zeros(28, 28), vmin=-0.5, vmax=0.5, cmap="PuOr"))
+    pictures.append(left.imshow(torch.zeros(28, 28).numpy(), vmin=0, vmax=1, cmap="gray_r"))
+    changes.append(middle.imshow(torch.zeros(28, 28).numpy(), vmin=-0.5, vmax=0.5, cmap="PuOr"))
     left.axis("off")
     middle.axis("off")
     middle.set_title("change", loc="center", fontsize=9)
@@ -409,8 +409,8 @@ def draw_attack(digit, eps):
         for bar, height in zip(group, lead / lead.abs().max().clamp_min(1e-9), strict=True):
             bar.set_height(height.item())
             bar.set_color(plotting.ORANGE if height > 0 else plotting.BLUE)
-        picture.set_data(z[0, 0].cpu())
-        change.set_data((z - x)[0, 0].cpu())
+        picture.set_data(z[0, 0].cpu().numpy())
+        change.set_data((z - x)[0, 0].cpu().numpy())
         radius = robustness.certified_radius(clean, y, bounds[name]).item()
         left.set_title(
             f"read as {logits.argmax().item()}\ncertified to {radius:.2f}", loc="center", fontsize=9
