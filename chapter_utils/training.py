@@ -107,7 +107,7 @@ def fit(
                     total += value.detach() * len(chosen)
                     bar.update()
                 losses.append(total.item() / len(images))
-                bar.set_postfix(loss=f"{losses[-1]:.3f}")
+                bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
     except KeyboardInterrupt:
         return History(losses, True)
     finally:
