@@ -102,3 +102,61 @@ def test_a_lesson_imports_only_the_package(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0 and not re.match(r"\d|notebooks|build|tests", node.module or "")
+
+
+def assigned_names(tree):
+    """Module-level names that the statements of a cell bind, comprehensions and function bodies left out."""
+    names, queue = set(), list(tree.body)
+    while queue:
+        node = queue.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+            continue
+        if isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        queue.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def names_overwritten_under_live_figures(path):
+    """(update function, name it uses, cell that assigns it later), for each live figure."""
+    cells = [
+        (k, ast.parse(cell.source))
+        for k, cell in enumerate(jupytext.read(path, fmt="py:percent").cells)
+        if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", [])
+    ]
+    functions, problems = {}, []
+    for k, tree in cells:
+        functions |= {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "LiveFigure":
+                used, queue = set(), [call.args[1].id]
+                while queue:  # the update function, and every function of the lesson that it reaches
+                    name = queue.pop()
+                    if name in used:
+                        continue
+                    used.add(name)
+                    if name in functions:
+                        body = functions[name]
+                        inner = {n.id for n in ast.walk(body) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+                        inner |= {a.arg for a in ast.walk(body) if isinstance(a, ast.arg)}
+                        queue += [n.id for n in ast.walk(body) if isinstance(n, ast.Name) and n.id not in inner]
+                problems += [(call.args[1].id, name, later) for later, t in cells if later > k for name in used & assigned_names(t)]
+    return problems
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=NAMES)
+def test_live_figures_survive_run_all(path):
+    """After "Run all" the sliders still work: no later cell reuses a name that an update function needs."""
+    assert names_overwritten_under_live_figures(path) == []
+
+
+def test_a_reused_name_is_noticed(tmp_path):
+    path = tmp_path / "99_x.py"
+    live = "# %%\ndef draw(c):\n    line.set_data([c], [c])\n\n\nlive = widgets.LiveFigure(figure, draw, c=slider)\n"
+    path.write_text(live + "\n# %%\nx = [line for line in (1, 2)]\n")
+    assert names_overwritten_under_live_figures(path) == []
+    path.write_text(live + "\n# %%\nfor line in (1, 2):\n    print(line)\n")
+    assert names_overwritten_under_live_figures(path) == [("draw", "line", 1)]

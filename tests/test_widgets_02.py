@@ -46,7 +46,7 @@ def test_stability_regions_and_the_limit(names, method, system, h, fate, limit):
     R = factor(method, h * rate)
     assert f"multiplies it by {abs(R):.3f}" in sentence
     assert np.allclose(names["numerical_line"].get_ydata(), [(R**n).real for n in range(int(16 / h) + 1)], atol=1e-9)
-    assert names["place"].get_xydata()[0] == pytest.approx([h * rate.real, h * rate.imag])
+    assert names["region_place"].get_xydata()[0] == pytest.approx([h * rate.real, h * rate.imag])
     if "no" not in limit:
         assert abs(factor(method, rate * float(limit[4:]) * 1.002 + 1e-2 * rate)) > 1
 

@@ -84,25 +84,31 @@ arrow_points = torch.stack([arrow_1, arrow_2], -1).reshape(-1, 2)
 times = torch.linspace(0, 20, 201)
 
 figure = Figure(figsize=(8.8, 3.9))
-left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
-arrows = left.quiver(
+portrait_axis, portrait_distance = figure.subplots(1, 2, width_ratios=[1.25, 1])
+arrows = portrait_axis.quiver(
     *arrow_points.T, *arrow_points.T, color="#b0b0b0", scale=24, width=0.004, pivot="mid"
 )
-(paths,) = left.plot([], [], color=plotting.BLUE, linestyle="-", linewidth=0.9)
-(first,) = left.plot([], [], color=plotting.ORANGE, linestyle="-", marker="o", markevery=[0, -1])
-(second,) = left.plot([], [], color=plotting.GREEN, linestyle="--", marker="s", markevery=[0, -1])
-left.set(xlim=(-3.3, 3.3), ylim=(-2.7, 2.7), xlabel="first coordinate", ylabel="second coordinate")
-left.grid(False)
-right.axhline(0.4, color=plotting.BLACK, linestyle=":", linewidth=1)
-(distance_line,) = right.semilogy([], [], color=plotting.ORANGE, linestyle="-")
-right.set(
+(paths,) = portrait_axis.plot([], [], color=plotting.BLUE, linestyle="-", linewidth=0.9)
+(first,) = portrait_axis.plot(
+    [], [], color=plotting.ORANGE, linestyle="-", marker="o", markevery=[0, -1]
+)
+(second,) = portrait_axis.plot(
+    [], [], color=plotting.GREEN, linestyle="--", marker="s", markevery=[0, -1]
+)
+portrait_axis.set(
+    xlim=(-3.3, 3.3), ylim=(-2.7, 2.7), xlabel="first coordinate", ylabel="second coordinate"
+)
+portrait_axis.grid(False)
+portrait_distance.axhline(0.4, color=plotting.BLACK, linestyle=":", linewidth=1)
+(distance_line,) = portrait_distance.semilogy([], [], color=plotting.ORANGE, linestyle="-")
+portrait_distance.set(
     xlim=(0, 20),
     xticks=range(0, 21, 5),
     ylim=(1e-3, 30),
     xlabel="time $t$",
     title="distance of the pair (dotted: at the start)",
 )
-right.minorticks_off()  # dozens of ticks to draw at every move of a slider
+portrait_distance.minorticks_off()  # dozens of ticks to draw at every move of a slider
 
 
 def draw_portrait(system, gamma):
@@ -120,7 +126,7 @@ def draw_portrait(system, gamma):
     second.set_data(*states[:, 1].T)
     distance = (states[:, 0] - states[:, 1]).norm(dim=1)
     distance_line.set_data(times, distance)
-    left.set_title(f"{system}, $\\gamma={gamma:.1f}$")
+    portrait_axis.set_title(f"{system}, $\\gamma={gamma:.1f}$")
     return (
         f"{system.capitalize()}, gamma = {gamma:.1f}: the marked pair, 0.40 apart at the start, is never more than "
         f"{distance.max():.2f} apart; at time 20 it is {distance[-1]:.2f} apart."
@@ -623,22 +629,24 @@ decay_times = torch.linspace(0, 4, 401)
 turns = torch.linspace(0, 2 * torch.pi, 145)
 circle = torch.stack([turns.cos(), turns.sin()])
 figure = Figure(figsize=(8.8, 3.9))
-left, right = figure.subplots(1, 2, width_ratios=[1.2, 1])
-left.semilogy(
+growth_axis, circle_axis = figure.subplots(1, 2, width_ratios=[1.2, 1])
+growth_axis.semilogy(
     decay_times, (-decay_times).exp(), color=plotting.BLACK, linestyle=":", label=r"$e^{\alpha t}$"
 )
-(stretch_line,) = left.semilogy(
+(stretch_line,) = growth_axis.semilogy(
     [], [], color=plotting.ORANGE, linestyle="-", linewidth=2.5, label=r"$\|e^{At}\|$"
 )
-(mu_line,) = left.semilogy([], [], color=plotting.BLUE, linestyle="--", label=r"$e^{\mu t}$")
-(stretch_dot,) = left.plot([], [], color=plotting.ORANGE, marker="o", markersize=9, linestyle="")
-left.axhline(1, color=plotting.BLACK, linewidth=0.6)
-left.set(xlim=(0, 4), ylim=(0.015, 12), xlabel="time $t$")
+(mu_line,) = growth_axis.semilogy([], [], color=plotting.BLUE, linestyle="--", label=r"$e^{\mu t}$")
+(stretch_dot,) = growth_axis.plot(
+    [], [], color=plotting.ORANGE, marker="o", markersize=9, linestyle=""
+)
+growth_axis.axhline(1, color=plotting.BLACK, linewidth=0.6)
+growth_axis.set(xlim=(0, 4), ylim=(0.015, 12), xlabel="time $t$")
 figure.legend(loc="outside lower left", ncols=3)
-right.plot(*circle, color=plotting.BLACK, linestyle=":", linewidth=1)
-(image_line,) = right.plot([], [], color=plotting.ORANGE, linestyle="-")
-(longest_line,) = right.plot([], [], color=plotting.BLUE, linestyle="--", marker="o")
-right.set(
+circle_axis.plot(*circle, color=plotting.BLACK, linestyle=":", linewidth=1)
+(image_line,) = circle_axis.plot([], [], color=plotting.ORANGE, linestyle="-")
+(longest_line,) = circle_axis.plot([], [], color=plotting.BLUE, linestyle="--", marker="o")
+circle_axis.set(
     xlim=(-2.8, 2.8),
     ylim=(-2.3, 2.3),
     aspect="equal",
@@ -658,7 +666,7 @@ def draw_transient(k, t):
     stretch_dot.set_data([t], [S[0].item()])
     image_line.set_data(*(torch.linalg.matrix_exp(A * t) @ circle))
     longest_line.set_data(*torch.stack([-S[0] * U[:, 0], S[0] * U[:, 0]], 1))
-    left.set_title(f"$k={k:.1f}$, $\\mu={mu:.2f}$")
+    growth_axis.set_title(f"$k={k:.1f}$, $\\mu={mu:.2f}$")
     verdict = "Lengths grow at first." if mu > 0 else "No length ever grows."
     return (
         f"k = {k:.1f}, mu = {mu:.2f}: at t = {t:.1f} a unit vector is at most {S[0]:.2f} long, between the bounds {math.exp(-t):.2f} "

@@ -184,14 +184,16 @@ limits = {
     for system, rate in decays.items()
 }
 figure = Figure(figsize=(8.6, 3.8))
-left, right = figure.subplots(1, 2)
-shade = left.imshow(
+region_axis, decay_axis = figure.subplots(1, 2)
+shade = region_axis.imshow(
     regions["euler"], extent=(-6, 2, -4, 4), origin="lower", cmap="Blues", vmin=0, vmax=2.5
 )
-left.axvline(0, color=plotting.BLACK, linewidth=0.8)
-left.axhline(0, color=plotting.BLACK, linewidth=0.8)
-(ray,) = left.plot([], [], color=plotting.BLACK, linestyle=":", label=r"$h\lambda$ for all $h$")
-(edge,) = left.plot(
+region_axis.axvline(0, color=plotting.BLACK, linewidth=0.8)
+region_axis.axhline(0, color=plotting.BLACK, linewidth=0.8)
+(ray,) = region_axis.plot(
+    [], [], color=plotting.BLACK, linestyle=":", label=r"$h\lambda$ for all $h$"
+)
+(edge,) = region_axis.plot(
     [],
     [],
     color=plotting.BLACK,
@@ -201,25 +203,25 @@ left.axhline(0, color=plotting.BLACK, linewidth=0.8)
     markeredgewidth=2.5,
     label="limit",
 )
-(place,) = left.plot(
+(region_place,) = region_axis.plot(
     [], [], color=plotting.ORANGE, linestyle="", marker="o", markersize=9, label=r"$h\lambda$ now"
 )
-left.set(
+region_axis.set(
     xlim=(-6, 2),
     ylim=(-4, 4),
     aspect="equal",
     xlabel="real part of $z$",
     ylabel="imaginary part of $z$",
 )
-left.legend(loc="lower left", markerscale=0.5)
-left.grid(False)
+region_axis.legend(loc="lower left", markerscale=0.5)
+region_axis.grid(False)
 time = torch.linspace(0, 16, 321)
-(true_line,) = right.plot([], [], color=plotting.BLACK, linestyle=":", label="true")
-(numerical_line,) = right.plot(
+(true_line,) = decay_axis.plot([], [], color=plotting.BLACK, linestyle=":", label="true")
+(numerical_line,) = decay_axis.plot(
     [], [], color=plotting.ORANGE, linestyle="-", marker="o", markersize=4, label="numerical"
 )
-right.set(xlim=(0, 16), ylim=(-2.6, 2.6), xlabel="time $t$", ylabel="real part of $x$")
-right.legend(loc="lower right", ncols=2)
+decay_axis.set(xlim=(0, 16), ylim=(-2.6, 2.6), xlabel="time $t$", ylabel="real part of $x$")
+decay_axis.legend(loc="lower right", ncols=2)
 
 
 def draw_region(method, system, h):
@@ -230,12 +232,12 @@ def draw_region(method, system, h):
     edge.set_data([limit * rate.real], [limit * rate.imag]) if limit < math.inf else edge.set_data(
         [], []
     )
-    place.set_data([h * rate.real], [h * rate.imag])
-    left.set_title(f"{method}: stable in the shaded region")
+    region_place.set_data([h * rate.real], [h * rate.imag])
+    region_axis.set_title(f"{method}: stable in the shaded region")
     steps = torch.arange(int(16 / h) + 1)
     true_line.set_data(time, torch.exp(time * torch.tensor(rate)).real)
     numerical_line.set_data(h * steps, (R**steps).real)
-    right.set_title(f"{system}: factor of size {R.abs():.3f} per step")
+    decay_axis.set_title(f"{system}: factor of size {R.abs():.3f} per step")
     size = R.abs().item()
     fate = "stays the same size" if abs(size - 1) <= 1e-9 else "shrinks" if size < 1 else "grows"
     reach = "there is no limit" if limit == math.inf else f"the limit is h = {limit:.3f}"
@@ -605,14 +607,16 @@ for name, (stretch, _) in stretches.items():
 angle = torch.linspace(0, 2 * torch.pi, 121)
 circle = torch.stack([angle.cos(), angle.sin()]) / 2  # opposite points are one apart
 figure = Figure(figsize=(8.6, 3.8))
-left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
-left.plot(*circle, color=plotting.BLACK, linestyle=":", linewidth=1, label="before")
-(image,) = left.plot([], [], color=plotting.BLUE, linestyle="-", label="after")
-(pair_before,) = left.plot([], [], color=plotting.BLACK, linestyle=":", marker="o", markersize=4)
-(pair_after,) = left.plot(
+pair_axis, stretch_axis = figure.subplots(1, 2, width_ratios=[1, 1.2])
+pair_axis.plot(*circle, color=plotting.BLACK, linestyle=":", linewidth=1, label="before")
+(image,) = pair_axis.plot([], [], color=plotting.BLUE, linestyle="-", label="after")
+(pair_before,) = pair_axis.plot(
+    [], [], color=plotting.BLACK, linestyle=":", marker="o", markersize=4
+)
+(pair_after,) = pair_axis.plot(
     [], [], color=plotting.ORANGE, linestyle="-", marker="o", linewidth=3, label="worst pair after"
 )
-left.set(
+pair_axis.set(
     xlim=(-1.25, 1.25),
     ylim=(-1.1, 1.4),
     aspect="equal",
@@ -620,16 +624,18 @@ left.set(
     ylabel="$x_2$",
     title="all pairs one apart",
 )
-left.legend(loc="upper center", ncols=3, fontsize=8, handlelength=1.5, columnspacing=1)
-(curve,) = right.plot([], [], color=plotting.BLUE, linestyle="-", label="worst stretch found")
-(linear_curve,) = right.plot(
+pair_axis.legend(loc="upper center", ncols=3, fontsize=8, handlelength=1.5, columnspacing=1)
+(curve,) = stretch_axis.plot(
+    [], [], color=plotting.BLUE, linestyle="-", label="worst stretch found"
+)
+(linear_curve,) = stretch_axis.plot(
     [], [], color=plotting.YELLOW, linestyle="--", label="one linear solution, largest $|R|$"
 )
-threshold = right.axvline(2, color=plotting.BLACK, linestyle="--", linewidth=1)
-threshold_text = right.text(2, 1.9, "", fontsize=9)
-(now,) = right.plot([], [], color=plotting.ORANGE, marker="o", markersize=9)
-right.set(xlim=(0, 5), ylim=(0.9, 2.0), xlabel="$hL$", title="largest stretch of a pair")
-figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=2)
+threshold = stretch_axis.axvline(2, color=plotting.BLACK, linestyle="--", linewidth=1)
+threshold_text = stretch_axis.text(2, 1.9, "", fontsize=9)
+(now,) = stretch_axis.plot([], [], color=plotting.ORANGE, marker="o", markersize=9)
+stretch_axis.set(xlim=(0, 5), ylim=(0.9, 2.0), xlabel="$hL$", title="largest stretch of a pair")
+figure.legend(*stretch_axis.get_legend_handles_labels(), loc="outside lower right", ncols=2)
 linear = {}
 for name, method in ode.TABLEAUS.items():  # worst of all decays between 0 and L
     fine = ode.stability_function(method, -torch.arange(0, 501) / 100).abs().cummax(0).values
@@ -658,7 +664,7 @@ def draw_stretch(method, hL):
     threshold.set_xdata([min(limit, 9)] * 2)
     threshold_text.set_x(min(limit, 9) + 0.08)
     threshold_text.set_text(f"$2r={limit:.2f}$" if limit < math.inf else "")
-    right.set_title(f"{method}: largest stretch of a pair")
+    stretch_axis.set_title(f"{method}: largest stretch of a pair")
     promise = "infinite, every step is safe" if limit == math.inf else f"{limit:.3f}"
     verdict = (
         "no pair was found to grow"
