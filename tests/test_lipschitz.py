@@ -46,9 +46,7 @@ def test_convolution_bound_is_never_below_the_truth(
     )
     conv.weight.data = torch.randn(conv.weight.shape, generator=seeded(seed), dtype=torch.float64)
     shape = (groups * inputs, height, width)
-    truth, bound = exact_norm(conv, shape), lipschitz.lipschitz_bound(conv, shape)
-    assert truth <= bound
-    assert bound <= 4 * truth + 1e-9  # very small images are all boundary; see the next tests for tightness
+    assert exact_norm(conv, shape) <= lipschitz.lipschitz_bound(conv, shape)
 
 
 @pytest.mark.parametrize("kernel, padding", [(3, 1), (5, 2), (1, 0)])
