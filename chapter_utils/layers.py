@@ -109,7 +109,7 @@ class NonExpansiveBlock(nn.Module):
         return x
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
-        _certifiable(self)
+        certifiable(self)
         self.limit()  # raises if the step has been changed to one beyond the bound
         self.field.lipschitz_bound(input_shape)  # raises if the weights are not finite or the shape does not fit
         return 1.0
@@ -140,12 +140,13 @@ class NonExpansiveLinear(nn.Module):
         return F.linear(x, self.matrix, self.bias)
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
-        _certifiable(self)
+        certifiable(self)
         need(tuple(input_shape[-1:]) == (self.operator.in_features,), self, input_shape)
         return dense_norm_bound(self.matrix.detach())
 
 
-def _certifiable(module: nn.Module) -> None:
+def certifiable(module: nn.Module) -> None:
+    """Raise ValueError if a part of `module` is in training mode, where nothing is guaranteed."""
     if any(part.training for part in module.modules()):
         raise ValueError(f"{type(module).__name__} has no guaranteed bound in training mode: call model.eval() first")
 

@@ -54,6 +54,29 @@ def dense_norm_bound(weight: Tensor) -> float:
     return torch.linalg.matrix_norm(_finite(weight).double(), 2).item() * (1 + ROUNDING)
 
 
+def dense_smallest_bound(weight: Tensor) -> float:
+    """Guaranteed lower bound of |W x| / |x|: the smallest singular value, 0 for fewer rows than columns (lesson 6)."""
+    if weight.ndim != 2:
+        raise ValueError(f"a matrix is needed, got a tensor of shape {tuple(weight.shape)}")
+    if weight.shape[0] < weight.shape[1]:
+        return 0.0
+    values = torch.linalg.svdvals(_finite(weight).double())
+    return max(0.0, (values[-1] - ROUNDING * values[0]).item())
+
+
+def conv_smallest_bound(weight: Tensor, input_size: tuple[int, int]) -> float:
+    """Guaranteed lower bound of |K x| / |x| for a circularly padded convolution that keeps the image size (lesson 6).
+
+    There the Fourier transform is unitary, so this is the smallest singular value over all frequencies; for zero padding,
+    which cuts off part of the output, no such bound holds.
+    """
+    symbols = _symbols(_finite(weight).double(), list(input_size), (1, 1), 1)
+    if symbols.shape[-2] < symbols.shape[-1]:
+        return 0.0
+    values = torch.linalg.svdvals(symbols)
+    return max(0.0, (values.min() - ROUNDING * values.max()).item())
+
+
 def conv_norm_bound(
     weight: Tensor,
     input_size: tuple[int, int],

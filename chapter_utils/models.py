@@ -18,7 +18,7 @@ from .operators import ConvOperator, DenseOperator
 def resnet(image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, seed: int = 0) -> nn.Sequential:
     """Plain residual network on the pixels: x + B relu(A x + b) in each of `depth` blocks, `width` hidden units."""
     features = math.prod(image_shape)
-    with _seeded(seed):
+    with seeded(seed):
         blocks = [
             ResidualBlock(nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, features, bias=False)))
             for _ in range(depth)
@@ -29,7 +29,7 @@ def resnet(image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: 
 def spectral_resnet(image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, seed: int = 0) -> nn.Sequential:
     """The same network with every matrix spectrally normalised (Miyato et al., 1802.05957): its bound is about 2^depth."""
     model = resnet(image_shape, classes, width, depth, seed)
-    with _seeded(seed):
+    with seeded(seed):
         for module in list(model.modules()):
             if isinstance(module, nn.Linear):
                 spectral_norm(module)
@@ -44,7 +44,7 @@ def nonexpansive_net(
     Train it with `after_step=operators.restore_orthonormal_rows`. Needs `width` <= number of pixels.
     """
     features = math.prod(image_shape)
-    with _seeded(seed):
+    with seeded(seed):
         fields = [GradientField(DenseOperator(features, width, orthonormal=True)) for _ in range(depth)]
         blocks = [NonExpansiveBlock(field, step) for field in fields]
         return nn.Sequential(nn.Flatten(), *blocks, NonExpansiveLinear(features, classes))
@@ -58,7 +58,7 @@ def nonexpansive_cnn(
     colours, height, width = image_shape
     if height % 4 or width % 4:
         raise ValueError(f"image sides must be divisible by 4, got {height} x {width}")
-    with _seeded(seed):
+    with seeded(seed):
         layers: list[nn.Module] = []
         wide = colours
         for stage in (1, 2):
@@ -70,7 +70,7 @@ def nonexpansive_cnn(
 
 
 @contextmanager
-def _seeded(seed: int):
+def seeded(seed: int):
     """Draw from `seed` inside the block; the global random state comes back afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)

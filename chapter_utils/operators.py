@@ -1,17 +1,20 @@
-"""Linear maps with exact adjoints and two estimates of their norm: what the layers of lessons 5, 6 and 8 are made of."""
+"""Linear maps with exact adjoints and bounds of how much they stretch: what the layers of lessons 5, 6 and 8 are made of."""
+
+from typing import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .lipschitz import conv_norm_bound, dense_norm_bound, power_iteration
+from .lipschitz import conv_norm_bound, conv_smallest_bound, dense_norm_bound, dense_smallest_bound, power_iteration
 
 
 class LinearOperator(nn.Module):
-    """A linear map with its adjoint and two estimates of its norm. Subclasses define `forward`, `adjoint`, `_bound`.
+    """A linear map with its adjoint and bounds of how much it stretches. Subclasses define `forward`, `adjoint`, `_bound`.
 
     `forward` adds a `bias` of shape (`outputs`,) if one is given, `adjoint` multiplies the weight by `scale`: cheaper than the image.
-    `norm_bound(input_shape)` is a guaranteed upper bound in float64, kept until the weights change.
+    `norm_bound(input_shape)` is a guaranteed upper bound in float64, kept until the weights change; `smallest_bound(input_shape)`
+    is a guaranteed lower bound of |A x| / |x|, the smallest singular value, 0 where none is known.
     `norm_estimate(x)` is one warm step of power iteration from below, differentiable in the weights, for training.
     """
 
@@ -20,7 +23,7 @@ class LinearOperator(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self._known: tuple[Tensor, tuple, float] | None = None  # weight, input shape and settings, bound
+        self._known: dict[str, tuple[Tensor, tuple, float]] = {}  # for each bound: weight, input shape and settings, value
         self._direction: Tensor | None = None
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -36,11 +39,21 @@ class LinearOperator(nn.Module):
         """What else than weight and input shape the norm depends on."""
         return ()
 
+    def _smallest(self, input_shape: tuple[int, ...]) -> float:
+        return 0.0
+
     def norm_bound(self, input_shape: tuple[int, ...]) -> float:
+        return self._remembered("norm", self._bound, input_shape)
+
+    def smallest_bound(self, input_shape: tuple[int, ...]) -> float:
+        return self._remembered("smallest", self._smallest, input_shape)
+
+    def _remembered(self, name: str, compute: Callable[[tuple], float], input_shape) -> float:
         weight, case = self.weight.detach(), (tuple(input_shape), self._settings())
-        if self._known is None or self._known[1] != case or not _identical(self._known[0], weight):
-            self._known = (weight.clone(), case, self._bound(case[0]))
-        return self._known[2]
+        known = self._known.get(name)
+        if known is None or known[1] != case or not _identical(known[0], weight):
+            self._known[name] = known = (weight.clone(), case, compute(case[0]))
+        return known[2]
 
     def norm_estimate(self, x: Tensor) -> Tensor:
         """Estimate for inputs like the batch x (B, ...); the direction found is kept for the next call."""
@@ -81,6 +94,51 @@ class DenseOperator(LinearOperator):
     def _bound(self, input_shape) -> float:
         self._check(input_shape)
         return dense_norm_bound(self.weight.detach())
+
+    def _smallest(self, input_shape) -> float:
+        self._check(input_shape)
+        return dense_smallest_bound(self.weight.detach())
+
+
+class ShiftOperator(LinearOperator):
+    """A convolution that can be exactly orthogonal: shift, then mix the channels of every pixel by a square matrix W.
+
+    Each fifth of the channels moves by one pixel in its own direction (none, up, down, left, right), around the border
+    (Wu et al., 1711.08141). Shifting is a permutation, so the singular values are those of W: with
+    `orthonormal=True` W is meant to stay orthogonal, see `restore_orthonormal_rows`. Images (B, channels, height, width) (lesson 6).
+    """
+
+    MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+
+    def __init__(self, channels: int, orthonormal: bool = False):
+        super().__init__()
+        self.channels = self.outputs = channels
+        self.orthonormal = orthonormal
+        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(channels, channels)))
+
+    def _check(self, input_shape) -> None:
+        if len(input_shape) != 3 or input_shape[0] != self.channels:
+            raise ValueError(f"images of shape ({self.channels}, height, width) are needed, got {tuple(input_shape)}")
+
+    def _shift(self, x: Tensor, sign: int) -> Tensor:
+        parts = x.tensor_split(len(self.MOVES), 1)
+        moved = [part.roll((sign * dy, sign * dx), (2, 3)) for part, (dy, dx) in zip(parts, self.MOVES, strict=True)]
+        return torch.cat(moved, 1)
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        self._check(x.shape[1:])
+        return F.conv2d(self._shift(x, 1), self.weight[:, :, None, None], bias)
+
+    def adjoint(self, y: Tensor, input_shape=None, scale: float | Tensor = 1.0) -> Tensor:
+        return self._shift(F.conv2d(y, (scale * self.weight).T[:, :, None, None]), -1)
+
+    def _bound(self, input_shape) -> float:
+        self._check(input_shape)
+        return dense_norm_bound(self.weight.detach())
+
+    def _smallest(self, input_shape) -> float:
+        self._check(input_shape)
+        return dense_smallest_bound(self.weight.detach())
 
 
 class ConvOperator(LinearOperator):
@@ -126,6 +184,11 @@ class ConvOperator(LinearOperator):
         self._check(input_shape)
         pair = (self.stride, self.stride), (self.padding, self.padding)
         return conv_norm_bound(self.weight.detach(), input_shape[1:], *pair, padding_mode=self.padding_mode)
+
+    def _smallest(self, input_shape) -> float:
+        self._check(input_shape)
+        same = self.stride == 1 and 2 * self.padding == self.weight.shape[-1] - 1 and self.padding_mode == "circular"
+        return conv_smallest_bound(self.weight.detach(), input_shape[1:]) if same else 0.0
 
 
 def _identical(a: Tensor, b: Tensor) -> bool:
