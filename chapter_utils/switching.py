@@ -97,7 +97,7 @@ class SwitchingBlock(nn.Module):
         """(h1, h2) as used in evaluation mode for inputs of shape (batch, *input_shape)."""
         conditioning = self.conditioning(input_shape)
         wanted, used = self._steps(1.0), self._steps(conditioning)
-        if float(used[1]) < float(wanted[1]) - 0.01 * abs(float(wanted[1])):
+        if 0 < wanted[1] and used[1] < 0.95 * wanted[1]:
             warnings.warn(
                 f"the smallest eigenvalue of A^T A is only {conditioning:.3g} times the largest: "
                 f"the expansive step is cut from {float(wanted[1]):.3g} to {float(used[1]):.3g}",
