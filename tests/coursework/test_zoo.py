@@ -1,0 +1,98 @@
+"""Every check accepts every right answer and refuses every wrong one with its hint, for the seed of the notebooks and for others."""
+
+import ast
+import math
+
+import pytest
+import torch
+
+import answers
+from chapter_utils.coursework.engine import EXERCISES, NOT_STARTED, NOT_YET, NOTEBOOK_SEED, CheckFailed, Local, find, run_check
+
+SEEDS = [NOTEBOOK_SEED, *range(19)]
+CASES = [(answers.read(lesson)[0], answer) for lesson in answers.lessons() for answer in answers.read(lesson)[1]]
+
+
+def names_after(start: str, code: str) -> dict:
+    names: dict = {"__name__": "__main__"}
+    torch.set_default_dtype(torch.float64)  # as in the notebooks
+    exec(compile(start, "<start>", "exec"), names)
+    exec(compile(code, "<answer>", "exec"), names)
+    return names
+
+
+def verdict(number: str, names: dict, seed: int) -> str:
+    try:
+        run_check(number, Local(names), seed)
+    except CheckFailed as failed:
+        if failed.__cause__:  # a hole in the check
+            raise failed.__cause__ from None
+        return str(failed)
+    return "passed"
+
+
+@pytest.mark.parametrize("start, answer", CASES, ids=[answer.label for _, answer in CASES])
+def test_answer(start, answer):
+    names = names_after(start, answer.code)
+    if answer.right:
+        assert {verdict(answer.number, names, seed) for seed in SEEDS} == {"passed"}
+        return
+    first = verdict(answer.number, names, NOTEBOOK_SEED)
+    assert first.startswith(f"Exercise {answer.number}: {NOT_YET}. ")
+    assert answer.hint in first
+    for seed in SEEDS[1:]:
+        again = verdict(answer.number, names, seed)
+        assert again != "passed", f"seed {seed}"
+
+
+@pytest.mark.parametrize("lesson", answers.lessons())
+def test_the_zoo_is_large_enough(lesson):
+    find(f"{int(lesson)}.1")
+    for number in EXERCISES:
+        if number.split(".")[0] == str(int(lesson)):
+            mine = [answer for answer in answers.read(lesson)[1] if answer.number == number]
+            assert sum(answer.right for answer in mine) >= 4 and sum(not answer.right for answer in mine) >= 8, number
+            assert len({answer.label for answer in mine}) == len(mine), number
+
+
+class WinsEveryComparison:
+    def __eq__(self, other):
+        return True
+
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__
+    __hash__ = None
+
+    def __float__(self):
+        return 0.5
+
+
+NONSENSE = {
+    "None": None, "text": "0.5", "nan": math.nan, "inf": math.inf, "0": 0.0, "1": 1, "-1": -1.0, "True": True, "complex": 1j,
+    "list": [], "pair": (1.0, 1.0), "dict": {"a": 1}, "object": object(), "wins": WinsEveryComparison(), "tensor": torch.zeros(0),
+    "zero": torch.tensor(0.0), "nan tensor": torch.full((2, 2), math.nan), "function": lambda *given: given[0], "module": torch.nn.Identity(),
+}  # fmt: skip
+FIRST_RIGHT = {answer.number: (start, answer) for start, answer in reversed(CASES) if answer.right}
+
+
+@pytest.mark.parametrize("number", sorted(FIRST_RIGHT))
+def test_nonsense_in_place_of_one_function_is_refused(number):
+    """Each function of a right answer in turn returns nonsense, or gives back its first argument."""
+    start, answer = FIRST_RIGHT[number]
+    for node in ast.parse(answer.code).body:
+        name = getattr(node, "name", None) or node.targets[0].id
+        for kind, value in {**NONSENSE, "its argument": None}.items():
+            names = names_after(start, answer.code)
+            if isinstance(node, ast.Assign):
+                names[name] = value
+            else:
+                names[name] = (lambda *given: given[0]) if kind == "its argument" else lambda *given, value=value: value
+            line = verdict(number, names, NOTEBOOK_SEED)
+            assert line != "passed", f"{name} returns {kind}"
+
+
+@pytest.mark.parametrize("number", sorted(FIRST_RIGHT))
+def test_a_deleted_answer_is_missing_and_an_unset_one_not_started(number):
+    start, answer = FIRST_RIGHT[number]
+    assert "There is no `" in verdict(number, names_after(start, ""), NOTEBOOK_SEED)
+    names = dict.fromkeys(names_after(start, answer.code), ...)
+    assert verdict(number, names, NOTEBOOK_SEED).startswith(f"Exercise {number}: {NOT_STARTED}. ")
