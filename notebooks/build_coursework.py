@@ -1,6 +1,7 @@
 """Coursework: notebooks/source/coursework/NN_topic.py  ->  coursework/NN_topic.ipynb (blank), solutions/NN_topic.ipynb (solved)
 
     python notebooks/build_coursework.py                  write both versions of every coursework notebook
+    python notebooks/build_coursework.py 02 05            the same for these lessons only
     python notebooks/build_coursework.py --check          exit 1 if a committed notebook is not the one its source describes
     python notebooks/build_coursework.py --release FILE   write what students receive as a zip file: no solutions, no sources of them
 
@@ -137,12 +138,15 @@ def release(target: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("numbers", nargs="*", help="lessons, such as 05; all if none is given")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--check", action="store_true")
     choice.add_argument("--release", type=Path, metavar="FILE")
     options = parser.parse_args()
     stale = 0
     for path in sources():
+        if options.numbers and path.stem[:2] not in options.numbers:
+            continue
         for version, folder in TARGETS.items():
             text, target = nbformat.writes(generate(path, version)) + "\n", folder / f"{path.stem}.ipynb"
             if target.exists() and target.read_text(encoding="utf-8") == text:
