@@ -65,6 +65,17 @@ class LinearOperator(nn.Module):
         estimate, self._direction = power_iteration(self, lambda y: self.adjoint(y, shape), v, steps)
         return estimate
 
+    def get_extra_state(self) -> Tensor:
+        """The warm direction is part of `state_dict()`, so that training continues from a checkpoint to the same numbers."""
+        return torch.empty(0) if self._direction is None else self._direction
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self._direction = state.to(self.weight.device) if state.numel() else None
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
+        state_dict.setdefault(f"{prefix}_extra_state", torch.empty(0))  # weights alone are enough, even if loading is strict
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
 
 class DenseOperator(LinearOperator):
     """x -> W x on the last axis, W of shape (out_features, in_features), with orthonormal rows or columns at the start.

@@ -1,12 +1,19 @@
 """One training loop for all lessons, the losses that ask for a margin, and the choice of a device."""
 
+import copy
 import math
+import zlib
+from pathlib import Path
 from typing import Callable, NamedTuple
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
+
+from . import checkpoints
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -62,6 +69,7 @@ def fit(
     perturb: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
     seed: int = 0,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
 ) -> History:
     """Train `model` in place with Adam and a one-cycle learning rate; leaves it in evaluation mode (lesson 7).
 
@@ -69,47 +77,102 @@ def fit(
     `perturb(model, batch, labels)` then replaces them (adversarial training), `after_step(model)` restores constraints.
     Ctrl-C stops cleanly: what is learned so far stays. Raises FloatingPointError naming the batch if the loss or its gradient
     is not finite; the parameters are then those of the last good step.
+
+    `checkpoint` names a file that holds the whole state of the training after each epoch, and after the last good step when
+    Ctrl-C or an error ends it. If it exists, training continues from it to the same numbers as without the break; the three
+    functions must be the same as before, all else is compared. Raises ValueError if the file is damaged or of another training,
+    OSError if it cannot be written (before the first step, if the folder is at fault).
+
+    Under `torchrun`, with the model wrapped in `DistributedDataParallel`, each process takes its share of every batch, and the
+    first one writes the checkpoint, which all must be able to read.
     """
     if not len(images) or len(images) != len(labels):
         raise ValueError(f"as many labels as images are needed, at least one; got {len(images)} and {len(labels)}")
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+    wrapped = isinstance(model, DistributedDataParallel)
+    if world > 1 and not wrapped:
+        raise ValueError(f"with {world} processes the model must be wrapped in DistributedDataParallel")
+    plain = model.module if wrapped else model
     generator = torch.Generator().manual_seed(seed)
     batches = -(-len(images) // batch_size)
     optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=max(2, epochs * batches))
-    losses: list[float] = []
+    steps, losses, total, order = 0, [], torch.zeros((), device=images.device), torch.empty(0)
+
+    def state() -> dict:
+        """All that the next step depends on, as a copy."""
+        parts = {"model": plain.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
+        progress = {"generator": generator.get_state(), "steps": steps, "losses": losses, "total": total, "order": order}
+        return copy.deepcopy(parts | progress)
+
+    if checkpoint:
+        settings = {"epochs": epochs, "batch size": batch_size, "learning rate": learning_rate, "seed": seed,
+                    "shape of the images": str(tuple(images.shape)), "checksum of the labels": zlib.crc32(labels.cpu().numpy().tobytes()),
+                    **{f"weight {name}": f"{tuple(w.shape)} {w.dtype}" for name, w in plain.named_parameters()}}  # fmt: skip
+        if Path(checkpoint).exists():
+            found = checkpoints.load(checkpoint, settings)
+            for name, part in (("model", plain), ("optimiser", optimiser), ("schedule", schedule)):
+                part.load_state_dict(found[name])
+            generator.set_state(found["generator"])
+            steps, losses, total, order = found["steps"], found["losses"], found["total"].to(images.device), found["order"]
+        if world > 1:
+            dist.barrier()  # nobody may look for the file while the first process writes it
+        good = written = state()
+        if rank == 0:
+            checkpoints.save(checkpoint, settings, good)
     model.train()
     try:
         # Twice a second: nbval reads the messages of a notebook only when a cell is done, and loses some beyond a thousand.
-        with tqdm(total=epochs * batches, unit="step", disable=not progress, leave=False, mininterval=0.5) as bar:
-            for epoch in range(epochs):
-                total = torch.zeros((), device=images.device)
-                for number, chosen in enumerate(torch.randperm(len(images), generator=generator).split(batch_size)):
-                    chosen = chosen.to(images.device)
-                    x, y = images[chosen], labels[chosen]
-                    if augment:
-                        x = augment(x, generator)
-                    if perturb:
-                        x = perturb(model, x, y)
-                    value = loss(model(x), y)
-                    optimiser.zero_grad()
-                    value.backward()
-                    slope = torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf)  # measures, clips nothing
-                    if not torch.isfinite(value + slope):
-                        raise FloatingPointError(
-                            f"the loss is {value.item()}, its gradient has norm {slope.item()} in epoch {epoch}, batch {number}"
-                        )
-                    optimiser.step()
-                    schedule.step()
-                    if after_step:
-                        after_step(model)
-                    total += value.detach() * len(chosen)
-                    bar.update()
-                losses.append(total.item() / len(images))
-                bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+        hidden = not progress or rank > 0
+        with tqdm(total=epochs * batches, initial=steps, unit="step", disable=hidden, leave=False, mininterval=0.5) as bar:
+            while steps < epochs * batches:
+                epoch, number = divmod(steps, batches)
+                if number == 0:
+                    order, total = torch.randperm(len(images), generator=generator), torch.zeros_like(total)
+                chosen = order[number * batch_size : (number + 1) * batch_size].to(images.device)
+                x, y = images[chosen], labels[chosen]
+                if augment:
+                    x = augment(x, generator)  # of the whole batch: every process draws the same numbers
+                x, y, weight = _share(x, y, rank, world)
+                if perturb:
+                    x = perturb(plain, x, y)
+                value = weight * loss(model(x), y)
+                optimiser.zero_grad()
+                value.backward()
+                slope = torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf)  # measures, clips nothing
+                value = value.detach()
+                if world > 1:
+                    dist.all_reduce(value.div_(world))
+                if not torch.isfinite(value + slope):
+                    raise FloatingPointError(
+                        f"the loss is {value.item()}, its gradient has norm {slope.item()} in epoch {epoch}, batch {number}"
+                    )
+                optimiser.step()
+                schedule.step()
+                if after_step:
+                    after_step(plain)
+                total, steps = total + value * len(chosen), steps + 1
+                bar.update()
+                if number == batches - 1:
+                    losses.append(total.item() / len(images))
+                    bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+                if checkpoint and rank == 0:
+                    good = state()
+                    if number == batches - 1:
+                        checkpoints.save(checkpoint, settings, good)
+                        written = good
     except KeyboardInterrupt:
         return History(losses, True)
     finally:
         model.eval()
+        if checkpoint and good is not written:
+            checkpoints.save(checkpoint, settings, good)
     return History(losses, False)
+
+
+def _share(x: Tensor, y: Tensor, rank: int, world: int) -> tuple[Tensor, Tensor, float]:
+    """What one of `world` processes takes of a batch, and the weight of its mean loss in the mean of the processes."""
+    mine = slice(rank, None, world) if rank < len(y) else slice(0, 1)  # too few images: take one and do not count it
+    return x[mine], y[mine], world * len(range(rank, len(y), world)) / len(y)
