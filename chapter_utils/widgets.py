@@ -10,6 +10,23 @@ from matplotlib.figure import Figure
 from .plotting import png, show
 
 
+def named(control: ipywidgets.Widget) -> ipywidgets.Widget:
+    """The control as a screen reader can name it: a slider, whose handle ipywidgets leaves without a name, follows a number field.
+
+    The two are linked. The field carries the description, shows the value and takes any number in the slider's range.
+    """
+    fields = {ipywidgets.FloatSlider: ipywidgets.BoundedFloatText, ipywidgets.IntSlider: ipywidgets.BoundedIntText}
+    if type(control) not in fields:
+        return control
+    field = fields[type(control)](
+        value=control.value, min=control.min, max=control.max, step=control.step, description=control.description,
+        layout=ipywidgets.Layout(width="170px"),
+    )  # fmt: skip
+    ipywidgets.link((control, "value"), (field, "value"))  # in the kernel: Colab does not know jslink
+    control.description, control.readout = "", False
+    return ipywidgets.HBox([field, control])
+
+
 class LiveFigure:
     """A figure whose artists `update(**values)` changes; `update` returns a sentence saying what is now to be seen.
 
@@ -19,13 +36,14 @@ class LiveFigure:
     """
 
     def __init__(self, figure: Figure, update: Callable[..., str], **controls: ipywidgets.Widget):
-        self.figure, self.update = figure, update
+        self.figure, self.update, self.controls = figure, update, controls
+        self.names = ", ".join(control.description for control in controls.values())
         self.view = ipywidgets.HTML()
         update(**{name: control.value for name, control in controls.items()})
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once: nothing jumps when a slider moves
         self.errors = ipywidgets.interactive_output(self._redraw, controls)
-        self.box = ipywidgets.VBox([*controls.values(), self.view, self.errors])
+        self.box = ipywidgets.VBox([*map(named, controls.values()), self.view, self.errors])
 
     def _redraw(self, **values) -> None:
         seen = html.escape(self.update(**values), quote=True)
@@ -41,7 +59,6 @@ class LiveFigure:
         show(self.figure, self.update(**values))
 
     def _repr_mimebundle_(self, **kwargs):
-        names = ", ".join(control.description for control in self.box.children[:-2])
         view = {"model_id": self.box.model_id, "version_major": 2, "version_minor": 0}  # the same in ipywidgets 7 and 8
-        text = f"Live figure with the controls: {names}. It moves when a kernel is running."
+        text = f"Live figure with the controls: {self.names}. It moves when a kernel is running."
         return {"application/vnd.jupyter.widget-view+json": view, "text/plain": text}

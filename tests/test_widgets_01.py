@@ -101,8 +101,8 @@ def test_transient_growth(lesson, k, t):
 
 def test_sliders_reach_both_sides(lesson):
     ranges = {
-        name: [(c.min, c.max) for c in lesson[name].box.children[:-2] if hasattr(c, "min")]
+        name: [(c.min, c.max) for c in lesson[name].controls.values() if hasattr(c, "min")]
         for name in ("live_portrait", "live_bounds", "live_transient")
     }
     assert ranges == {"live_portrait": [(-0.2, 2)], "live_bounds": [(0, 2)], "live_transient": [(0, 10), (0, 4)]}
-    assert set(lesson["live_portrait"].box.children[0].options) == set(FIELDS)
+    assert set(lesson["live_portrait"].controls["system"].options) == set(FIELDS)
