@@ -2,7 +2,7 @@
 
 import io
 import os
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,17 @@ def load(path: str | Path, settings: dict[str, Any]) -> dict[str, Any]:
 
     Raises ValueError with the name of the file if it is damaged, is no checkpoint, or was stored under other settings.
     """
+    content = io.BytesIO(Path(path).read_bytes())
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, EOFError, KeyError, AttributeError, TypeError, IndexError, pickle.UnpicklingError) as error:
+        with zipfile.ZipFile(content) as archive:
+            if part := archive.testzip():  # compares checksums, which torch.load does not
+                raise zipfile.BadZipFile(part)
+        content.seek(0)
+        found = torch.load(content, map_location="cpu", weights_only=True)
+    except Exception as error:  # damage can show in any way
         raise ValueError(f"{path} is damaged or no checkpoint: delete it to start anew") from error
     if not isinstance(found, dict) or found.get("kind") != KIND:
-        raise ValueError(f"{path} is no checkpoint of {KIND}: delete it to start anew, or give another name")
+        raise ValueError(f"{path} is no checkpoint of {KIND}: delete it or give another name")
     refuse_other_settings(path, found["settings"], settings)
     return found["state"]
 

@@ -108,9 +108,8 @@ def fit(
         return copy.deepcopy(parts | progress)
 
     if checkpoint:
-        settings = {"epochs": epochs, "batch size": batch_size, "learning rate": learning_rate, "seed": seed,
-                    "shape of the images": str(tuple(images.shape)), "checksum of the labels": zlib.crc32(labels.cpu().numpy().tobytes()),
-                    **{f"weight {name}": f"{tuple(w.shape)} {w.dtype}" for name, w in plain.named_parameters()}}  # fmt: skip
+        settings = {"epochs": epochs, "batch size": batch_size, "learning rate": learning_rate, "seed": seed}
+        settings |= _identity(plain, images, labels)
         if Path(checkpoint).exists():
             found = checkpoints.load(checkpoint, settings)
             for name, part in (("model", plain), ("optimiser", optimiser), ("schedule", schedule)):
@@ -170,6 +169,13 @@ def fit(
         if checkpoint and good is not written:
             checkpoints.save(checkpoint, settings, good)
     return History(losses, False)
+
+
+def _identity(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, str | int]:
+    """What tells a training of this model on these data from others, by name."""
+    weights = {f"weight {name}": f"{tuple(weight.shape)} {weight.dtype}" for name, weight in model.named_parameters()}
+    checksum = zlib.crc32(labels.cpu().numpy().tobytes())
+    return {"shape of the images": str(tuple(images.shape)), "checksum of the labels": checksum, **weights}
 
 
 def _share(x: Tensor, y: Tensor, rank: int, world: int) -> tuple[Tensor, Tensor, float]:
