@@ -1,0 +1,415 @@
+"""Lesson 8: every claim, an attempt to refute it, and what happens without its hypothesis."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from chapter_utils import layers, lipschitz, ode, operators, structure, training
+
+SEEDS = range(5)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(seed, *shape):
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def skew(seed, d, norm=1.0):
+    S = normal(seed, d, d)
+    return norm * (S - S.T) / torch.linalg.matrix_norm(S - S.T, 2)
+
+
+def eye(d):
+    return torch.eye(d, dtype=torch.float64)
+
+
+def jacobian(network, x):
+    return torch.autograd.functional.jacobian(lambda z: network(z[None])[0], x)
+
+
+def omega(n):
+    return torch.kron(torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64), eye(n))
+
+
+def defect(M):
+    J = omega(len(M) // 2)
+    return (M.T @ J @ M - J).abs().max().item()
+
+
+# ---- 8.1 mass --------------------------------------------------------------------------------------------------------
+
+
+def exchange_field(seed, d, skewed=True):
+    W, b = normal(seed, d * d, d), normal(seed + 100, d * d)
+
+    def field(x):
+        M = torch.tanh(x @ W.T + b).unflatten(-1, (d, d))
+        return (M - M.mT if skewed else M - 0.9 * M.mT).sum(-1)
+
+    return field
+
+
+@pytest.mark.parametrize("method", list(ode.TABLEAUS))
+def test_claim_8_1_mass(method):
+    for seed in range(3):
+        x = start = normal(seed, 4, 2 + seed)
+        broken = start
+        for _ in range(20):
+            x = ode.runge_kutta_step(exchange_field(seed, 2 + seed), x, 0.2, ode.TABLEAUS[method])
+            broken = ode.runge_kutta_step(exchange_field(seed, 2 + seed, skewed=False), broken, 0.2, ode.TABLEAUS[method])
+        assert (x - start).sum(1).abs().max() < 1e-12 and (x - start).abs().max() > 0.1
+        assert (broken - start).sum(1).abs().max() > 1e-3
+
+
+def test_claim_8_1_a_thousand_steps_of_the_block():
+    torch.manual_seed(0)
+    block = structure.MassPreservingBlock(5, step=0.1).double()
+    x = torch.full((3, 5), 0.2, dtype=torch.float64)
+    with torch.no_grad():
+        for _ in range(1000):
+            x = block(x)
+    assert (x.sum(1) - 1).abs().max() <= 1e-10
+    assert x.min() < 0  # the sum says nothing about the entries
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_8_2_positive_entries(seed):
+    d = 2 + seed
+    x = -torch.rand(500, d, generator=seeded(seed), dtype=torch.float64).log()
+    x[::3, 0] = 0  # on the border
+    rates = torch.rand(500, d, d, generator=seeded(seed + 1), dtype=torch.float64)
+    rates.diagonal(dim1=1, dim2=2).zero_()
+    given = rates * x[:, None, :]
+    change = (given - given.mT).sum(-1)
+    h = 1 / rates.sum(1).amax(1, keepdim=True)
+    new = x + h * change
+    assert new.min() >= -1e-14 and torch.allclose(new.sum(1), x.sum(1))
+    lonely = torch.zeros(d, dtype=torch.float64)
+    lonely[0] = 1.0  # a step that is too long takes more than there is
+    out = rates[0, :, 0].sum()
+    assert 1 - 1.1 / out * out < 0 and (lonely[0] - (1.1 / out) * out) < 0
+    constant = torch.ones(d, dtype=torch.float64) + 2 * skew(seed, d, 10.0).sum(1)  # giving without having
+    assert constant.min() < 0
+
+
+@pytest.mark.parametrize("m, n", [(2, 1), (5, 2), (8, 3), (6, 5), (4, 4)])
+def test_claim_8_3_sum_preserving_projection(m, n):
+    projection = structure.SumPreservingProjection(m, n)
+    P = lipschitz.dense_matrix(projection, (m,))
+    least = math.sqrt(m / n)
+    assert torch.allclose(P.sum(0), torch.ones(m, dtype=torch.float64))
+    assert torch.linalg.matrix_norm(P, 2).item() == pytest.approx(least)
+    for seed in range(20):  # others that keep the sum are not shorter
+        B = normal(seed, n, m)
+        B = P + 0.1 * (B - B.mean(0))
+        assert torch.allclose(B.sum(0), torch.ones(m, dtype=torch.float64))
+        assert torch.linalg.matrix_norm(B, 2) >= least - 1e-12
+    dropped = P.clone()
+    dropped[:, n:] = 0  # plainly dropping has norm 1, and loses mass
+    assert torch.linalg.matrix_norm(dropped, 2) <= 1 + 1e-12
+    assert n == m or not torch.allclose(dropped.sum(0), torch.ones(m, dtype=torch.float64))
+
+
+# ---- 8.2 lengths, areas, volumes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_8_4_quadratic_invariants(seed):
+    d = 3
+    G = normal(seed, d, d)
+    Q = G + G.T  # indefinite as well
+    W = normal(seed + 10, d * d, d)
+
+    def field(x):  # x'Q f(x) = x'Q K(x) Q x = 0 with K skew
+        K = torch.tanh(x @ W.T).unflatten(-1, (d, d))
+        return ((K - K.mT) @ (x @ Q)[..., None])[..., 0]
+
+    start = normal(seed + 20, 6, d)
+
+    def value(x):
+        return ((x @ Q) * x).sum(1)
+
+    x, other = start, start
+    for _ in range(10):
+        x = ode.runge_kutta_step(field, x, 0.05, ode.TABLEAUS["implicit_midpoint"])
+        other = ode.runge_kutta_step(field, other, 0.05, ode.TABLEAUS["heun"])
+    assert (value(x) - value(start)).abs().max() < 1e-9 * (1 + value(start).abs().max())
+    assert (value(other) - value(start)).abs().max() > 1e-6
+    assert (x - start).abs().max() > 0.01
+    h, S = 3.0, skew(seed, 4, 5.0)  # the linear case is the Cayley transform, orthogonal for every step
+    C = torch.linalg.solve(eye(4) - h / 2 * S, eye(4) + h / 2 * S)
+    assert torch.allclose(C.T @ C, eye(4), atol=1e-12)
+    z = normal(seed, 5, 4)
+    assert torch.allclose(ode.runge_kutta_step(lambda v: v @ S.T, z, h, ode.TABLEAUS["implicit_midpoint"]), z @ C.T, atol=1e-9)
+
+
+def test_claim_8_4_other_energies_are_not_kept():
+    def pendulum(x):
+        return torch.stack([x[..., 1], -x[..., 0].sin()], -1)
+
+    x = torch.tensor([[1.5, 0.0]], dtype=torch.float64)
+    energies = []
+    for _ in range(50):
+        energies.append((x[0, 1] ** 2 / 2 - x[0, 0].cos()).item())
+        x = ode.runge_kutta_step(pendulum, x, 0.3, ode.TABLEAUS["implicit_midpoint"])
+    assert max(energies) - min(energies) > 1e-4
+
+
+def wild_block(seed, n, method):
+    block = structure.SymplecticBlock(2 * n, width=5, step=0.3, method=method).double()
+    generator = seeded(seed)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.normal_(generator=generator)
+    return block
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("method", structure.SPLITTINGS)
+def test_claim_8_5_shears(seed, method):
+    n = 1 + seed % 3
+    blocks = nn.Sequential(*[wild_block(seed + 10 * k, n, method) for k in range(3)])
+    M = jacobian(blocks, normal(seed, 2 * n))
+    assert defect(M) <= 1e-10 * max(1, 1e-3 * torch.linalg.matrix_norm(M, 2).item() ** 2)
+    assert torch.linalg.det(M).item() == pytest.approx(1, abs=1e-9 * (1 + torch.linalg.matrix_norm(M, 2).item() ** (2 * n)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_8_5_exactly_for_symmetric_derivatives(seed):
+    G, h = normal(seed, 3, 3), 0.7
+
+    def kick(G):
+        return torch.cat([torch.cat([eye(3), 0 * G], 1), torch.cat([-h * G, eye(3)], 1)])
+
+    assert defect(kick(G + G.T)) < 1e-14
+    assert defect(kick(G)) == pytest.approx(h * (G - G.T).abs().max().item())  # in one dimension every G is symmetric
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_8_6_simultaneous_euler(seed):
+    n, h = 1 + seed % 3, 0.2
+    block = wild_block(seed, n, "symplectic_euler")
+
+    def simultaneous(x):
+        q, p = x.chunk(2, 1)
+        return torch.cat([q + h * block.drift(p), p - h * block.kick(q)], 1)
+
+    x = normal(seed, 2 * n)
+    M = jacobian(simultaneous, x)
+    A, B = jacobian(block.kick, x[:n]), jacobian(block.drift, x[n:])
+    zero = torch.zeros_like(A)
+    predicted = h**2 * torch.cat([torch.cat([zero, A @ B], 1), torch.cat([-B @ A, zero], 1)])
+    assert torch.allclose(M.T @ omega(n) @ M - omega(n), predicted, atol=1e-11)
+    assert torch.linalg.det(M).item() == pytest.approx(torch.linalg.det(eye(n) + h**2 * A @ B).item())
+    assert defect(M) > 1e-4 and defect(jacobian(block, x)) < 1e-10
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_8_7_volumes(seed):
+    torch.manual_seed(seed)
+    d = 4 + seed % 2
+    block = structure.VolumePreservingBlock(d, step=1.0).double()
+    x = normal(seed, d)
+    M = jacobian(block, x)
+    assert torch.linalg.det(M).item() == pytest.approx(1, abs=1e-12)
+    assert d % 2 or defect(M) > 1e-3  # not symplectic
+
+    def at_once(x):
+        u, v = x.tensor_split([d - d // 2], 1)
+        return torch.cat([u + block.first(v), v + block.second(u)], 1)
+
+    assert abs(torch.linalg.det(jacobian(at_once, x)).item() - 1) > 1e-4
+
+
+def test_a_symplectic_network_keeps_an_energy_that_nobody_told_it():
+    """The comparison of section 8.2, a little shorter, for three seeds: an inequality for every one of them."""
+
+    def pendulum(x):
+        return torch.stack([x[..., 1], -x[..., 0].sin()], -1)
+
+    def energy(x):
+        return x[..., 1].square() / 2 + 1 - x[..., 0].cos()
+
+    for seed in range(3):
+        x = 2.5 * (2 * torch.rand(1600, 2, generator=seeded(seed), dtype=torch.float64) - 1)
+        x = x[energy(x) < 1.7][:400]
+        y = ode.flow(pendulum, x, [0, 0.3], max_step=0.1)[-1]
+        torch.manual_seed(seed)
+        networks = {
+            "symplectic": nn.Sequential(*[structure.SymplecticBlock(2, step=0.1) for _ in range(3)]).double(),
+            "free": layers.ResidualBlock(nn.Sequential(nn.Linear(2, 64), nn.Tanh(), nn.Linear(64, 2))).double(),
+        }
+        starts = torch.tensor([[0.5, 0.0], [1.0, 0.0], [1.5, 0.0]], dtype=torch.float64)
+        spread = {}
+        for name, network in networks.items():
+            training.fit(
+                network, x, y, lambda f, y: (f - y).square().mean(), 120, batch_size=100, learning_rate=0.05, progress=False
+            )
+            path = [starts]
+            with torch.no_grad():
+                for _ in range(2000):
+                    path.append(network(path[-1]))
+            spread[name] = (energy(torch.stack(path)) / energy(starts)).log().abs().max().item()
+        assert spread["symplectic"] < 0.15 and spread["free"] > 2 * spread["symplectic"], (seed, spread)
+
+
+# ---- 8.3 splitting ---------------------------------------------------------------------------------------------------
+
+
+def problem(seed, d=4):
+    A = normal(seed, d, d)
+    A = A / torch.linalg.matrix_norm(A, 2)  # L = 1 for tanh
+    b = normal(seed + 1, d)
+    return lambda x: -torch.tanh(x @ A.T + b) @ A
+
+
+def cayley(S, h):
+    return torch.linalg.solve(eye(len(S)) - h / 2 * S, eye(len(S)) + h / 2 * S)
+
+
+def strang(field, S, x, h):
+    C = cayley(S, h / 2)
+    return ode.runge_kutta_step(field, x @ C.T, h, ode.TABLEAUS["heun"]) @ C.T
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("speed", [0.1, 3.0, 1000.0])
+def test_claim_8_8_structured_splitting(seed, speed):
+    field, S, x = problem(seed), skew(seed, 4, speed), 3 * normal(seed, 100, 4)
+    for h in (0.1, 1.0, 2.0):
+        assert lipschitz.jacobian_norms(lambda z, h=h: strang(field, S, z, h), x).max() <= 1 + 1e-9
+    assert speed < 1 or lipschitz.jacobian_norms(lambda z: z + field(z) + z @ S.T, x).max() > 1.5  # Euler on the sum
+    linear = lambda z: -z  # noqa: E731
+    assert lipschitz.jacobian_norms(lambda z: strang(linear, S, z, 2.2), x[:3]).max() > 1.1  # beyond 2/L
+    stretch = 0.1 * normal(seed, 4, 4)
+    sheared = skew(seed, 4, 3.0) + stretch + stretch.T  # not skew: the Cayley transform is no longer orthogonal
+    assert torch.linalg.matrix_norm(cayley(sheared, 0.5), 2) > 1 + 1e-3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_claim_8_9_order_of_the_layer(seed):
+    field, S, start = problem(seed), skew(seed, 4, 2.0), normal(seed, 10, 4)
+    exact = ode.flow(lambda x: field(x) + x @ S.T, start, [0, 1.0])[-1]
+    errors = {"lie": [], "strang": []}
+    for N in (20, 40, 80):
+        lie, symmetric = start, start
+        for _ in range(N):
+            lie = ode.runge_kutta_step(field, lie, 1 / N, ode.TABLEAUS["heun"]) @ cayley(S, 1 / N).T
+            symmetric = strang(field, S, symmetric, 1 / N)
+        errors["lie"].append((lie - exact).norm().item())
+        errors["strang"].append((symmetric - exact).norm().item())
+    for k in (0, 1):
+        assert 1.7 < errors["lie"][k] / errors["lie"][k + 1] < 2.4
+        assert 3.6 < errors["strang"][k] / errors["strang"][k + 1] < 4.4
+
+
+# ---- 8.4 and 8.5 averaged maps and plug-and-play ---------------------------------------------------------------------
+
+
+def averaged_block(seed, c, d=4):
+    torch.manual_seed(seed)
+    block = layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(d, d)), step=c).double().eval()
+    with torch.no_grad():
+        block.field.operator.weight.copy_(normal(seed, d, d))
+        block.field.bias.copy_(normal(seed + 1, d))
+    return block
+
+
+def residuals(T, x, steps):
+    """The last iterate, and the length of each move; one column for each row of x if x is a batch."""
+    out = []
+    for _ in range(steps):
+        new = T(x)
+        out.append((new - x).norm(dim=-1))
+        x = new
+    return x, torch.stack(out)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("alpha", [0.1, 0.5, 0.9, 0.99])
+def test_claim_8_10_krasnoselskii_and_mann(seed, alpha):
+    Q = torch.linalg.qr(normal(seed, 5, 5)).Q
+    fixed, x = normal(seed + 1, 5), 10 * normal(seed + 2, 5)
+    T = lambda z: fixed + (1 - alpha) * (z - fixed) + alpha * Q @ (z - fixed)  # noqa: E731
+    _, seen = residuals(T, x, 1000)
+    k = torch.arange(1000)
+    assert (seen[1:] <= seen[:-1] * (1 + 1e-12) + 1e-13).all()
+    assert (seen <= math.sqrt(alpha / (1 - alpha)) / (k + 1).sqrt() * (x - fixed).norm() * (1 + 1e-12) + 1e-12).all()
+    reflected = lambda z: fixed + Q @ (z - fixed)  # noqa: E731  (alpha = 1)
+    assert residuals(reflected, x, 1000)[1][-1] > 0.1
+    translation = lambda z: z + 1.0  # noqa: E731  (averaged, no fixed point)
+    assert residuals(translation, x, 100)[1][-1] == pytest.approx(math.sqrt(5))
+
+
+def slack(alpha, T, x, y):
+    Tx, Ty = T(x), T(y)
+    moved = (x - Tx) - (y - Ty)
+    return ((x - y).square().sum(1) - (1 - alpha) / alpha * moved.square().sum(1) - (Tx - Ty).square().sum(1)).min().item()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("c", [0.5, 1.0, 1.8])
+def test_claim_8_11_lift_and_project(seed, c):
+    block = averaged_block(seed, c, 6)
+
+    def T(x):
+        lifted = torch.cat([x, torch.zeros(len(x), 4, dtype=x.dtype)], 1)
+        return block(lifted)[:, :2].detach()
+
+    x, y = 3 * normal(seed, 2000, 2), 3 * normal(seed + 9, 2000, 2)
+    assert slack(c / 2, T, x, y) >= -1e-10
+    doubled = lambda x: 2 * T(x)  # noqa: E731  (E with 2 E'E is no isometry)
+    assert slack(c / 2, doubled, x, y) < -1e-2
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.5, 0.75, 0.95])
+def test_claim_8_12_residual_denoisers(alpha):
+    for seed in SEEDS:
+        block = averaged_block(seed, 2 * alpha)
+        slopes = lipschitz.jacobian_norms(lambda x, N=block: x - N(x), 3 * normal(seed, 100, 4))
+        assert slopes.max() <= 2 * alpha + 1e-9
+    attained = torch.linalg.matrix_norm(eye(3) - ((1 - alpha) * eye(3) + alpha * -eye(3)), 2).item()
+    assert attained == pytest.approx(2 * alpha) and (attained > 1) == (alpha > 0.5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("tau", [0.3, 1.0, 1.9])
+def test_claim_8_13_plug_and_play_converges(seed, tau):
+    d = 4
+    blocks = nn.Sequential(*[averaged_block(seed + 10 * k, 1.5, d) for k in range(3)])
+    B = normal(seed, 3, d)
+    B = B / torch.linalg.matrix_norm(B, 2)  # F = |Bx - y|^2 / 2 has L_F = 1
+    y = normal(seed + 1, 3)
+
+    def step(x, tau=tau, denoiser=blocks):
+        with torch.no_grad():
+            return denoiser(x - tau * (x @ B.T - y) @ B).clamp(0, 1)
+
+    ends, seen = residuals(step, torch.rand(20, d, generator=seeded(seed), dtype=torch.float64), 1000)
+    total = 1.0 + 3 * 0.75 / 0.25 + (tau / 2) / (1 - tau / 2)  # alpha / (1 - alpha) adds up
+    bound = (total * d / torch.arange(1, 1001)).sqrt()
+    assert (seen <= bound[:, None] + 1e-12).all() and (seen[1:] <= seen[:-1] + 1e-12).all()
+    assert seen[-1].max() < 1e-6 and (step(ends) - ends).norm() < 1e-5
+
+
+def test_claim_8_13_needs_each_hypothesis():
+    target = torch.full((1, 2), 0.6, dtype=torch.float64)
+    identity = lambda x: x  # noqa: E731
+
+    def step(x, tau, denoiser):
+        return denoiser(x - tau * (x - target)).clamp(0, 1)
+
+    start = torch.ones(1, 2, dtype=torch.float64)
+    assert residuals(lambda x: step(x, 1.9, identity), start, 500)[1][-1] < 1e-9
+    assert residuals(lambda x: step(x, 2.5, identity), start, 500)[1][-1] > 0.5  # tau beyond 2 / L_F
+    turn = lambda x: 0.5 + (x - 0.5).flip(1) * torch.tensor([-1.0, 1.0])  # noqa: E731  (a rotation by 90 degrees)
+    corner = torch.tensor([[0.5, 1.0]], dtype=torch.float64)
+    assert residuals(lambda x: turn(x).clamp(0, 1), corner, 401)[1][-1] > 0.5  # F = 0: for ever
+    assert residuals(lambda x: ((x + turn(x)) / 2).clamp(0, 1), corner, 401)[1][-1] < 1e-9
+    drifting = lambda x: x + 1.0  # noqa: E731  (without clipping there may be no fixed point)
+    assert residuals(drifting, corner, 100)[1][-1] > 1
