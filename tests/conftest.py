@@ -1,6 +1,8 @@
 """Settings for all tests, and a repair of nbval 0.11."""
 
 import os
+import runpy
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +10,11 @@ from hypothesis import settings
 
 os.environ.setdefault("PYTHONHASHSEED", "0")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # foolbox imports GitPython, which otherwise insists on git
+
+# No network, here and in all kernels and other processes that the tests start (test_offline.py).
+OFFLINE = Path(__file__).parent / "offline"
+runpy.run_path(str(OFFLINE / "sitecustomize.py"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
 
 # The same random cases in every run: a failure can be repeated, and a pull request does not fail by chance.
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # no timing decides a test
