@@ -5,9 +5,10 @@ READY := .venv/.ready
 # As root JupyterLab wants to be allowed; without a display it prints its address instead of opening a browser.
 LAB_FLAGS := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root) \
              $(shell [ "$$(uname)" = Darwin ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser)
-NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/sanitize.cfg
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/sanitize.cfg \
+         -p chapter_utils.coursework.nbval_plugin --coursework-judge
 
-.PHONY: lab test check venv notebooks execute lint
+.PHONY: lab test check venv notebooks execute lint grade release
 
 lab: $(READY)
 	cd notebooks && ../$(BIN)/jupyter lab $(LAB_FLAGS)
@@ -18,15 +19,25 @@ test: lint
 # The quick part of the tests: no notebook is executed, no network trained for longer than a few seconds.
 check: lint
 	$(BIN)/python notebooks/build.py --check
+	$(BIN)/python notebooks/build_coursework.py --check
 	$(BIN)/python -m pytest tests -m "not slow"
 
 venv: $(READY)
 
 notebooks: $(READY)
 	$(BIN)/python notebooks/build.py
+	$(BIN)/python notebooks/build_coursework.py
 
 execute: $(READY)
 	$(BIN)/python notebooks/build.py --html build
+
+# Instructors (notebooks/coursework/README.md): make grade SUBMISSIONS=folder, and what students receive.
+grade: $(READY)
+	@[ -n "$(SUBMISSIONS)" ] || { echo "Say where the submissions are: make grade SUBMISSIONS=folder"; exit 1; }
+	$(BIN)/python -m chapter_utils.coursework.grade "$(SUBMISSIONS)"
+
+release: $(READY)
+	$(BIN)/python notebooks/build_coursework.py --release build/student.zip
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -133,7 +133,7 @@ class Attempt:
         reply = self.transport.ask(request) if left > 0 else {"problem": ["too slow", ""]}
         if "problem" in reply:
             self.explain(what, *reply["problem"])
-        value = wire.decode(reply["value"], lambda number: Returned(self, number, what.strip("`")))
+        value = wire.decode(reply["value"], lambda number: Returned(self, number, what.strip("`")), make=False)
         if value is None:
             self.fail(f"{what} gives None. Is a `return` missing?")
         if isinstance(value, wire.Unsendable):

@@ -63,8 +63,8 @@ def encode(value: Any, keep: Callable[[Any], int | None] = lambda value: None) -
     return {"unsendable": type(value).__name__}
 
 
-def decode(data: Any, kept: Callable[[int], Any] = lambda number: Unsendable("function")) -> Any:
-    """The value again; `kept` finds a function by its number."""
+def decode(data: Any, kept: Callable[[int], Any], make: bool = True) -> Any:
+    """The value again; `kept` finds a function by its number, and makers are called only with make=True."""
     if not isinstance(data, dict):
         return data
     if "tensor" in data:
@@ -73,16 +73,16 @@ def decode(data: Any, kept: Callable[[int], Any] = lambda number: Unsendable("fu
             return torch.zeros(data["shape"], dtype=dtype)
         return torch.frombuffer(bytearray(base64.b64decode(data["tensor"])), dtype=dtype).reshape(data["shape"])
     if "list" in data:
-        return [decode(entry, kept) for entry in data["list"]]
+        return [decode(entry, kept, make) for entry in data["list"]]
     if "tuple" in data:
-        return tuple(decode(entry, kept) for entry in data["tuple"])
+        return tuple(decode(entry, kept, make) for entry in data["tuple"])
     if "dict" in data:
-        return {decode(key, kept): decode(entry, kept) for key, entry in data["dict"]}
+        return {decode(key, kept, make): decode(entry, kept, make) for key, entry in data["dict"]}
     if "complex" in data:
         return complex(*data["complex"])
     if "kept" in data:
         return kept(data["kept"])
-    if "made" in data:
+    if "made" in data and make:
         module, name = data["made"]
         maker = getattr(importlib.import_module(module), name) if module.startswith(f"{__package__}.") else None
         if not getattr(maker, "is_maker", False):
