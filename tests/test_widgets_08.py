@@ -36,7 +36,7 @@ def test_areas(names, steps):
     assert euler == pytest.approx(factor, abs=0.01) and symplectic == 1
     assert (euler > 1) == (steps > 0) and f"After {steps} steps" in sentence
     for patch, path in zip(names["area_patches"], names["area_paths"].values(), strict=True):
-        corners = torch.tensor(patch.get_xy()[:401])
+        corners = torch.as_tensor(patch.get_xy()[:401])
         assert torch.allclose(corners, path[steps])
         assert corners[:, 0].abs().max() < 4.5 and corners[:, 1].abs().max() < 3  # inside the axes
 
@@ -56,12 +56,12 @@ def test_plug_and_play(names, tau):
     assert ("convergence is guaranteed" in sentence) == inside and ("nothing is guaranteed" in sentence) != inside
     bound = names["pnp_bound"].get_ydata()
     assert len(bound) == (200 if inside else 0)
-    curve = torch.tensor(names["pnp_lines"]["averaged"].get_ydata())
+    curve = torch.as_tensor(names["pnp_lines"]["averaged"].get_ydata())
     if inside:
         total = 5 + tau / (2 - tau)  # alpha / (1 - alpha) of clipping, four layers and the gradient step, added up
         assert f"alpha = {total / (1 + total):.4f}." in sentence
         expected = torch.tensor([math.sqrt(400 * total / k) for k in range(1, 201)])
-        assert torch.allclose(torch.tensor(bound).float(), expected.float(), rtol=1e-5)
+        assert torch.allclose(torch.as_tensor(bound).float(), expected.float(), rtol=1e-5)
         assert (curve <= expected).all() and curve[-1] < 1e-3
         assert f"its picture moves by {curve[-1].item():.1e} " in sentence
     if tau == 3.0:

@@ -81,7 +81,7 @@ def sir(x):
 
 # %%
 x = torch.tensor([[0.9, 0.1, 0.0]])
-leaky = torch.tensor([1.0, 0.99, 1.0])  # one in a hundred of the infected is forgotten
+leaky = torch.tensor([1.0, 0.99, 1.0])  # one percent of each change of i is forgotten
 for name, field in {"skew": sir, "not skew": lambda x: sir(x) * leaky}.items():
     for method in ("euler", "rk4"):
         state = x
@@ -300,7 +300,7 @@ assert max(seen) - min(seen) > 1e-4
 #
 # > **Claim 8.5 (shears).** For differentiable $g$ and $h\ne0$ the kick $p\leftarrow p-h\,g(q)$ is symplectic exactly if the derivative of $g$ is symmetric everywhere. In particular for $g(q)=K^\top\mathrm{diag}(a)\,\sigma(Kq+b)$ with *any* $K,a,b$, any differentiable $\sigma$ and any $h$. The same holds for drifts $q\leftarrow q+h\,g(p)$.
 #
-# *Proof.* $M=\begin{pmatrix}I&0\\-hG&I\end{pmatrix}$ gives $M^\top\Omega M-\Omega=\begin{pmatrix}h(G^\top-G)&0\\0&0\end{pmatrix}$, up to its sign. And $G=K^\top\mathrm{diag}(a\sigma')K$ is symmetric. $\square$
+# *Proof.* $M=\begin{pmatrix}I&0\\-hG&I\end{pmatrix}$ gives $M^\top\Omega M-\Omega=\begin{pmatrix}h(G^\top-G)&0\\0&0\end{pmatrix}$. And $G=K^\top\mathrm{diag}(a\sigma')K$ is symmetric. $\square$
 #
 # No sign of $a$, no small step, no trained weights are needed. Compositions of symplectic maps are symplectic, hence so is every network of such blocks: `structure.SymplecticBlock`. Measured by automatic differentiation, with wild weights:
 
@@ -379,6 +379,7 @@ for axis, colour, hatch in zip(
         *disc.T.numpy(), facecolor=colour, alpha=0.45, edgecolor=colour, hatch=hatch
     )
     axis.plot(*disc.T, color=plotting.BLACK, linestyle=":", linewidth=1)
+    axis.text(0.5, 1.5, "start", fontsize=9)
     axis.set(
         xlim=(-4.5, 4.5), ylim=(-3, 3), aspect="equal", xlabel="position $q$", ylabel="momentum $p$"
     )
