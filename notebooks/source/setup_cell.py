@@ -9,13 +9,11 @@ if "google.colab" in sys.modules:
     address = os.environ.get("COURSE_REPOSITORY", "https://github.com/OWNER/REPOSITORY")
     if not os.path.isdir(home):
         subprocess.run(["git", "clone", "-q", "--depth", "1", address, home], check=True)
-    if (
-        home not in sys.path
-    ):  # used from the clone: pip never gets a chance to replace Colab's own torch
+    if home not in sys.path:  # used from the clone: nothing is installed, nothing restarts
         sys.path.insert(0, home)
-    missing = [
-        name for name in ("mlxtend", "torchdiffeq") if importlib.util.find_spec(name) is None
-    ]
-    if missing:
-        subprocess.run([sys.executable, "-m", "pip", "install", "-q", *missing], check=True)
+    packages = ("mlxtend", "torchdiffeq")
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:  # --no-deps: Colab's own torch and numpy stay as they are
+        install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", *missing]
+        subprocess.run(install, check=True)
     os.chdir(os.path.join(home, "notebooks"))

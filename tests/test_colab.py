@@ -1,0 +1,146 @@
+"""The setup cell on Google Colab, tried here: a pretended google.colab, a local repository, a pip that only writes down its orders.
+
+The lessons themselves run on Colab's versions if COLAB_PYTHON names a Python that has them (as of November 2026: Python 3.13,
+ipython 7.34.0, ipykernel 6.17.1, ipywidgets 7.7.1, matplotlib 3.10.0, numpy 2.1.3, torch 2.11.0; also mlxtend and torchdiffeq).
+"""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+
+import build
+from lesson import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+NAMES = [path.stem for path in NOTEBOOKS]
+# What only ipywidgets 8 knows, of what a lesson might want; Colab has 7.7.
+ONLY_IN_8 = {
+    "Stack",
+    "TagsInput",
+    "ColorsInput",
+    "FloatsInput",
+    "IntsInput",
+    "TimePicker",
+    "DatetimePicker",
+    "tooltip",
+    "tabbable",
+    "titles",
+}
+
+
+def setup_cell(path) -> str:
+    return next(cell.source for cell in nbformat.read(path, as_version=4).cells if "setup" in cell.metadata.get("tags", []))
+
+
+@pytest.fixture
+def colab(tmp_path):
+    """Runs code after the setup cell, in a folder of its own; returns what it prints and the orders given to pip."""
+    repository = tmp_path / "repository"
+    (repository / "notebooks").mkdir(parents=True)
+    (repository / "chapter_utils").mkdir()
+    (repository / "chapter_utils" / "__init__.py").write_text("where = __file__\n")
+    (repository / "notebooks" / "01.ipynb").write_text("{}")
+    for command in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "course"],
+    ):
+        subprocess.run(["git", *command], cwd=repository, check=True)
+    fake = tmp_path / "fake"
+    for package in ("google", "google/colab", "pip"):
+        (fake / package).mkdir(parents=True)
+        (fake / package / "__init__.py").write_text("")
+    orders = tmp_path / "orders.txt"
+    (fake / "pip" / "__main__.py").write_text(f"import sys\nprint(*sys.argv[1:], file=open({str(orders)!r}, 'a'))\n")
+    (tmp_path / "elsewhere").mkdir()
+
+    def run(cell: str, before: str = "", after: str = ""):
+        code = f"{before}\n{cell}\n{after}"
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join([str(fake), os.environ["PYTHONPATH"]]),  # the second part shuts off the network
+            "COURSE_HOME": str(tmp_path),
+            "COURSE_REPOSITORY": repository.as_uri(),
+        }
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=tmp_path / "elsewhere", env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return done.stdout.split(), orders.read_text().splitlines() if orders.exists() else []
+
+    run.home = tmp_path / "course"
+    return run
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_every_lesson_begins_with_the_same_setup_cell(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert cells[0].source == setup_cell(NOTEBOOKS[0]) and "chapter_utils" not in cells[0].source
+    assert cells[0].source.count(build.REPOSITORY) == 1
+    metadata = nbformat.read(path, as_version=4).metadata
+    assert "accelerator" not in metadata, "no lesson needs a GPU, and Colab's are scarce"
+
+
+def test_on_colab_twice_and_in_a_second_session(colab):
+    cell = setup_cell(NOTEBOOKS[0])
+    look = "import chapter_utils\nprint(chapter_utils.where, os.getcwd(), sys.path.count(home), 'torch' in sys.modules, 'numpy' in sys.modules)"
+    expected = [str(colab.home / "chapter_utils" / "__init__.py"), str(colab.home / "notebooks"), "1", "False", "False"]
+    printed, orders = colab(f"{cell}\n{cell}", before="import google.colab", after=look)
+    assert printed == expected and orders == [], "everything that the lessons need is here: nothing to install"
+    (colab.home / "notebooks" / "mine.txt").write_text("a student's own file")
+    printed, orders = colab(cell, before="import google.colab", after=look)
+    assert printed == expected and orders == []
+    assert (colab.home / "notebooks" / "mine.txt").exists()
+
+
+def test_a_missing_package_is_fetched_alone(colab):
+    pretend = "import google.colab, sys\nsys.modules['torchdiffeq'] = None"
+    _, orders = colab(setup_cell(NOTEBOOKS[0]), before=pretend)
+    assert orders == ["install -q --no-deps torchdiffeq"]
+
+
+def test_anywhere_else_it_is_silent_and_does_nothing(colab):
+    look = "print(os.getcwd() == here, sys.path == path)"
+    printed, orders = colab(setup_cell(NOTEBOOKS[0]), before="import os, sys\nhere, path = os.getcwd(), list(sys.path)", after=look)
+    assert printed == ["True", "True"] and orders == [] and not colab.home.exists()
+
+
+@pytest.mark.parametrize(
+    "path", [*build.SOURCE.glob("[0-9][0-9]_*.py"), ROOT / "chapter_utils" / "widgets.py"], ids=lambda path: path.stem
+)
+def test_colabs_ipywidgets_knows_what_is_used(path):
+    calls = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and "ipywidgets." in ast.unparse(node.func)
+    ]
+    used = {node.func.attr for node in calls} | {keyword.arg for node in calls for keyword in node.keywords}
+    assert calls and not used & ONLY_IN_8
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "COLAB_PYTHON" not in os.environ, reason="COLAB_PYTHON names no Python with Colab's versions (see this file's docstring)"
+)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_lesson_on_colabs_versions(path, tmp_path):
+    kernel = tmp_path / "kernels" / "colab"
+    kernel.mkdir(parents=True)
+    command = [os.environ["COLAB_PYTHON"], "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])}
+    (kernel / "kernel.json").write_text(
+        json.dumps({"argv": command, "display_name": "colab", "language": "python", "env": environment})
+    )
+    manager = AsyncKernelManager(kernel_name="colab", kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(kernel.parent)]))
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("import ipywidgets\nprint(ipywidgets.__version__)"))
+    NotebookClient(notebook, km=manager, kernel_name="colab", timeout=300).execute(cwd=str(ROOT / "notebooks"))
+    assert notebook.cells[0].outputs[0].text.startswith("7.")
+    assert not [out for cell in notebook.cells for out in cell.get("outputs", []) if out.get("name") == "stderr"]
