@@ -55,11 +55,9 @@ def role(cell: NotebookNode) -> tuple[str, str] | None:
 
 
 def lesson_of(notebook: NotebookNode) -> str:
-    """The lesson that most of the notebook's exercises belong to, "02"; raises ValueError if it has none."""
+    """The lesson that most of the notebook's exercises belong to, "02"; "" if it has none."""
     lessons = [found[1].split(".")[0].zfill(2) for cell in notebook.cells if (found := role(cell))]
-    if not lessons:
-        raise ValueError("no exercise was found in it")
-    return max(sorted(set(lessons)), key=lessons.count)
+    return max(sorted(set(lessons)), key=lessons.count, default="")
 
 
 def restore(notebook: NotebookNode, blank: NotebookNode) -> tuple[NotebookNode, list[str]]:
@@ -155,6 +153,8 @@ def grade(path: Path, blanks: dict[str, NotebookNode]) -> dict:
     try:
         submitted = nbformat.read(path, as_version=4)
         lesson = lesson_of(submitted)
+        if not lesson:
+            return {"lesson": "", "verdicts": {}, "notes": [f"{path.name} holds no exercise"]}
         if lesson not in blanks:
             raise ValueError(f"there is no coursework of lesson {lesson}")
         notebook, notes = restore(submitted, blanks[lesson])
@@ -210,9 +210,12 @@ def write_tables(out: Path, results: dict[Submission, dict]) -> None:
     best: dict[str, dict] = {}
     for submission, result in sorted(results.items()):
         mine = best.setdefault(submission.student, {})
-        place = result["lesson"] or f"unreadable {submission.path.name}"
+        place = f"unreadable {submission.path.name}" if result["lesson"] is None else result["lesson"]
         if place not in mine or points(result) > points(mine[place]):
             mine[place] = result
+    for mine in best.values():
+        if len(mine) > 1:
+            mine.pop("", None)  # whole repositories are handed in, with notebooks that are no coursework
     numbers = sorted({n for r in results.values() for n in r["verdicts"]}, key=lambda n: [int(part) for part in n.split(".")])
     (out / "feedback").mkdir(parents=True, exist_ok=True)
     with open(out / "grades.csv", "w", newline="", encoding="utf-8") as file:

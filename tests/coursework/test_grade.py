@@ -1,0 +1,187 @@
+"""Grading without kernels: who handed in what, restored notebooks, tables, and a run that is interrupted."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+import build_coursework as builder
+from chapter_utils.coursework import grade
+from lesson import ROOT
+
+(SOURCE,) = builder.SOURCE.glob("02_*.py")
+BLANK = builder.generate(SOURCE, "blank")
+NUMBERS = ["2.1", "2.2", "2.3", "2.4", "2.5"]
+
+
+def roles(notebook):
+    return [found for cell in notebook.cells if (found := grade.role(cell))]
+
+
+def submitted(**changes):
+    notebook = nbformat.from_dict(BLANK)
+    for cell in notebook.cells:
+        if change := changes.get(cell.id.replace("-", "_")):
+            change(cell)
+    return notebook
+
+
+def rows(out):
+    with open(out / "grades.csv", newline="", encoding="utf-8") as file:
+        return {row["student"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Instead of a judge: an exercise is passed if the notebook says so."""
+
+    def verdicts_of(notebook, seconds):
+        text = "\n".join(cell.source for cell in notebook.cells)
+        return {
+            n: (f"# right {n}" in text, "" if f"# right {n}" in text else f"Exercise {n}: not passed yet. Hm.") for n in NUMBERS
+        }
+
+    monkeypatch.setattr(grade, "verdicts_of", verdicts_of)
+
+
+def hand_in(folder, name, *right, first="x = 1"):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    notebook = nbformat.from_dict(BLANK)
+    notebook.cells.insert(0, new_code_cell("\n".join([first, *(f"# right {n}" for n in right)])))
+    nbformat.write(notebook, path)
+
+
+# ---- restored ------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_untouched_notebook_keeps_its_order_and_gets_its_verdicts_to_compare():
+    made, notes = grade.restore(nbformat.from_dict(BLANK), BLANK)
+    nbformat.validate(made)
+    assert notes == [] and roles(made) == roles(BLANK)
+    for cell in made.cells:
+        assert cell.cell_type == "code"
+        if grade.role(cell) and grade.role(cell)[0] == "check":
+            assert cell.outputs[0].text == f"Exercise {grade.role(cell)[1]}: passed\n" and cell.execution_count == 1
+        else:
+            assert cell.outputs == [] and cell.execution_count is None
+
+
+def test_what_was_changed_is_noted_and_undone():
+    made, notes = grade.restore(
+        submitted(
+            check_2_1=lambda cell: cell.update(source="print('passed')"),
+            check_2_2=lambda cell: cell.metadata.update(tags=["check:2.2", "nbval-skip"]),
+            check_2_3=lambda cell: cell.update(source="", id="gone", metadata=nbformat.from_dict({})),
+            answer_2_4=lambda cell: cell.update(cell_type="raw", source="# NBVAL_SKIP\nx = 1"),
+        ),
+        BLANK,
+    )
+    assert roles(made) == roles(BLANK)
+    assert len(notes) == 5 and all(n in " ".join(notes) for n in ("2.1 had", "2.2 had", "2.3 was missing", "2.4 was not", "nbval"))
+    assert "NBVAL" not in "".join(cell.source for cell in made.cells)
+    assert all("nbval-skip" not in cell.metadata.get("tags", []) for cell in made.cells)
+
+
+def test_a_check_cell_is_found_by_id_by_tag_or_by_content():
+    assert grade.role(new_code_cell("x", id="check-2-1")) == ("check", "2.1")
+    assert grade.role(new_code_cell("x", metadata={"tags": ["answer:2.1"]})) == ("answer", "2.1")
+    assert grade.role(new_code_cell("\n check( '12.3' ) ")) == ("check", "12.3")
+    for source in ('f()\ncheck("2.1")', 'check("2.1"); x = 1', 'recheck("2.1")', "check(2.1)"):
+        assert grade.role(new_code_cell(source)) is None
+
+
+def test_copies_of_a_check_leave_only_the_last_one():
+    notebook = nbformat.from_dict(BLANK)
+    notebook.cells.insert(0, new_code_cell('check("2.1")'))
+    notebook.cells.append(new_code_cell('check("2.5")'))
+    made, notes = grade.restore(notebook, BLANK)
+    assert notes == [] and sorted(roles(made)) == sorted(roles(BLANK))
+    assert roles(made).index(("check", "2.1")) > roles(made).index(("answer", "2.1"))
+
+
+def test_one_exercise_alone():
+    made, _ = grade.restore(nbformat.from_dict(BLANK), BLANK)
+    alone = grade.only(made, "2.3")
+    assert roles(alone) == [("answer", "2.3"), ("check", "2.3")]
+    assert len(alone.cells) == len(made.cells) - 8, "helper cells stay"
+
+
+# ---- a folder ------------------------------------------------------------------------------------------------------------------
+
+
+def test_names_of_students(tmp_path):
+    for name in ("ann/02_numerical_methods.ipynb", "bob/hw/x.ipynb", "carl_02_numerical_methods.ipynb", "dora.ipynb",
+                 "02_numerical_methods.ipynb", "ann/.ipynb_checkpoints/x.ipynb"):  # fmt: skip
+        hand_in(tmp_path / "class", name)
+    found = grade.submissions(tmp_path / "class", ["02_numerical_methods"])
+    assert sorted(submission.student for submission in found) == ["ann", "bob", "carl", "class", "dora"]
+
+
+def test_tables(tmp_path, quick):
+    folder = tmp_path / "class"
+    hand_in(folder, "Zoë Ä/02.ipynb", "2.1", "2.5")
+    hand_in(folder, "bob/first.ipynb", "2.2")
+    hand_in(folder, "bob/second.ipynb", "2.2", "2.3")
+    nbformat.write(new_notebook(cells=[new_markdown_cell("a lesson")]), folder / "bob" / "lesson.ipynb")
+    (folder / "eve").mkdir()
+    (folder / "eve" / "x.ipynb").write_bytes(b"\xff\x00")
+    (folder / "eve" / "y.ipynb").write_text('{"nbformat": 4, "cells": [1]}')
+    (folder / "fay").mkdir()
+    nbformat.write(new_notebook(cells=[new_code_cell("1")]), folder / "fay" / "x.ipynb")
+    grade.grade_folder(folder, tmp_path / "out", jobs=2)
+    table = rows(tmp_path / "out")
+    assert [table["Zoë Ä"][n] for n in [*NUMBERS, "total", "of"]] == ["1", "0", "0", "0", "3", "4", "10"]
+    assert table["bob"]["total"] == "4" and table["bob"]["notes"] == ""
+    assert table["eve"]["total"] == "0" and table["eve"]["notes"].count("could not be read") == 2
+    assert "holds no exercise" in table["fay"]["notes"]
+    page = (tmp_path / "out" / "feedback" / "Zoë_Ä.md").read_text(encoding="utf-8")
+    assert page.startswith("# Zoë Ä: 4 of 10 points") and "Exercise 2.2: not passed yet. Hm." in page
+    assert len(list((tmp_path / "out" / "feedback").iterdir())) == 4
+
+
+def test_an_interrupted_run_goes_on(tmp_path, quick, monkeypatch):
+    folder, asked, real = tmp_path / "class", [], grade.grade
+    for k in range(6):
+        hand_in(folder, f"s{k}.ipynb", "2.1", first=f"x = {k}")
+
+    def interrupted(path, blanks):
+        asked.append(path.stem)
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return real(path, blanks)
+
+    monkeypatch.setattr(grade, "grade", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        grade.grade_folder(folder, tmp_path / "out", jobs=1)
+    assert set(rows(tmp_path / "out")) <= set(asked[:3])
+    first = asked[:3]
+    grade.grade_folder(folder, tmp_path / "out", jobs=1)
+    assert len(rows(tmp_path / "out")) == 6
+    assert not set(first) & set(asked[4:]), "what was finished is not run again"
+    again = len(asked)
+    grade.grade_folder(folder, tmp_path / "out", jobs=1)
+    assert len(asked) == again
+    hand_in(folder, "s0.ipynb", "2.1", "2.5")
+    grade.grade_folder(folder, tmp_path / "out", jobs=1)
+    assert asked[again:] == ["s0"] and rows(tmp_path / "out")["s0"]["total"] == "4"
+
+
+def test_mistakes_on_the_command_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for argument, text in (("nowhere", "is not a folder"), ("empty", "there is no notebook in")):
+        command = [sys.executable, "-m", "chapter_utils.coursework.grade", str(tmp_path / argument)]
+        run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert run.returncode == 2 and text in run.stderr and "Traceback" not in run.stderr
+
+
+def test_the_workflow_file_is_one():
+    workflow = yaml.safe_load((builder.TARGETS["blank"] / "classroom.yml").read_text())
+    steps = workflow["jobs"]["check"]["steps"]
+    assert any("chapter_utils.coursework.grade ../class --out ../graded" in step.get("run", "") for step in steps)
+    assert json.dumps(workflow["env"]) == json.dumps({"COURSE": builder.build.REPOSITORY})
