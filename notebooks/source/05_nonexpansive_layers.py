@@ -298,7 +298,7 @@ plotting.show(
 )
 
 # %% [markdown]
-# *Coursework 5.3 asks how averaged a stack of layers is.*
+# *Coursework 5.3 asks how averaged a stack of layers is: what is promised, and what is measured.*
 #
 # ## 5.3 Images: the adjoint of a convolution
 #
@@ -371,7 +371,7 @@ print(f"measured slope {slope:.4f} <= bound {bound:.4f}")
 assert slope <= bound + 1e-9
 
 # %% [markdown]
-# *Coursework 5.4 asks for an output padding.*
+# *Coursework 5.4 asks for the adjoint, and so for the output padding, of any convolution.*
 #
 # ## 5.4 Keeping the promise while the weights move
 #
@@ -586,7 +586,7 @@ plotting.show(
 # A spectrally normalised ReLU network loses slope wherever a unit is off. If $A$ has orthonormal rows, a step with $c=1$ *erases* the active directions, and a step with
 # $c=2$ *reflects* them: each linear piece $I-2A^\top DA$ is an orthogonal matrix and loses nothing. For other $A$ this holds approximately.
 #
-# *Coursework 5.5 asks you to repeat this fit.*
+# *Coursework 5.5 asks you to repeat this fit with a single layer, and 5.6 to build a layer that stays safe while it learns.*
 #
 # ## 5.7 A whole network, with a certificate
 #
