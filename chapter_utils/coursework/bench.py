@@ -103,8 +103,10 @@ class Bench:
         if method is not None:
             target = getattr(target, method, None)
         sent, arguments = request["arguments"], [wire.decode(entry, self.kept.__getitem__) for entry in request["arguments"]]
+        if not sent and (not callable(target) or isinstance(target, torch.nn.Module)):  # a variable
+            return {"value": wire.encode(target, self.keep)}
         if not callable(target):
-            return {"problem": ["not a function", type(target).__name__]} if sent else {"value": wire.encode(target)}
+            return {"problem": ["not a function", type(target).__name__]}
         try:
             with torch_state(), quiet(), time_limit(request["seconds"]):
                 if request["gradient"]:

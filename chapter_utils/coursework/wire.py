@@ -36,8 +36,10 @@ def sendable(maker: Callable) -> Callable:
     return make
 
 
-def encode(value: Any, keep: Callable[[Any], int | None] = lambda value: None) -> Any:
-    """JSON-ready form of a value; `keep` gives the number of a function that stays here, or None."""
+def encode(value: Any, keep: Callable[[Any], int | None] | None = None) -> Any:
+    """JSON-ready form of a value. With `keep`, which gives the number of a function that stays here, or None, any value is taken;
+    without it, TypeError for what cannot travel.
+    """
     if type(value) in PLAIN:
         return value
     if isinstance(value, np.generic) and value.ndim == 0:
@@ -54,12 +56,13 @@ def encode(value: Any, keep: Callable[[Any], int | None] = lambda value: None) -
         return {"dict": [[encode(key, keep), encode(entry, keep)] for key, entry in value.items()]}
     if isinstance(value, complex):
         return {"complex": [value.real, value.imag]}
-    number = keep(value)
-    if number is not None:
+    if keep and (number := keep(value)) is not None:
         return {"kept": number}
     if hasattr(value, "recipe"):
         module, name, arguments = value.recipe
         return {"made": [module, name], "from": [encode(argument) for argument in arguments]}
+    if keep is None:
+        raise TypeError(f"a {type(value).__name__} cannot travel; functions and networks need a @sendable maker")
     return {"unsendable": type(value).__name__}
 
 

@@ -72,6 +72,12 @@ def test_only_makers_of_this_package_are_called():
             wire.decode({"made": [module, name], "from": []}, None)
 
 
+def test_what_cannot_travel_is_named():
+    for value in (lambda x: x, object(), nn.ReLU(), [torch.sin]):
+        with pytest.raises(TypeError, match="cannot travel"):
+            wire.encode(value)
+
+
 def test_networks_and_operators_are_rebuilt():
     generator = torch.Generator().manual_seed(0)
     W, V, b = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((4, 3), (2, 4), (4,)))
@@ -199,7 +205,7 @@ def test_returned_functions_and_networks(attempt_at):
 
     at = attempt_at({
         "Layer": Layer, "scaled": lambda k: lambda x: k * x, "twice": lambda f, x: f(f(x)), "broken": lambda: lambda x: x @ x @ x,
-        "two": lambda: (torch.sin, torch.cos),
+        "two": lambda: (torch.sin, torch.cos), "network": nn.Threshold(5.0, 0.0),
     })  # fmt: skip
     weight, x = torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]])
     layer = at.function("Layer", weight)
@@ -208,6 +214,7 @@ def test_returned_functions_and_networks(attempt_at):
     assert torch.equal(at.ask("twice", layer, x), x @ weight.mT @ weight.mT), "a returned function can be sent back"
     assert torch.equal(at.function("scaled", 3.0)(x), 3 * x)
     assert "the result of `broken` raised" in line(at.function("broken"), torch.ones(3, 2))
+    assert torch.equal(at.function("network")(x), torch.zeros(1, 2)), "a network may be a variable"
     sine, cosine = at.several("two", count=2)
     assert sine(torch.zeros(1)).item() == 0 and cosine(torch.zeros(1)).item() == 1
     assert "should return a function" in line(at.function, "twice", lambda_free(), x)
