@@ -8,7 +8,7 @@ LAB_FLAGS := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root) \
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/sanitize.cfg \
          -p chapter_utils.coursework.nbval_plugin --coursework-judge
 
-.PHONY: lab test check venv notebooks execute lint grade release
+.PHONY: lab test check venv notebooks execute html lint grade release
 
 lab: $(READY)
 	cd notebooks && ../$(BIN)/jupyter lab $(LAB_FLAGS)
@@ -29,7 +29,11 @@ notebooks: $(READY)
 	$(BIN)/python notebooks/build_coursework.py
 
 execute: $(READY)
-	$(BIN)/python notebooks/build.py --html build
+	$(BIN)/python notebooks/build.py --execute
+
+# For reading and printing, without a network: build/html/index.html.
+html: $(READY)
+	$(BIN)/python notebooks/build.py --html build/html
 
 # Instructors (notebooks/coursework/README.md): make grade SUBMISSIONS=folder, and what students receive.
 grade: $(READY)

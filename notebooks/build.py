@@ -4,7 +4,8 @@
     python notebooks/build.py 05 07        the same for these lessons only
     python notebooks/build.py --all        every lesson, changed or not
     python notebooks/build.py --check      exit 1 if a committed lesson is not the one its source describes
-    python notebooks/build.py --html DIR   execute every lesson and write it as HTML into DIR; nothing else changes
+    python notebooks/build.py --execute    execute every lesson; nothing is written
+    python notebooks/build.py --html DIR   write the lessons as they are into DIR, as web pages with an index
 
 The cell tagged "setup" is replaced by setup_cell.py, and links to Binder and Colab are put under the title.
 """
@@ -90,12 +91,24 @@ def is_current(path: Path) -> bool:
     return ran and without_outputs(stored) == without_outputs(generate(path))
 
 
+def write_pages(lessons: list[Path], folder: Path) -> None:
+    import pages
+
+    folder.mkdir(parents=True, exist_ok=True)
+    notebooks = {path.stem: nbformat.read(HERE / f"{path.stem}.ipynb", as_version=4) for path in lessons}
+    for name, notebook in notebooks.items():
+        (folder / f"{name}.html").write_text(pages.lesson(notebook))
+    (folder / "index.html").write_text(pages.index({name: pages.title_of(notebook) for name, notebook in notebooks.items()}))
+    print(f"{len(notebooks)} lessons: open {folder / 'index.html'}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", nargs="*", help="lessons to look at, such as 05; all if none is given")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--all", action="store_true")
     choice.add_argument("--check", action="store_true")
+    choice.add_argument("--execute", action="store_true")
     choice.add_argument("--html", type=Path, metavar="DIR")
     options = parser.parse_args()
     # ipykernel and zmq announce things a reader of this build can do nothing about
@@ -103,6 +116,9 @@ def main() -> int:
     lessons = [path for path in sorted(SOURCE.glob("[0-9][0-9]_*.py")) if not options.numbers or path.stem[:2] in options.numbers]
     if unknown := set(options.numbers) - {path.stem[:2] for path in lessons}:
         parser.error(f"no lesson is numbered {' or '.join(sorted(unknown))}")
+    if options.html:
+        write_pages(lessons, options.html)
+        return 0
     failed = 0
     for path in lessons:
         if options.check:
@@ -110,7 +126,7 @@ def main() -> int:
                 failed += 1
                 print(f"{path.stem}: the notebook is older than its source; run make notebooks")
             continue
-        if not (options.all or options.html) and is_current(path):
+        if not (options.all or options.execute) and is_current(path):
             print(f"{path.stem}: up to date")
             continue
         print(f"{path.stem}: running ...", end=" ", flush=True)
@@ -121,13 +137,7 @@ def main() -> int:
             failed += 1
             print(f"FAILED\n{error}")
             continue
-        if options.html:
-            from nbconvert import HTMLExporter
-
-            options.html.mkdir(parents=True, exist_ok=True)
-            body, _ = HTMLExporter(template_name="classic").from_notebook_node(notebook)
-            (options.html / f"{path.stem}.html").write_text(body)
-        else:
+        if not options.execute:
             nbformat.write(notebook, HERE / f"{path.stem}.ipynb")
         print(f"{time.perf_counter() - start:.0f} s")
     return 1 if failed else 0

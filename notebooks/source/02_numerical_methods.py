@@ -975,7 +975,7 @@ if my_guess is not None:
 # > **Claim 2.13 (symplectic Euler keeps a nearby energy).** It keeps $\tilde H=\tfrac12(q^2+p^2)-\tfrac{h\omega}2\,qp$ exactly. If $h\omega<2$, all orbits stay bounded, with $\dfrac{\tilde H}{1+h\omega/2}\le\tfrac12(q^2+p^2)\le\dfrac{\tilde H}{1-h\omega/2}$.
 # > If $h\omega\ge2$, some orbits grow without bound.
 #
-# *Proof.* Let $a=h\omega$ and $p_1=p-aq$, $q_1=q+ap_1$. Then $q_1^2+p_1^2-a\,q_1p_1=q_1(q_1-ap_1)+p_1^2=q_1q+p_1^2=q^2+a\,p_1q+p_1^2=q^2+p_1(p_1+aq)=q^2+p_1p=q^2+p^2-a\,qp$.
+# *Proof.* Let $a=h\omega$ and $p_1=p-aq$, $q_1=q+ap_1$. Then $q_1^2+p_1^2-a\,q_1p_1=q_1(q_1-ap_1)+p_1^2=q_1q+p_1^2$. Since $q_1q=q^2+a\,p_1q$, this is $q^2+p_1(p_1+aq)=q^2+p_1p=q^2+p^2-a\,qp$.
 # Since $|qp|\le\tfrac12(q^2+p^2)$, $\tilde H$ lies between $(1\mp\tfrac a2)H$. For $a\ge2$ the step, a matrix of determinant 1 and trace $2-a^2\le-2$, has an eigenvalue below $-1$ or, at $a=2$, a Jordan block. $\square$
 #
 # (Update $q$ first, and the sign of the last term in $\tilde H$ changes.) From $(1,0)$ with $h\omega=0.1$ the energy must stay in $[0.4762,\,0.5263]$:

@@ -2,9 +2,9 @@
 
 import nbformat
 import pytest
-import test_lessons
 
 import build
+import test_lessons
 
 CELLS = {
     "fine": """
