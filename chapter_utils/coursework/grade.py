@@ -71,7 +71,9 @@ def restore(notebook: NotebookNode, blank: NotebookNode) -> tuple[NotebookNode, 
     notes, cells, roles = [], [], []
     for k, cell in enumerate(notebook.cells):
         kind, number = role(cell) or ("", "")
-        if kind == "check" and number in checks:
+        if number not in checks:  # of another lesson, or invented: code like any other
+            kind, number = "", ""
+        if kind == "check":
             if last[kind, number] == k:
                 marks = {tag for tag in cell.metadata.get("tags", []) if "nbval" in tag or tag == "raises-exception"}
                 if cell.cell_type != "code" or cell.source.strip() != checks[number].source or marks - {"nbval-check-output"}:
@@ -93,7 +95,7 @@ def restore(notebook: NotebookNode, blank: NotebookNode) -> tuple[NotebookNode, 
             cells.insert(place, None)
             roles.insert(place, ("check", number))
     for k, (kind, number) in enumerate(roles):
-        if kind == "check" and number in checks:
+        if kind == "check":
             cells[k] = nbformat.v4.new_code_cell(checks[number].source, execution_count=1)
             cells[k].outputs = [nbformat.v4.new_output("stream", name="stdout", text=f"Exercise {number}: {PASSED}\n")]
             cells[k].metadata = nbformat.from_dict({"tags": [f"check:{number}", "nbval-check-output"]})
@@ -161,7 +163,7 @@ def grade(path: Path, blanks: dict[str, NotebookNode]) -> dict:
     except Exception as error:  # a corrupt file is a result too
         text = (str(error).splitlines() or [""])[0][:200]
         return {"lesson": None, "verdicts": {}, "notes": [f"{path.name} could not be read: {type(error).__name__}: {text}"]}
-    numbers = [found[1] for cell in notebook.cells if (found := role(cell)) and found[0] == "check"]
+    numbers = [found[1] for cell in blanks[lesson].cells if (found := role(cell)) and found[0] == "check"]
     verdicts = verdicts_of(notebook, LIMITS["notebook"])
     for number in numbers:  # a cell that ends the kernel takes the exercises after it along: each gets a run of its own
         if number not in verdicts or "Kernel dead" in verdicts[number][1]:

@@ -105,6 +105,19 @@ def test_copies_of_a_check_leave_only_the_last_one():
     assert roles(made).index(("check", "2.1")) > roles(made).index(("answer", "2.1"))
 
 
+def test_checks_of_other_lessons_do_not_count():
+    notebook = nbformat.from_dict(BLANK)
+    notebook.cells += [
+        new_code_cell('check("1.1")'),
+        new_code_cell("x", metadata={"tags": ["check:9.9"]}),
+        new_code_cell("y", id="answer-9-9"),
+    ]
+    made, _ = grade.restore(notebook, BLANK)
+    assert [tag for cell in made.cells for tag in cell.metadata.get("tags", []) if tag.startswith("check:")] == [
+        f"check:{n}" for n in NUMBERS
+    ]
+
+
 def test_one_exercise_alone():
     made, _ = grade.restore(nbformat.from_dict(BLANK), BLANK)
     alone = grade.only(made, "2.3")
