@@ -593,6 +593,7 @@ for name, A in examples.items():
 
 # %% [markdown]
 # The drift has the eigenvalue 0 twice but only one eigenvector, and grows like $t$: a body without friction that keeps its speed.
+# *Coursework 1.6 asks for a function that decides this for any matrix.*
 #
 # Now a matrix with eigenvalues $-1$ and $-2$. Everything decays in the end. On the way, too?
 #
@@ -797,7 +798,7 @@ print("mu_2 is zero:", abs(mu_2(near_bottom)) < 1e-12)
 print("mu_P is negative:", mu_P(near_bottom, lyapunov_matrix(near_bottom)) < 0)
 
 # %% [markdown]
-# *Coursework 1.4 asks for this $\mu_P$.*
+# *Coursework 1.4 asks for norms in which $\mu_P$ is almost as low as the eigenvalues allow.*
 #
 # For the true pendulum there is a quantity that everybody trusts to fall, the energy $V(q,p)=\tfrac12p^2+1-\cos q$. Along a solution
 #
@@ -987,7 +988,7 @@ print(
 # %% [markdown]
 # **Both.** Subtracting $\gamma I$ lowers every $\mu$ by exactly $\gamma$: $\mu(S-\gamma I)=-\gamma$ for every skew $S$, because $\mathrm{sym}\,S=0$. (In general only $\mu(A+B)\le\mu(A)+\mu(B)$.) A rotation keeps information, a little pull towards the centre makes it forget slowly. That mixture is one recipe for stable networks (lesson 4).
 #
-# *Coursework 1.2 asks for this $\mu$.*
+# *Coursework 1.2 makes such a mixture out of any matrix.*
 #
 # ## 1.10 Towards one point is not towards each other
 #
@@ -1071,7 +1072,7 @@ plotting.show(
 #
 # And **drop the symmetric part**: that all *eigenvalues* of $A(x)$ are negative is not enough. The constant matrix of Section 1.6 had eigenvalues $-1$ and $-2$, and $\|x-x^*\|$ grew by a factor of 2.56.
 #
-# *Coursework 1.3 asks how much pull makes the whirl contractive.*
+# *Coursework 1.3 asks how much pull a whirl needs so that no two states separate.*
 #
 # ## Recap
 #
