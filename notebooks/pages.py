@@ -5,6 +5,7 @@ Formulas become MathML, which browsers draw and read aloud themselves. What a pa
 
 import html
 import re
+import unicodedata
 
 from latex2mathml.converter import convert
 from nbconvert.filters.highlight import Highlight2HTML
@@ -44,9 +45,20 @@ class Renderer(IPythonRenderer):
 
 
 def mathml(tex: str, display: str) -> str:
-    """Browsers know the letter 𝟙, but no longer the attribute that would make it from a 1."""
-    double = re.compile(r'<mn mathvariant="double-struck">(\d)</mn>')
-    return double.sub(lambda digit: f"<mn>{chr(0x1D7D8 + int(digit[1]))}</mn>", convert(tex, display=display))
+    """Browsers know the characters 𝟙 and ℝ, but no longer the attribute that would make them from 1 and R."""
+    return re.sub(
+        r'<(m[in]) mathvariant="double-struck">(\w)<',
+        lambda found: f"<{found[1]}>{double_struck(found[2])}<",
+        convert(tex.replace(r"\_", "_"), display=display),
+    )
+
+
+def double_struck(character: str) -> str:
+    name = unicodedata.name(character).replace("LATIN ", "").replace("LETTER ", "")  # DIGIT ONE, CAPITAL R
+    try:
+        return unicodedata.lookup(f"DOUBLE-STRUCK {name}")  # ℝ is older than the rest of its alphabet
+    except KeyError:
+        return unicodedata.lookup(f"MATHEMATICAL DOUBLE-STRUCK {name}")
 
 
 def anchor(heading: str) -> str:
