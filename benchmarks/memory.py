@@ -9,6 +9,7 @@ A CUDA build of PyTorch needs about 0.3 GB more than a CPU build: the table says
 
 import argparse
 import json
+import os
 import re
 import sys
 import tempfile
@@ -17,8 +18,6 @@ import warnings
 from pathlib import Path
 
 import nbformat
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -31,19 +30,17 @@ print(_peak, f"Python {_p.python_version()}, torch {_t.__version__} ({'CUDA ' + 
 
 def run(path: Path, python: str, folder: Path) -> tuple[float, str]:
     """Peak in GB of the kernel that ran this lesson, and what it ran on."""
-    kernel = folder / "measured"
-    kernel.mkdir(exist_ok=True)
+    kernel = folder / "kernels" / "measured"
+    kernel.mkdir(parents=True, exist_ok=True)
     command = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(NOTEBOOKS.parent)}
     (kernel / "kernel.json").write_text(
         json.dumps({"argv": command, "display_name": "m", "language": "python", "env": environment})
     )
-    manager = AsyncKernelManager(kernel_name="measured", kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(folder)]))
+    os.environ["JUPYTER_PATH"] = str(folder)
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(MEASURE))
-    NotebookClient(
-        notebook, km=manager, kernel_name="measured", timeout=900, resources={"metadata": {"path": str(NOTEBOOKS)}}
-    ).execute()
+    NotebookClient(notebook, kernel_name="measured", timeout=900, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
     peak, what = re.match(r"(\d+) (.*)", notebook.cells[-1].outputs[0].text).groups()
     return int(peak) * 1024 / 1e9, what
 

@@ -12,8 +12,6 @@ import sys
 
 import nbformat
 import pytest
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 import build
@@ -130,7 +128,7 @@ def test_colabs_ipywidgets_knows_what_is_used(path):
     "COLAB_PYTHON" not in os.environ, reason="COLAB_PYTHON names no Python with Colab's versions (see this file's docstring)"
 )
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
-def test_lesson_on_colabs_versions(path, tmp_path):
+def test_lesson_on_colabs_versions(path, tmp_path, monkeypatch):
     kernel = tmp_path / "kernels" / "colab"
     kernel.mkdir(parents=True)
     command = [os.environ["COLAB_PYTHON"], "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -138,9 +136,9 @@ def test_lesson_on_colabs_versions(path, tmp_path):
     (kernel / "kernel.json").write_text(
         json.dumps({"argv": command, "display_name": "colab", "language": "python", "env": environment})
     )
-    manager = AsyncKernelManager(kernel_name="colab", kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(kernel.parent)]))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell("import ipywidgets\nprint(ipywidgets.__version__)"))
-    NotebookClient(notebook, km=manager, kernel_name="colab", timeout=300).execute(cwd=str(ROOT / "notebooks"))
+    NotebookClient(notebook, kernel_name="colab", timeout=300).execute(cwd=str(ROOT / "notebooks"))
     assert notebook.cells[0].outputs[0].text.startswith("7.")
     assert not [out for cell in notebook.cells for out in cell.get("outputs", []) if out.get("name") == "stderr"]

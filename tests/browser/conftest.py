@@ -161,7 +161,7 @@ class OpenNotebook:
         )
         self.page.evaluate("() => { window.since = null }")
 
-    def ran(self, timeout: float = 240) -> bool:
+    def ran(self, timeout: float = 600) -> bool:
         """Wait for Run All; True if no cell stopped it."""
         self.page.wait_for_function("window.ran !== undefined", timeout=1000 * timeout)
         self.idle()
