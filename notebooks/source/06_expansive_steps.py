@@ -136,7 +136,7 @@ if my_guess is not None:
 # $T_\downarrow(x)-T_\downarrow(y)=(I-h_1A^\top DA)(x-y)$. This matrix is symmetric, and since $aI\preceq A^\top DA\preceq I$ its eigenvalues lie between $1-h_1$ and $1-ah_1$.
 # With a large positive $b$ all slopes are 1, with a large negative one all are $a$. $\square$
 #
-# The proof uses that $A^\top DA$ is *symmetric*, in other words that $A^\top\sigma(Ax+b)$ is a gradient. Many papers, the one about these networks included (Celledoni et al., 2210.02373), use less:
+# The proof uses that $A^\top DA$ is *symmetric*, in other words that $A^\top\sigma(Ax+b)$ is a gradient. The condition in the public code of these networks (Celledoni et al., 2210.02373) uses less:
 # only that the field $g$ is **monotone**, $\langle g(x)-g(y),x-y\rangle\ge a\|x-y\|^2$, and 1-Lipschitz.
 #
 # > **Claim 6.2 (monotone only).** For such a field $x-h_1g(x)$ has a Lipschitz constant of at most $\sqrt{1-2ah_1+h_1^2}$. If nothing more is known of $g$, no smaller number is true (in two or more dimensions).
@@ -172,7 +172,7 @@ for h1 in (0.5, 1.0, 4 / 3):
 #
 # *Proof.* Factors of maps that follow one another multiply. If all slopes in $T_\downarrow$ are the same and all those in $T_\uparrow$ are 1, each part multiplies *every* difference by its factor (up to sign). Large biases do that. $\square$
 #
-# With $\sqrt{1-2ah+h^2}$ in place of $q$ this is the condition of the paper. Solve it for the longest step up:
+# With $\sqrt{1-2ah+h^2}$ in place of $q$ this is the condition in that code; we call it *the paper's rule*. Solve it for the longest step up:
 
 
 # %%
@@ -337,7 +337,7 @@ print(f"lambda_min must be at least {needed:.3f}; your guess: {my_guess}")
 #
 # ### Convolutions
 #
-# Where do such values come from? A convolution that is orthogonal on a *torus* (circular padding, lesson 3) is not orthogonal with zero padding: what moves out of the image is lost.
+# One source is the border of an image. A convolution that is orthogonal on a *torus* (circular padding, lesson 3) is in general not orthogonal with zero padding: what moves out of the image is lost.
 # Take the simplest orthogonal convolution. It shifts some channels by one pixel and then mixes the channels of each pixel by an orthogonal matrix $W$. Measure it, as a dense matrix:
 
 # %%
@@ -513,7 +513,7 @@ for r in ((0.0, 0.0), (-1.0, 1.0), (-50.0, 50.0), (50.0, 50.0), (0.0, -50.0)):
 print("in all cases at most 1; your guess:", my_guess)
 
 # %% [markdown]
-# Where $r_2$ is very large the bound is exactly 1: the whole budget is spent. Otherwise something is left.
+# Where $r_2$ is very large the bound is 1: the whole budget is spent. Otherwise something is left.
 #
 # Drop the enforcement, and the promise goes. A public implementation of the flexible networks clamps $h_2$ to $[-1.9,\,0.05]$ and then uses $|h_2|$ in the forward pass. A learned $-1.9$, meant as a strong contraction, becomes a step *up* of 1.9:
 
@@ -631,8 +631,8 @@ plotting.show(
 )
 
 # %% [markdown]
-# Only $c=2$ draws the crater. The reason is that of section 5.6: its blocks can reflect without losing slope, while ReLU, short steps and leaky pairs shrink some direction on *every* region, and six blocks in a row shrink six times.
-# The pairs of this lesson reach the slope 1 only where *all* slopes are the favourable ones. A factor of 1 is a promise about the worst case, not about the typical one.
+# Only $c=2$ draws the crater. The reason is that of section 5.6: its blocks can reflect without losing slope. A ReLU layer loses slope where a unit is off, a step with $c=1$ where a unit is on,
+# and a pair everywhere except where *all* slopes are the favourable ones. Its factor of 1 is a promise about the worst case, not about the typical one. And six blocks in a row lose six times.
 # (Their printed bound is below 1: training did not even use all it was allowed. Beginning with longer steps up did not help either, when we tried.)
 #
 # So why would anyone use pairs? The next section trains them on images, where nobody needs slope 1 everywhere.
@@ -641,7 +641,7 @@ plotting.show(
 #
 # **Question.** Constrain nothing, ask politely, forbid all expansion, or allow it in pairs: which network is best?
 #
-# Celledoni et al. (2210.02373) compare five *regimes* for one residual architecture, by their accuracy under attack. Here is our small version, on the 5,000 digits of lesson 7.
+# Celledoni et al. (2210.02373) compare five *regimes* for one residual architecture, by their accuracy under attack. Here is our small version, on 5,000 handwritten digits of the MNIST collection, which come with a Python package (lesson 7 uses them too).
 # The linear maps are shift convolutions (Claim 6.5), with 12 and then 48 channels.
 #
 # | regime | block | linear maps |
@@ -761,7 +761,7 @@ assert min(at_one[name] for name in regimes.CERTIFIED) > at_one["unconstrained"]
 assert max(curves["unconstrained"][1][1:]) == 0 and curves["nonexpansive"][1][2] > 0.3
 
 # %% [markdown]
-# The enforced regimes pay with clean accuracy and win under attack, and only they can *prove* something. In our small race the non-expansive network is the best of the three, and trains in a third of the time:
+# The enforced regimes pay with clean accuracy and win under attack, and only they can *prove* something. In our run the non-expansive network was the best of the three, and it trains in a third of the time:
 # the pairs take three or four steps per block, where it takes one, and eight epochs are few for them. Do not read more into it than one seed, one margin and 200 images can carry.
 #
 # ## 6.6 Reading a published table
@@ -889,14 +889,14 @@ assert gaps["unconstrained"] > 0.2
 #
 # * A step down with slopes in $[a,1]$ and $A^\top A=I$ multiplies distances by at most $\max(|1-ah_1|,|1-h_1|)$, for gradients (6.1); in general only by $\sqrt{1-2ah_1+h_1^2}$ (6.2).
 # * A step up may give back what the step down has taken, and no more (6.3).
-# * If $A^\top A=I$ holds only nearly, $\lambda_{\min}$ decides (6.4). Zero padding makes it 0; shifts around the border keep it exactly (6.5). Measure, then certify.
+# * If $A^\top A=I$ holds only nearly, $\lambda_{\min}$ decides (6.4). Zero padding can make it 0; shifts around the border keep it exactly (6.5). Measure, then certify.
 # * Distances to sets use the slope 1 everywhere (6.6); only reflecting steps, $c=2$, drew one. Pairs reach the slope 1 in their worst region only.
 # * Of five regimes three are certified; asking by a penalty (6.7) is no certificate. An accuracy under attack is only as good as the attack.
 #
 # ## What can go wrong in practice
 #
 # * *A certificate that assumes $A^\top A=I$.* Print $\lambda_{\min}$. A `SwitchingBlock` does it for you and warns when it cuts a step.
-# * *Padding.* "Orthogonal" convolutions with zero padding are not orthogonal.
+# * *Padding.* "Orthogonal" convolutions with zero padding usually are not.
 # * *Layers between the blocks.* One free layer of norm 4 between the stages makes the network 4-Lipschitz. `lipschitz_bound` counts them all.
 # * *Comparing robustness under different attacks*, losses or pixel scales: the numbers do not compare.
 #
