@@ -23,7 +23,7 @@ import os
 import sys
 import time
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -35,7 +35,6 @@ from torch.nn.parallel import DistributedDataParallel
 from chapter_utils import checkpoints, data, lipschitz, operators, plotting, regimes, robustness, training
 
 PENALTY = 0.1  # weight of the orthogonality penalty in "naive"
-CHUNK = 500  # images attacked at once
 
 
 def positive(text: str) -> float:
@@ -90,9 +89,9 @@ def chosen_images(options: argparse.Namespace) -> data.ImageData:
     ):
         if wanted and wanted > len(images):
             raise ValueError(f"{wanted} {name} images are asked for, but there are only {len(images)}")
-        if wanted and wanted < len(images):
-            chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(options.seed))[:wanted]
-            images, labels = images[chosen], labels[chosen]
+        if wanted:
+            order = torch.randperm(len(images), generator=torch.Generator().manual_seed(options.seed))
+            images, labels = images[order[:wanted]], labels[order[:wanted]]
         parts += [images, labels]
     return data.ImageData(*parts, loaded.classes)
 
@@ -131,29 +130,20 @@ def finished_rows(results: Path, settings: dict, versions: dict) -> list[dict]:
 
 
 def train_cell(options, regime: str, margin: float, images: data.ImageData, world: int, checkpoint: Path) -> tuple[nn.Module, dict]:
-    model = regimes.regime_net(
-        regime, images.train_images.shape[1:], len(images.classes), options.channels, options.depth, options.seed
-    )
-    model.to(images.train_images.device)
+    shape, device = images.train_images.shape[1:], images.train_images.device
+    model = regimes.regime_net(regime, shape, len(images.classes), options.channels, options.depth, options.seed).to(device)
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
         value = training.hinge_loss(logits, labels, margin)
         return value + PENALTY * regimes.orthogonality_penalty(model) if regime == "naive" else value
 
+    after_step = operators.restore_orthonormal_rows if regime in regimes.CERTIFIED else None
     continued, start = checkpoint.exists(), time.perf_counter()
     history = training.fit(
-        DistributedDataParallel(model) if world > 1 else model,
-        *images[:2],
-        loss,
-        options.epochs,
-        options.batch_size,
-        options.learning_rate,
-        after_step=operators.restore_orthonormal_rows if regime in regimes.CERTIFIED else None,
-        augment=training.random_shift,
-        seed=options.seed,
-        progress=sys.stderr.isatty(),
+        DistributedDataParallel(model) if world > 1 else model, *images[:2], loss, options.epochs, options.batch_size,
+        options.learning_rate, after_step, training.random_shift, seed=options.seed, progress=sys.stderr.isatty(),
         checkpoint=checkpoint,
-    )
+    )  # fmt: skip
     if history.interrupted:
         raise KeyboardInterrupt
     seconds = None if continued else round(time.perf_counter() - start, 1)
@@ -165,7 +155,7 @@ def evaluate(options, model: nn.Module, images: Tensor, labels: Tensor, rank: in
     exact = copy.deepcopy(model).double()
     bound = lipschitz.lipschitz_bound(exact, tuple(images.shape[1:]))
     counts = torch.zeros(3, len(radii), dtype=torch.float64, device=images.device)
-    for x, y in zip(images[rank::world].split(CHUNK), labels[rank::world].split(CHUNK), strict=True):
+    for x, y in zip(images[rank::world].split(500), labels[rank::world].split(500), strict=True):
         with torch.no_grad():
             radius = robustness.certified_radius(exact(x.double()), y, bound)
         certified = torch.stack([radius > eps for eps in radii])
@@ -179,12 +169,11 @@ def evaluate(options, model: nn.Module, images: Tensor, labels: Tensor, rank: in
         counts += torch.stack([survives, certified, certified & ~survives]).sum(2)
     if world > 1:
         dist.all_reduce(counts)
-    attacked, certified, broken = counts.tolist()
-    attacked, certified = ([number / len(images) for number in row] for row in (attacked, certified))
+    attacked, certified, broken = (counts / len(images)).tolist()
     area = torch.trapezoid(torch.tensor(attacked), torch.tensor(radii)).item() / radii[-1]
     return {
         "bound": bound, "clean": attacked[0], "radii": radii, "attacked": attacked, "certified": certified,
-        "broken": int(sum(broken)), "auc": round(area, 6),
+        "broken": round(sum(broken) * len(images)), "auc": round(area, 6),
     }  # fmt: skip
 
 
@@ -223,8 +212,13 @@ def run(options: argparse.Namespace) -> None:
     if len(images.test_images) < world:
         raise ValueError(f"at least one test image for each of the {world} processes is needed, got {len(images.test_images)}")
     regimes.regime_net(options.regimes[0], images.train_images.shape[1:], len(images.classes), options.channels)  # does it fit?
-    settings, versions = settings_of(options, images, device, world), {"torch": torch.__version__, "python": sys.version.split()[0]}
-    images = images.to(device)
+    settings = settings_of(options, images, device, world)
+    with the_only_run(options.results) if rank == 0 else nullcontext():
+        experiment(options, images.to(device), settings, rank, world)
+
+
+def experiment(options: argparse.Namespace, images: data.ImageData, settings: dict, rank: int, world: int) -> None:
+    versions = {"torch": torch.__version__, "python": sys.version.split()[0]}
     rows = finished_rows(options.results, settings, versions)
 
     def write() -> None:
@@ -235,20 +229,17 @@ def run(options: argparse.Namespace) -> None:
         write()
     if world > 1:
         dist.barrier()
-    for margin in options.margins:
-        for regime in options.regimes:
-            checkpoint = options.results.with_name(f"{options.results.stem}.{regime}.{margin:g}.pt")
-            if not any((row["regime"], row["margin"]) == (regime, margin) for row in rows):
-                model, row = train_cell(options, regime, margin, images, world, checkpoint)
-                rows.append(row | evaluate(options, model, *images[2:4], rank, world))
-                if rank == 0:
-                    write()
-                    print(
-                        f"{regime}, margin {margin:g}: done ({len(rows)} of {len(options.margins) * len(options.regimes)})",
-                        flush=True,
-                    )
+    cells = [(regime, margin) for margin in options.margins for regime in options.regimes]
+    for number, (regime, margin) in enumerate(cells):
+        checkpoint = options.results.with_name(f"{options.results.stem}.{regime}.{margin}.pt")
+        if number >= len(rows):
+            model, row = train_cell(options, regime, margin, images, world, checkpoint)
+            rows.append(row | evaluate(options, model, *images[2:4], rank, world))
             if rank == 0:
-                checkpoint.unlink(missing_ok=True)
+                write()
+                print(f"{len(rows)} of {len(cells)} done: {regime}, margin {margin}", flush=True)
+        if rank == 0:
+            checkpoint.unlink(missing_ok=True)
     if rank == 0:
         checkpoints.replace_file(options.results.with_suffix(".png"), picture(rows, options.margins))
         print(table(rows))
@@ -258,11 +249,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options = options_of(parser, arguments)
     try:
-        if os.environ.get("RANK", "0") == "0":
-            with the_only_run(options.results):
-                run(options)
-        else:
-            run(options)
+        run(options)
     except (ValueError, OSError, FloatingPointError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:

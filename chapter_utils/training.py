@@ -20,7 +20,10 @@ def pick_device(name: str = "auto") -> torch.device:
     """ "auto": the first CUDA device if there is one, otherwise the CPU; any other name as PyTorch understands it."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"unknown device {name!r}; use 'auto', 'cpu' or 'cuda'") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device was found; use 'cpu' or 'auto'")
     return device

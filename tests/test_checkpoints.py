@@ -165,7 +165,7 @@ def test_nan_stops_with_the_batch_named_and_the_last_good_state_kept(tmp_path):
 def in_processes(work, *arguments, processes=1):
     """Exit codes of new processes that call work(rank, *arguments)."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["chapter_utils.regimes", "chapter_utils.training", "torch._dynamo"])  # imported once
+    context.set_forkserver_preload(["chapter_utils.regimes", "chapter_utils.plotting", "torch._dynamo"])  # imported once
     started = [context.Process(target=work, args=(rank, *arguments)) for rank in range(processes)]
     for process in started:
         process.start()

@@ -1,0 +1,219 @@
+"""benchmarks/five_regimes.py: it can be killed, refuses what makes no sense, and its certificates hold."""
+
+import fcntl
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from test_checkpoints import in_processes
+
+from chapter_utils import data, lipschitz, operators, regimes, robustness, training
+from lesson import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import five_regimes
+
+QUICK = "--epochs 3 --channels 12 --batch-size 16 --attack-steps 5 --radii 0.1 1 --device cpu".split()
+
+
+def folder_of_images(folder, train=("cat", "dog"), test=("cat", "dog"), side=8, number=1):
+    """Options for classes of nearly plain pictures, each class with its own brightness."""
+    noise = torch.Generator().manual_seed(0)
+    for part, classes in (("train", train), ("test", test)):
+        for brightness, name in enumerate(classes):
+            (folder / part / name).mkdir(parents=True)
+            for picture in range(number):
+                pixels = 60 + 90 * brightness + torch.randint(-50, 50, (side, side, 3), generator=noise)
+                Image.fromarray(pixels.byte().numpy()).save(folder / part / name / f"{picture}.png")
+    return ["--dataset", "folder", "--folder", str(folder)]
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    return [*QUICK, *folder_of_images(tmp_path_factory.mktemp("images"), number=30), "--test-images", "20"]
+
+
+def rows(results):
+    """What the table says, without the seconds."""
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in json.loads(results.read_text())["rows"]]
+
+
+# ---- the experiment --------------------------------------------------------------------------------------------------
+
+
+def work(_, arguments, seconds=None):
+    """Run the script; after so many seconds of its own processor time the system kills it."""
+    torch.set_num_threads(1)
+    if seconds:
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # its signal is not handled: the process is gone at once
+    five_regimes.main(arguments)
+
+
+def test_killed_at_random_moments_it_ends_at_the_same_table(quick, tmp_path):
+    arguments = [*quick, *"--regimes naive flexible --margins 0.1 0.3".split(), "--results"]
+    for folder in ("whole", "killed"):
+        (tmp_path / folder).mkdir()
+    whole, killed = tmp_path / "whole" / "r.json", tmp_path / "killed" / "r.json"
+    assert in_processes(work, [*arguments, str(whole)]) == [0]
+    draw, deaths, ended = random.Random(0), 0, None
+    while ended != 0:
+        ended = in_processes(work, [*arguments, str(killed)], draw.uniform(0.1, 0.6) if deaths < 5 else None)[0]
+        assert ended in (0, -signal.SIGPROF)
+        deaths += ended != 0
+    assert deaths >= 3
+    assert rows(killed) == rows(whole) and len(rows(whole)) == 4
+    assert json.loads(killed.read_text())["settings"] == json.loads(whole.read_text())["settings"]
+    names = {".r.json.lock", "r.json", "r.png"}
+    assert set(os.listdir(tmp_path / "whole")) == names == set(os.listdir(tmp_path / "killed")) - {".r.json.part"}
+
+
+def test_the_results_are_consistent(quick, tmp_path, capsys):
+    results = tmp_path / "r.json"
+    arguments = [*quick, "--margins", "0.2", "--results", str(results)]
+    five_regimes.main(arguments)
+    table = capsys.readouterr().out
+    for row in rows(results):
+        assert row["regime"] in table and row["broken"] == 0
+        assert row["radii"] == [0, 0.1, 1] and row["clean"] == row["attacked"][0] == row["certified"][0]
+        assert row["attacked"] == sorted(row["attacked"], reverse=True)
+        assert all(proved <= found for proved, found in zip(row["certified"], row["attacked"], strict=True))
+        area = 0.05 * (row["attacked"][0] + row["attacked"][1]) + 0.45 * (row["attacked"][1] + row["attacked"][2])
+        assert row["auc"] == pytest.approx(area, abs=1e-6)
+        assert (row["bound"] <= 1 + 1e-6) if row["regime"] in regimes.CERTIFIED else row["bound"] > 0
+    assert [row["regime"] for row in rows(results)] == list(regimes.REGIMES)
+    with Image.open(results.with_suffix(".png")) as picture:
+        assert picture.width > 300
+    before = results.read_bytes()
+    five_regimes.main(arguments)  # nothing is left to do
+    assert results.read_bytes() == before and capsys.readouterr().out == table[table.index("accuracy in %") :]
+
+
+@pytest.mark.slow
+def test_two_processes_reach_a_sensible_accuracy(tmp_path):
+    results = tmp_path / "r.json"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "benchmarks/five_regimes.py"]
+    options = (
+        "--regimes flexible --margins 0.3 --train-images 1000 --test-images 101 --epochs 4 --radii 0.5 --channels 4 --device cpu"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, *options.split(), "--results", str(results)], cwd=ROOT, env=environment, check=True, timeout=280)
+    (row,) = rows(results)
+    assert row["clean"] > 0.7 and row["broken"] == 0 and 0 < row["certified"][1] <= row["attacked"][1]
+    assert json.loads(results.read_text())["settings"]["processes"] == 2
+
+
+# ---- what it refuses -------------------------------------------------------------------------------------------------
+
+
+def refused(arguments, capsys):
+    """The one sentence with which the script stops."""
+    with pytest.raises(SystemExit) as stop:
+        five_regimes.main([str(argument) for argument in arguments])
+    assert stop.value.code == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--margins 0", "--margins: a positive number is needed, got 0"),
+        ("--margins 0.1 -1", "--margins: a positive number is needed, got -1"),
+        ("--margins nan", "got nan"),
+        ("--margins 0.1 0.1", "--margins: each may be given only once"),
+        ("--regimes magic", "invalid choice: 'magic'"),
+        ("--radii 0.5 0.1", "--radii: increasing order is needed"),
+        ("--epochs 0", "--epochs: a whole number of at least 1 is needed, got 0"),
+        ("--device abacus", "unknown device 'abacus'"),
+        ("--dataset mnist6k", "invalid choice: 'mnist6k'"),
+        ("--dataset FashionMNIST --folder nowhere", "download=True"),
+        ("--dataset folder --folder nowhere", "nowhere/train does not exist"),
+    ],
+)
+def test_bad_options_are_refused_in_a_sentence_and_nothing_is_written(arguments, message, tmp_path, capsys):
+    assert message in refused([*arguments.split(), "--results", tmp_path / "r.json"], capsys)
+    assert os.listdir(tmp_path) == []
+
+
+def test_images_that_do_not_fit_are_refused(quick, tmp_path, capsys):
+    results = ["--results", tmp_path / "r.json"]
+    message = "61 training images are asked for, but there are only 60"
+    assert message in refused([*quick, "--train-images", "61", *results], capsys)
+    assert "at least 12 channels are needed for 3 colours, got 11" in refused([*quick, "--channels", "11", *results], capsys)
+    assert os.listdir(tmp_path) == []
+    assert "only one has ['dog', 'fox']" in refused([*folder_of_images(tmp_path / "a", test=("cat", "fox")), *results], capsys)
+    assert "divisible by 4, got 10 x 10" in refused([*folder_of_images(tmp_path / "b", side=10), *results], capsys)
+    empty = folder_of_images(tmp_path / "c")
+    (tmp_path / "c" / "train" / "dog" / "0.png").unlink()
+    assert "dog" in refused([*empty, *results], capsys)
+    (tmp_path / "d" / "train").mkdir(parents=True)
+    assert "d/train" in refused(["--dataset", "folder", "--folder", tmp_path / "d", *results], capsys)
+    assert "missing does not exist" in refused(["--results", tmp_path / "missing" / "r.json"], capsys)
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "c", "d"]
+
+
+def test_two_runs_and_other_settings(quick, tmp_path, capsys):
+    results = tmp_path / "r.json"
+    arguments = [*quick, "--regimes", "naive", "--margins", "0.3", "--results", results]
+    with open(tmp_path / ".r.json.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert f"another run is writing {results}" in refused(arguments, capsys)
+    assert not results.exists()
+    five_regimes.main([str(argument) for argument in arguments])  # the lock went with the file that held it
+    before = results.read_bytes()
+    assert "epochs is 3 there and 4 here" in refused([*arguments, "--epochs", "4"], capsys)
+    assert "margins is [0.3] there and [0.1] here" in refused([*arguments, "--margins", "0.1"], capsys)
+    assert "test_images is 20 there and 21 here" in refused([*arguments, "--test-images", "21"], capsys)
+    assert results.read_bytes() == before
+    results.write_bytes(before[:-40])
+    assert "r.json is damaged or no results file" in refused(arguments, capsys)
+
+
+# ---- the certificates ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", regimes.REGIMES)
+def test_no_attack_breaks_a_certificate(regime):
+    digits = data.load_images()
+    images, test = (F.pad(F.avg_pool2d(part, 2), (1, 1, 1, 1)) for part in (digits.train_images[::4], digits.test_images))
+    model = regimes.regime_net(regime, (1, 16, 16), 10, channels=4, depth=1)
+
+    def loss(logits, labels):
+        value = training.hinge_loss(logits, labels, 0.3)
+        return value + 0.1 * regimes.orthogonality_penalty(model) if regime == "naive" else value
+
+    after_step = operators.restore_orthonormal_rows if regime in regimes.CERTIFIED else None
+    training.fit(model, images, digits.train_labels[::4], loss, 3, learning_rate=0.01, after_step=after_step, progress=False)
+    bound = lipschitz.lipschitz_bound(model, (1, 16, 16))
+    assert bound <= 1 + 1e-6 or regime not in regimes.CERTIFIED
+    with torch.no_grad():
+        radius = robustness.certified_radius(model(test), digits.test_labels, bound)
+    order = radius.argsort()[(radius == 0).sum() :]
+    assert len(order) > 600
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import foolbox
+    for quantile in (0.5, 0.95):  # images of nearly the same radius can be attacked together at just under it
+        chosen = order[int(quantile * len(order)) :][:16]
+        x, y, eps = test[chosen], digits.test_labels[chosen], 0.999 * radius[chosen].min().item()
+        assert eps > 0.95 * radius[chosen].max()
+        ours = robustness.pgd(model, x, y, eps, steps=100, restarts=5)
+        attack = foolbox.attacks.L2PGD(steps=100)
+        torch.manual_seed(0)
+        _, theirs, _ = attack(foolbox.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=eps)
+        stronger = foolbox.attacks.DDNAttack(steps=100)  # looks for the nearest misclassified point
+        _, nearest, fooled = stronger(foolbox.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=None)
+        with torch.no_grad():
+            for attacked in (ours, theirs):
+                assert (attacked - x).flatten(1).norm(dim=1).max() <= eps * (1 + 1e-5)
+                assert (model(attacked).argmax(1) == y).all()
+            assert fooled.any()  # the attack works: further away it finds something
+            assert ((nearest - x).flatten(1).norm(dim=1) >= eps)[fooled].all()
