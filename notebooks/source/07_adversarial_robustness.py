@@ -492,7 +492,7 @@ print(
 assert weak_accuracy > strong_accuracy + 0.1
 
 # %% [markdown]
-# *Coursework 7.3 to 7.5 return to budgets and masking.*
+# *Coursework 7.3 to 7.6 return to attacks, their budgets and masking.*
 #
 # ## 7.8 Units, norms and what was promised
 #
