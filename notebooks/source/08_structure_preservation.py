@@ -503,7 +503,7 @@ plotting.show(
 #
 # This is an observation for our seeds, not a theorem. What is proved is only Claim 8.5; that a nearby energy is nearly kept for very long times is known for small steps of analytic systems (Hairer, Lubich and Wanner, chapter IX).
 #
-# *Coursework 8.4 asks for the determinants of both maps.*
+# *Coursework 8.4 asks you for the step with the new value, and for what any map does to volumes.*
 #
 # ## 8.3 Design by splitting
 #
@@ -611,7 +611,7 @@ plotting.show(
 # %% [markdown]
 # Drop the symmetry and an order is lost; the non-expansiveness stays. Compositions of structured steps keep the structure, and a symmetric composition buys accuracy. Whole families of networks are designed in this way (2210.02373).
 #
-# *Coursework 8.2 asks for the error ratio of a Strang splitting.*
+# *Coursework 8.2 asks for Strang steps of any two flows, and for their error ratio.*
 #
 # ## 8.4 Repeat until it rests
 #
@@ -691,7 +691,7 @@ for c in (0.5, 1.0, 1.5):
     assert slope <= c + 1e-9
 
 # %% [markdown]
-# *Coursework 8.1 and 8.3 ask how averaged a composition is, and where 100 repetitions of $\tfrac12(I+R)$ lead.*
+# *Coursework 8.1 and 8.3 ask how averaged a composition is, and where the repetitions of $\tfrac12(I+R)$ lead.*
 #
 # ## 8.5 Plug and play
 #
@@ -908,6 +908,8 @@ assert all(final[tau_grid.index(tau)] > 0.05 for tau in (2.5, 3.0))
 # %% [markdown]
 # Inside the limit the averaged denoiser always rests. A little outside it may still rest, for this denoiser contracts a bit. At $2.5$ the known pixels flicker for ever.
 # Inside, look at the pictures: the resting place *depends* on $\tau$. The longer the step, the more the data count against the denoiser. Convergence says that an answer exists, not that it is the right one.
+#
+# *Coursework 8.6 asks for plug-and-play with a blur in place of the mask.*
 #
 # ## Recap
 #
