@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear, ResidualBlock, ZeroPadLift
+from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear, ResidualBlock, UnitRowsLinear, ZeroPadLift
 from .operators import ConvOperator, DenseOperator
 
 
@@ -37,17 +37,20 @@ def spectral_resnet(image_shape=(1, 28, 28), classes: int = 10, width: int = 256
 
 
 def nonexpansive_net(
-    image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, step: float = 2.0, seed: int = 0
-) -> nn.Sequential:
+    image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, step: float = 2.0, seed: int = 0,
+    unit_rows: bool = False,
+) -> nn.Sequential:  # fmt: skip
     """Non-expansive network on the pixels: x - tau A^T relu(A x + b) in each block, A with orthonormal rows.
 
-    Train it with `after_step=operators.restore_orthonormal_rows`. Needs `width` <= number of pixels.
+    Train it with `after_step=operators.restore_orthonormal_rows`. Needs `width` <= number of pixels. With `unit_rows` the rows
+    of the last layer have norm 1 instead of being orthonormal: then certify each pair of classes (lesson 7).
     """
     features = math.prod(image_shape)
     with seeded(seed):
         fields = [GradientField(DenseOperator(features, width, orthonormal=True)) for _ in range(depth)]
         blocks = [NonExpansiveBlock(field, step) for field in fields]
-        return nn.Sequential(nn.Flatten(), *blocks, NonExpansiveLinear(features, classes))
+        last = UnitRowsLinear if unit_rows else NonExpansiveLinear
+        return nn.Sequential(nn.Flatten(), *blocks, last(features, classes))
 
 
 def nonexpansive_cnn(

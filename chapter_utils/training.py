@@ -54,6 +54,27 @@ def random_shift(images: Tensor, generator: torch.Generator) -> Tensor:
     return F.pad(images, (1, 1, 1, 1))[..., dy : dy + images.shape[-2], dx : dx + images.shape[-1]]
 
 
+def random_affine(
+    images: Tensor, generator: torch.Generator, turn: float = 10.0, stretch: float = 0.1, shear: float = 0.1, shift: float = 1.0
+) -> Tensor:
+    """The batch (B, C, H, W), each image turned by at most `turn` degrees, stretched along each axis by a factor of at most
+    1 + `stretch` and at least 1 - `stretch`, sheared, and moved by at most `shift` pixels, not always whole ones (lesson 7).
+
+    Linear interpolation between the pixels, zeros moving in.
+    """
+
+    def draw(most: float) -> Tensor:
+        return most * (2 * torch.rand(len(images), generator=generator) - 1)
+
+    angle, across, down = draw(math.radians(turn)), 1 + draw(stretch), 1 + draw(stretch)
+    half_height, half_width = images.shape[-2] / 2, images.shape[-1] / 2
+    ratio = half_height / half_width  # the grid runs from -1 to 1 along both axes
+    rows = [angle.cos() * across, (draw(shear) - angle.sin() * down) * ratio, draw(shift / half_width),
+            angle.sin() * across / ratio, angle.cos() * down, draw(shift / half_height)]  # fmt: skip
+    matrices = torch.stack(rows, 1).reshape(-1, 2, 3).to(images)
+    return F.grid_sample(images, F.affine_grid(matrices, list(images.shape), align_corners=False), align_corners=False)
+
+
 class History(NamedTuple):
     losses: list[float]  # mean training loss of each finished epoch
     interrupted: bool  # True if Ctrl-C ended the training early
@@ -73,8 +94,9 @@ def fit(
     seed: int = 0,
     progress: bool = True,
     checkpoint: str | Path | None = None,
+    optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
 ) -> History:
-    """Train `model` in place with Adam and a one-cycle learning rate; leaves it in evaluation mode (lesson 7).
+    """Train `model` in place with `optimiser` and a one-cycle learning rate; leaves it in evaluation mode (lesson 7).
 
     `images` (N, ...) and `labels` (N,) must be on the model's device. `augment(batch, generator)` changes the images,
     `perturb(model, batch, labels)` then replaces them (adversarial training), `after_step(model)` restores constraints.
@@ -82,8 +104,8 @@ def fit(
     is not finite; the parameters are then those of the last good step.
 
     `checkpoint` names a file that holds the whole state of the training after each epoch, and after the last good step when
-    Ctrl-C or an error ends it. If it exists, training continues from it to the same numbers as without the break; the three
-    functions must be the same as before, all else is compared. Raises ValueError if the file is damaged or of another training,
+    Ctrl-C or an error ends it. If it exists, training continues from it to the same numbers as without the break; the
+    functions and the optimiser must be the same as before, all else is compared. Raises ValueError if the file is damaged or of another training,
     OSError if it cannot be written (before the first step, if the folder is at fault).
 
     Under `torchrun`, with the model wrapped in `DistributedDataParallel`, each process takes its share of every batch, and the
@@ -100,13 +122,13 @@ def fit(
     plain = model.module if wrapped else model
     generator = torch.Generator().manual_seed(seed)
     batches = -(-len(images) // batch_size)
-    optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=max(2, epochs * batches))
+    method = optimiser(model.parameters(), lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(method, learning_rate, total_steps=max(2, epochs * batches))
     steps, losses, total, order = 0, [], torch.zeros((), device=images.device), torch.empty(0)
 
     def state() -> dict:
         """All that the next step depends on, as a copy."""
-        parts = {"model": plain.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
+        parts = {"model": plain.state_dict(), "optimiser": method.state_dict(), "schedule": schedule.state_dict()}
         progress = {"generator": generator.get_state(), "steps": steps, "losses": losses, "total": total, "order": order}
         return copy.deepcopy(parts | progress)
 
@@ -115,7 +137,7 @@ def fit(
         settings |= _identity(plain, images, labels)
         if Path(checkpoint).exists():
             found = checkpoints.load(checkpoint, settings)
-            for name, part in (("model", plain), ("optimiser", optimiser), ("schedule", schedule)):
+            for name, part in (("model", plain), ("optimiser", method), ("schedule", schedule)):
                 part.load_state_dict(found[name])
             generator.set_state(found["generator"])
             steps, losses, total, order = found["steps"], found["losses"], found["total"].to(images.device), found["order"]
@@ -141,7 +163,7 @@ def fit(
                 if perturb:
                     x = perturb(plain, x, y)
                 value = weight * loss(model(x), y)
-                optimiser.zero_grad()
+                method.zero_grad()
                 value.backward()
                 slope = torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf)  # measures, clips nothing
                 value = value.detach()
@@ -151,7 +173,7 @@ def fit(
                     raise FloatingPointError(
                         f"the loss is {value.item()}, its gradient has norm {slope.item()} in epoch {epoch}, batch {number}"
                     )
-                optimiser.step()
+                method.step()
                 schedule.step()
                 if after_step:
                     after_step(plain)

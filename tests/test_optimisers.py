@@ -1,0 +1,148 @@
+"""The optimiser for orthogonal weights, the last layer with unit rows and the random affine maps of lesson 7."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from chapter_utils import data, layers, lipschitz, models, operators, optimisers, robustness, training
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+# ---- Muon ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (30, 20), (8, 3, 3, 3), (1, 9), (9,)])
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e15])
+def test_all_directions_become_about_equally_long_and_stay_where_they_are(shape, scale):
+    for seed in range(5):
+        matrix = torch.randn(shape, generator=seeded(seed))
+        found = optimisers.equal_directions(scale * matrix)
+        assert found.shape == matrix.shape
+        flat = matrix.reshape(len(matrix), -1)
+        left, _, right = torch.linalg.svd(flat, full_matrices=False)
+        between = left.mT @ found.reshape(flat.shape) @ right.mT  # diagonal: the singular vectors are kept
+        values = between.diagonal()
+        assert (between - torch.diag(values)).abs().max() < 1e-3
+        assert values.max() < 1.3 and values.median() > 0.6
+    assert torch.equal(optimisers.equal_directions(torch.zeros(shape)), torch.zeros(shape))
+
+
+def test_a_step_has_the_length_asked_for_whatever_the_size_of_the_gradient():
+    for size in (1e-6, 1.0, 1e6):
+        weight, bias = torch.nn.Parameter(torch.zeros(10, 40)), torch.nn.Parameter(torch.zeros(7))
+        idle = torch.nn.Parameter(torch.ones(2))
+        optimiser = optimisers.Muon([weight, bias, idle], lr=0.02)
+        weight.grad, bias.grad = size * torch.randn(10, 40, generator=seeded(0)), size * torch.ones(7)
+        optimiser.step()
+        assert 0.6 * 0.02 < torch.linalg.matrix_norm(weight.detach(), 2) < 1.3 * 0.02
+        assert torch.allclose(bias.detach(), torch.full((7,), -0.02 / math.sqrt(7)), rtol=1e-5)
+        assert torch.equal(idle.detach(), torch.ones(2))  # no gradient, no step
+
+
+def test_muon_goes_downhill_and_returns_the_loss_of_a_closure():
+    target = torch.randn(6, 9, generator=seeded(0))
+    weight = torch.nn.Parameter(torch.zeros(6, 9))
+    optimiser = optimisers.Muon([weight], lr=0.05)
+
+    def closure():
+        optimiser.zero_grad()
+        loss = (weight - target).square().sum()
+        loss.backward()
+        return loss
+
+    losses = [optimiser.step(closure).item() for _ in range(200)]
+    assert losses[-1] < 0.02 * losses[0]
+
+
+def test_muon_refuses_impossible_settings():
+    weight = [torch.nn.Parameter(torch.zeros(2, 2))]
+    with pytest.raises(ValueError, match="lr must be 0 or more, got -1"):
+        optimisers.Muon(weight, lr=-1)
+    with pytest.raises(ValueError, match=r"momentum must lie in \[0, 1\), got 1"):
+        optimisers.Muon(weight, momentum=1)
+
+
+# ---- a last layer with unit rows -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_every_difference_of_logits_is_as_steep_as_its_pair_of_rows_and_no_steeper(scale):
+    for seed in range(5):
+        head = layers.UnitRowsLinear(7, 4)
+        with torch.no_grad():
+            head.weight.copy_(scale * torch.randn(4, 7, generator=seeded(seed)))
+        head = head.double()
+        matrix = lipschitz.dense_matrix(lambda x: head(x) - head.bias, (7,)).detach()  # noqa: B023
+        assert torch.allclose(matrix, head.matrix) and torch.allclose(matrix.norm(dim=1), torch.ones(4, dtype=torch.float64))
+        truth = torch.linalg.matrix_norm(matrix, 2).item()
+        assert truth <= lipschitz.lipschitz_bound(head, (7,)) <= truth * (1 + 1e-6)
+        x, y = torch.randn(2, 50, 7, generator=seeded(9), dtype=torch.float64)
+        change, length = head(x) - head(y), (x - y).norm(dim=1)
+        steepness = torch.cdist(matrix, matrix)
+        assert ((change[:, :, None] - change[:, None]).abs() <= steepness * length[:, None, None] * (1 + 1e-9)).all()
+
+
+def test_unit_rows_refuse_a_wrong_shape():
+    with pytest.raises(ValueError, match="does not take"):
+        lipschitz.lipschitz_bound(layers.UnitRowsLinear(7, 4), (6,))
+
+
+def test_pair_certificates_of_a_trained_network_hold_against_attacks_and_need_the_right_matrix():
+    digits = data.load_images("mnist5k")
+    x, y = digits.train_images[::10], digits.train_labels[::10]
+    model = models.nonexpansive_net(width=16, depth=2, unit_rows=True)
+
+    def loss(logits, labels):
+        return training.margin_cross_entropy(logits, labels, 2.0, 0.25)
+
+    training.fit(model, x, y, loss, 8, 50, 0.05, operators.restore_orthonormal_rows, training.random_affine,
+                 optimiser=optimisers.Muon, progress=False)  # fmt: skip
+    features = lipschitz.lipschitz_bound(model[:-1], (1, 28, 28))
+    assert features <= 1 + 1e-9
+    with torch.no_grad():
+        logits = model(x)
+    radius = robustness.certified_radius(logits, y, features, model[-1].matrix.detach())
+    coarse = robustness.certified_radius(logits, y, lipschitz.lipschitz_bound(model, (1, 28, 28)))
+    assert (radius >= coarse * (1 - 1e-5)).all() and (radius > 0.3).float().mean() > 0.5
+    radii = [0.3, 0.8, 1.5, 2.5]
+    standing = robustness.attacked_correct(model, x, y, radii, steps=10)
+    for eps, row in zip(radii, standing, strict=True):
+        assert not ((radius > eps) & ~row).any()
+    wrong = robustness.certified_radius(logits, y, features, model[-1].matrix.detach() / 5)  # not the rows in use
+    assert ((wrong > radii[-1]) & ~standing[-1]).any()
+
+
+# ---- random affine maps ----------------------------------------------------------------------------------------------
+
+
+def test_affine_maps_of_size_zero_change_nothing_and_others_do():
+    images = torch.rand(6, 2, 9, 12, generator=seeded(0))
+    assert torch.allclose(training.random_affine(images, seeded(1), 0, 0, 0, 0), images, atol=1e-5)
+    first, again, other = (training.random_affine(images, seeded(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert first.shape == images.shape and first.min() >= 0 and first.max() <= 1 + 1e-6
+    assert (first - images).abs().flatten(1).amax(1).min() > 0.01  # every image moved
+
+
+@pytest.mark.parametrize("pixels", [1.0, 2.5])
+def test_shifts_move_the_centre_of_mass_by_at_most_so_many_pixels(pixels):
+    images = torch.zeros(200, 1, 15, 21)
+    images[:, :, 5:10, 8:13] = 1.0
+    moved = training.random_affine(images, seeded(0), 0, 0, 0, pixels)[:, 0]
+    for axis, centre in ((1, 7.0), (2, 10.0)):
+        place = torch.arange(moved.shape[axis], dtype=torch.float32)
+        shift = (moved.sum(3 - axis) @ place) / moved.sum((1, 2)) - centre
+        assert 0.9 * pixels < shift.abs().max() <= pixels + 1e-3 and abs(shift.mean()) < 0.2 * pixels
+
+
+def test_turning_keeps_a_disc_and_the_mass_up_to_the_stretch():
+    y, x = torch.meshgrid(torch.arange(25.0) - 12, torch.arange(35.0) - 17, indexing="ij")
+    disc = torch.sigmoid(3 * (7 - torch.hypot(x, y))).expand(50, 1, 25, 35)
+    assert F.mse_loss(training.random_affine(disc, seeded(0), 45, 0, 0, 0), disc) < 1e-3
+    mass = training.random_affine(disc, seeded(0), 0, 0.2, 0, 0).sum((1, 2, 3)) / disc[0].sum()
+    assert 1 / 1.2**2 - 0.02 < mass.min() < 0.9 and 1.1 < mass.max() < 1 / 0.8**2 + 0.02
