@@ -268,7 +268,7 @@ for name, (layer, expected) in examples.items():
     print(f"{name:30s} as predicted" + (f": {expected:.2f}" if layer is not mix else ""))
 
 # %% [markdown]
-# *Coursework 3.3 and 3.5 ask for the constants of two poolings and of GELU.*
+# *Coursework 3.3 and 3.5 ask for the constants of poolings and of activations.*
 #
 # ## 3.3 What many layers can do
 #
@@ -591,6 +591,8 @@ assert max(warm) <= 1 + 1e-12 and min(warm[100:]) > 0.95 > 0.85 > min(cold[100:]
 
 # %% [markdown]
 # The warm estimate is good, and it is still a lower bound. Remember the rule: **training may use an estimate, a certificate must use a guaranteed upper bound.**
+#
+# *Coursework 3.6 asks for such a step for a convolution.*
 #
 # ## 3.5 Where is the network most sensitive?
 #
