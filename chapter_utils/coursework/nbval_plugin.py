@@ -8,6 +8,7 @@ random inputs: the kernel only computes values. Whatever a student does to the c
 
 import ast
 import json
+import math
 import queue
 import re
 import secrets
@@ -70,10 +71,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.output_timeout = max(item.output_timeout, 20)  # nbval gives a busy machine only 5 s between messages
 
 
+def notice_death(kernel) -> None:
+    """nbval waits for a kernel that has ended until the time is up; make it notice within a second."""
+    wait = kernel.get_message
+
+    def get_message(stream: str, timeout: float | None = None) -> dict:
+        end = time.monotonic() + (math.inf if timeout is None else timeout)
+        while True:
+            try:
+                return wait(stream, timeout=min(1, max(end - time.monotonic(), 0)))
+            except queue.Empty:
+                if time.monotonic() >= end or not kernel.is_alive():
+                    raise
+
+    kernel.get_message = get_message
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item):
     yield
-    if isinstance(item, IPyNbCell):  # nbval expects every cell after a timeout to fail and would hide that it does
+    if isinstance(item, IPyNbCell):
+        if item.cell_num == 0 and item.parent.kernel:
+            notice_death(item.parent.kernel)
+        # nbval expects every cell after a timeout to fail, and would hide that it does
         item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "xfail"]
         item.stash[xfailed_key] = None
 
@@ -90,15 +110,16 @@ def pytest_runtest_call(item: pytest.Item):
             raise NbCellError(item.cell_num, f"{verdict} [fresh inputs, seed {seed}]", item.cell.source) from None
 
 
-def message_of(item: IPyNbCell, call: pytest.CallInfo) -> str:
-    """One line: the verdict if the check gave one."""
+def line_of(number: str, item: IPyNbCell, call: pytest.CallInfo) -> str:
+    """The verdict if the check gave one, or why there is none."""
     errors = [out for out in item.test_outputs or [] if out.get("output_type") == "error"]
     if errors:
         verdict = errors[-1]["ename"] == engine.CheckFailed.__name__
         text = errors[-1]["evalue"] if verdict else f"{errors[-1]['ename']}: {errors[-1]['evalue']}"
     else:
         text = str(call.excinfo.value)
-    return COLOURS.sub("", text).strip().split("\n")[0][:400]
+    line = COLOURS.sub("", text).strip().split("\n")[0][:400]
+    return line if line.startswith("Exercise ") else f"Exercise {number}: its check did not come to an end ({line})."
 
 
 @pytest.hookimpl(wrapper=True)
@@ -106,7 +127,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     report = yield
     number = exercise_of(item)
     if number and (call.when == "call" or report.failed):
-        line = "" if report.passed else "its check was skipped" if report.skipped else message_of(item, call)
+        line = (
+            "" if report.passed else line_of(number, item, call) if call.excinfo else f"Exercise {number}: its check was skipped."
+        )
         report.user_properties.append((PROPERTY, (item.nodeid.split("::")[0], number, report.passed, line)))
     return report
 
