@@ -145,7 +145,8 @@ live_portrait.still(system="damped pendulum", gamma=0.3)
 live_portrait
 
 # %% [markdown]
-# Try this. (The first picture is a still one. The second moves, as soon as you have run the notebook.)
+# Try this. (The first picture is a still one. The second moves, as soon as you have run the notebook. By keyboard: Tab leads to a control,
+# arrow keys move a slider, and a list opens with Space, moves with the arrow keys and closes with Enter.)
 #
 # * *Pendulum:* with $\gamma>0$ the pair ends together. With $\gamma=0$ it does not: the higher swing takes longer. With $\gamma<0$ something pushes, and both go over the top.
 # * *Rotation:* $\gamma=0$ keeps the distance exactly. The smallest $\gamma$ either side shrinks or stretches it.
