@@ -105,7 +105,7 @@ def fit(
 
     `checkpoint` names a file that holds the whole state of the training after each epoch, and after the last good step when
     Ctrl-C or an error ends it. If it exists, training continues from it to the same numbers as without the break; the
-    functions and the optimiser must be the same as before, all else is compared. Raises ValueError if the file is damaged or of another training,
+    functions must be the same as before, all else is compared. Raises ValueError if the file is damaged or of another training,
     OSError if it cannot be written (before the first step, if the folder is at fault).
 
     Under `torchrun`, with the model wrapped in `DistributedDataParallel`, each process takes its share of every batch, and the
@@ -134,7 +134,7 @@ def fit(
 
     if checkpoint:
         settings = {"epochs": epochs, "batch size": batch_size, "learning rate": learning_rate, "seed": seed}
-        settings |= _identity(plain, images, labels)
+        settings |= {"optimiser": type(method).__name__} | _identity(plain, images, labels)
         if Path(checkpoint).exists():
             found = checkpoints.load(checkpoint, settings)
             for name, part in (("model", plain), ("optimiser", method), ("schedule", schedule)):

@@ -253,6 +253,7 @@ def test_no_code_in_a_file_is_run(tmp_path):
         ({"batch_size": 16}, "batch size is 32 there and 16 here"),
         ({"learning_rate": 0.02}, r"learning rate is 0\.01 there and 0\.02 here"),
         ({"seed": 1}, "seed is 0 there and 1 here"),
+        ({"optimiser": torch.optim.SGD}, "optimiser is Adam there and SGD here"),
         ({"images": blobs(109)[0]}, r"shape of the images is \(110, 1, 8, 8\) there and \(109, 1, 8, 8\) here"),
     ],
 )
