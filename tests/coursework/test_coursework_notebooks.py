@@ -176,11 +176,15 @@ def test_students_receive_lessons_and_exercises_and_nothing_with_solutions(bundl
 
 
 def solution_lines():
-    """Every line of a solution that says something: no comments, no headers of blocks, no short ones."""
+    """Every line of a solution that says something: no comments, no headers of blocks, no opened brackets, no short ones."""
     for path in SOURCES:
         for region in re.findall(rf"{builder.BEGIN}\n(.*?){builder.END}", path.read_text(), re.S):
             for line in map(str.strip, region.splitlines()):
-                if len(line) > 24 and not re.match(r"#|for |def |if |while |with |import |from |assert ", line):
+                if (
+                    len(line) > 24
+                    and line[-1] not in "([{"
+                    and not re.match(r"#|for |def |if |while |with |import |from |assert ", line)
+                ):
                     yield path.stem, line
 
 
