@@ -961,6 +961,31 @@ def pgd(network, x, labels, eps, steps, step_size):
     return best
 
 
+# %% 7.3 wrong: pgd: projected once at the end -> best visited points
+def project(z, x, eps):
+    shift = z - x
+    size = shift.flatten(1).norm(dim=1)[:, None, None, None]
+    return (x + shift * torch.clamp(eps / size, max=1)).clamp(0, 1)
+
+
+def pgd(network, x, labels, eps, steps, step_size):
+    def loss(z):
+        logits = network(z)
+        own = logits.gather(1, labels[:, None])[:, 0]
+        return logits.scatter(1, labels[:, None], -math.inf).max(1).values - own
+
+    z, best, top = x, x, loss(x).detach()
+    for _ in range(steps):
+        z = z.detach().requires_grad_()
+        g = torch.autograd.grad(loss(z).sum(), z)[0]
+        g = g / g.flatten(1).norm(dim=1).clamp_min(1e-30)[:, None, None, None]
+        z = z.detach() + step_size * g
+        now = loss(project(z, x, eps)).detach() if _ == steps - 1 else loss(z).detach()
+        best = torch.where((now > top)[:, None, None, None], project(z, x, eps), best)
+        top = torch.maximum(now, top)
+    return best
+
+
 # %% 7.3 wrong: pgd: cross-entropy -> best visited points
 def project(z, x, eps):
     shift = z - x
