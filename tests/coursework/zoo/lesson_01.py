@@ -28,7 +28,7 @@ def first_rate(A):
 def peak(A):
     A = A.numpy()
     slow = -np.linalg.eigvals(A).real.max()
-    return max(np.linalg.norm(scipy.linalg.expm(A * t), 2) for t in np.linspace(0, 8 / slow, 160))
+    return max(np.linalg.norm(scipy.linalg.expm(A * t), 2) for t in np.linspace(0, 8 / slow, 120))
 
 
 # %% 1.1 right: limit from the definition, powers of one small step
@@ -839,7 +839,7 @@ def separation(V, x, y, t):
     return (end[0] - end[1]).norm() / (x - y).norm()
 
 
-# %% 1.5 wrong: growth at the first moment -> %
+# %% 1.5 wrong: growth at the first moment -> as far apart
 def separation(V, x, y, t):
     H = torch.func.hessian(V)((x + y) / 2)
     v = (x - y) / (x - y).norm()
