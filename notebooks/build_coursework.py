@@ -31,7 +31,8 @@ It calls your functions on many random inputs, so there is more than one right w
 that is not passed; the cell after each check shows what your answer is good for, once it is there."""
 STUDENT_FILES = [
     "README.md", "LICENSE", "CITATION.cff", "Makefile", "pyproject.toml", "requirements.txt", "environment.yml", "binder/*",
-    "chapter_utils/**/*.py", "chapter_utils/*.mplstyle", "notebooks/*.ipynb", "notebooks/coursework/*.ipynb",
+    "chapter_utils/**/*.py", "chapter_utils/*.mplstyle", "notebooks/*.ipynb", "notebooks/published/*", "notebooks/coursework/*.ipynb",
+    "benchmarks/*.py", "benchmarks/results/*", "docs/*",
 ]  # fmt: skip
 
 

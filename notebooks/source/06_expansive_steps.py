@@ -21,6 +21,7 @@
 # %%
 import csv
 import itertools
+import json
 import warnings
 
 import ipywidgets
@@ -878,12 +879,64 @@ assert gaps["unconstrained"] > 0.2
 #
 # ## 6.7 The full experiment
 #
-# Our race was small on purpose. The full one, all five regimes with three margins, strong attacks and certificates, for digits, clothes or photographs, is a program in the folder `benchmarks`.
-# It uses a GPU if there is one, stores its results after each network and goes on where it was stopped:
+# **Question.** Is the order the same on photographs, under a strong attack?
+#
+# The program `benchmarks/five_regimes.py` trains all five regimes with three margins, attacks them with both kinds of PGD and certifies them. It takes digits, clothes or photographs,
+# uses a GPU if there is one, stores its results after each network and goes on where it was stopped. For example, in the folder above this one:
 #
 # ```
-# python benchmarks/five_regimes.py --dataset mnist5k --device auto
+# python benchmarks/five_regimes.py --dataset CIFAR10 --download --channels 32 --epochs 60 --results cifar10.json
 # ```
+#
+# Here is what we stored from a *small* run on the CIFAR-10 photographs: 3,000 training images, 300 test images (JPEG copies of the originals), 16 channels, one block a stage, six epochs, on a processor without a GPU.
+# The networks are therefore poor, about 40 per cent, and with 300 images a difference of three points may be luck. The margins are in pixels, not in the normalised units of the table above.
+
+# %%
+with open("../benchmarks/results/five_regimes_cifar10_subset.json") as file:
+    stored = json.load(file)["rows"]
+print("margin, regime        bound     AUC   clean   at 0.3: certified - survives both attacks")
+for row in stored:
+    at = row["radii"].index(0.3)
+    print(
+        f"{row['margin']:<6} {row['regime']:14s}{row['bound']:6.2f}   {row['auc']:.3f}   {row['clean']:.2f}"
+        f"            {row['certified'][at]:.3f} - {row['attacked'][at]:.3f}"
+    )
+    assert row["broken"] == 0
+    assert all(p <= s for p, s in zip(row["certified"], row["attacked"], strict=True))
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.7), sharey=True)
+for axis, m in zip(axes, (0.07, 0.15, 0.3), strict=True):
+    plotting.robustness_curves(
+        axis,
+        stored[0]["radii"],
+        {
+            row["regime"]: (row["attacked"], row["certified"] if row["bound"] <= 1 + 1e-6 else None)
+            for row in stored
+            if row["margin"] == m
+        },
+    )
+    axis.get_legend().remove()
+    axis.set(title=f"margin {m}", ylim=(0, 0.5), ylabel="accuracy" if m == 0.07 else "")
+figure.legend(
+    *axes[0].get_legend_handles_labels(),
+    loc="outside lower center",
+    ncols=5,
+    title="small run on 3,000 photographs: solid survives both attacks, dashed certified",
+)
+plotting.show(
+    figure,
+    "For each of three margins the curve of the unconstrained network falls fastest and reaches zero near radius 0.3 to 0.5; "
+    "the flexible one falls slowest. Certificates, dashed, lie close below the curve of the non-expansive network and farther below those of the pairs. "
+    "Larger margins lift the curves at large radii.",
+)
+
+# %% [markdown]
+# At every margin the areas under the attacked curves come in the order unconstrained, naive, non-expansive, prescribed, flexible: that of the published table, up to its near ties.
+# With a strong attack on small networks all of them are far smaller.
+#
+# Two things to notice. The bounds of the flexible networks are about 0.3: they *learned* to contract. Their scores shrink, but so does the number by which the certificate divides.
+# And the best certificates depend on the margin: with 0.07 the non-expansive network proves most at every radius, with 0.3 the flexible one does from radius 0.14 on.
 #
 # ## Recap
 #
