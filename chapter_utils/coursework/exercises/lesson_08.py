@@ -289,6 +289,7 @@ def kick_then_drift(attempt: Attempt) -> None:
             "The result starts with the momenta. Positions come first, as in x.": (kicked, q + h * k(kicked)),
             "The kick is p - h g(q), with a minus.": (q + h * k(p + h * g(q)), p + h * g(q)),
             "The drift is q + h k(p), with a plus.": (q - h * k(kicked), kicked),
+            "You exchanged g and k: g(q) is for the kick.": (q + h * g(p - h * k(q)), p - h * k(q)),
             "The drift is missing.": (q, kicked),
             "The kick is missing.": (drifted, p),
             "These are only the changes: they are added to q and p.": (h * k(kicked), -h * g(q)),
@@ -433,6 +434,7 @@ def restore(attempt: Attempt) -> None:
             continue
         for hint, one in wrong.items():
             attempt.require(not reached(one, n), hint)
+        attempt.require((new - walk(right, 0 * start, n)).abs().max() > 1e-9, "This begins at 0. Begin at `start`.")
         attempt.require(not reached(right, 1), f"This is one iteration. Repeat it {n} times.")
         for other in (n - 1, n + 1):
             attempt.require(not reached(right, other), f"{n} iterations are asked; this is the result of {other}.")

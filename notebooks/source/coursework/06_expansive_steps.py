@@ -26,7 +26,7 @@ torch.set_num_threads(1)
 #
 # Let $\sigma$ be piecewise linear with the slopes $a$ and 1, $0<a<1$, like the leaky ReLU. Write two functions, for $h_1>0$:
 #
-# * `gradient_factor(A, h1, a)`: the largest Lipschitz constant that $x-h_1A^\top\sigma(Ax+b)$ has for any $b$. Here `A` is **any** matrix, of shape `(m, d)`: not orthogonal, perhaps not square, and $h_1$ is the step itself, not measured in units of anything.
+# * `gradient_factor(A, h1, a)`: the Lipschitz constant of $x-h_1A^\top\sigma(Ax+b)$ for the worst $b$, that is, the largest over all $b$. Here `A` is **any** matrix, of shape `(m, d)`: not orthogonal, perhaps not square, and $h_1$ is the step itself, not measured in units of anything.
 # * `monotone_factor(h1, a)`: the smallest number that is a Lipschitz constant of $x-h_1g(x)$ for **every** monotone and 1-Lipschitz field $g$ of Claim 6.2, with $\langle g(x)-g(y),x-y\rangle\ge a\|x-y\|^2$.
 #
 # <details><summary>Hint 1</summary>
@@ -177,7 +177,8 @@ if passed("6.3"):
 # *Why it matters: if the optimiser may choose a step, you must be prepared for its worst choice.*
 #
 # In a flexible network the optimiser chooses $h_1$ between `low` and `high`. It is taken in $S_1$ parts, and each part multiplies distances by at most `factor(h1 / S1)`. You receive `factor` as a function: it may be the sharp rule, the paper's rule, or another convex function.
-# Return the largest $h_2$ which, in $S_2$ parts, keeps the pair 1-Lipschitz for **every** $h_1$ in the interval; 0 if there is none. An error of 0.3 % is fine.
+# After it comes a step up of length $h_2\ge0$ in $S_2$ parts, as in Claim 6.3.
+# Return the largest $h_2$ for which the product of all factors is at most 1 for **every** $h_1$ in the interval; 0 if no $h_2>0$ will do. An error of 0.3 % is fine.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -222,7 +223,7 @@ if passed("6.4"):
 # Let $\lambda=\lambda_{\min}/\lambda_{\max}$ be the ratio of the smallest to the largest eigenvalue of $A^\top A$ (Section 6.2). Write two functions:
 #
 # * `eigenvalue_ratio(A)`: this ratio, for a matrix `A` of any shape `(m, d)`;
-# * `least_lambda(steps, parts, a)`: the smallest $\lambda$ for which the pair `steps` $=(h_1,h_2)$, $h_2>0$, in `parts` $=(S_1,S_2)$ is still 1-Lipschitz by Claims 6.3 and 6.4, with the step down measured in units of $1/\lambda_{\max}$.
+# * `least_lambda(steps, parts, a)`: the smallest $\lambda$ for which the pair `steps` $=(h_1,h_2)$, $h_2>0$, in `parts` $=(S_1,S_2)$ is still 1-Lipschitz by Claims 6.3 and 6.4, with $\|B\|\le1$ and the step down measured in units of $1/\lambda_{\max}$.
 #   Return `math.inf` if even $\lambda=1$ is not enough. An error of 0.1 % is fine.
 #
 # <details><summary>Hint 1</summary>

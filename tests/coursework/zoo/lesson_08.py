@@ -788,6 +788,18 @@ def volume_factor(step, x):
     return torch.func.jacrev(step)(x).det().abs()
 
 
+# %% 8.4 wrong: g and k exchanged -> exchanged g and k
+def kick_then_drift(x, g, k, h):
+    q, p = x.chunk(2, 1)
+    p = p - h * k(q)
+    q = q + h * g(p)
+    return torch.cat([q, p], 1)
+
+
+def volume_factor(step, x):
+    return torch.func.jacrev(step)(x).det().abs()
+
+
 # %% 8.4 wrong: plus -> with a minus
 def kick_then_drift(x, g, k, h):
     q, p = x.chunk(2, 1)
@@ -1218,6 +1230,18 @@ def step_limit(B):
 # %% 8.6 wrong: only one -> one iteration. Repeat it
 def restore(B, y, denoiser, tau, start, n):
     return denoiser(start - tau * B.T @ (B @ start - y)).clamp(0, 1)
+
+
+def step_limit(B):
+    return 2 / torch.linalg.matrix_norm(B, 2) ** 2
+
+
+# %% 8.6 wrong: begins at 0 -> Begin at `start`
+def restore(B, y, denoiser, tau, start, n):
+    x = torch.zeros_like(start)
+    for _ in range(n):
+        x = denoiser(x - tau * B.T @ (B @ x - y)).clamp(0, 1)
+    return x
 
 
 def step_limit(B):
