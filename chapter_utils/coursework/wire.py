@@ -48,7 +48,13 @@ def encode(value: Any, keep: Callable[[Any], int | None] | None = None) -> Any:
         value = torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, torch.Tensor):
         plain = value.detach().as_subclass(torch.Tensor).cpu().contiguous()
-        data = base64.b64encode(plain.flatten().view(torch.uint8).numpy().tobytes()).decode() if plain.numel() else ""
+        data = (
+            base64.b64encode(
+                plain.reshape(-1).clone(memory_format=torch.contiguous_format).view(torch.uint8).numpy().tobytes()
+            ).decode()
+            if plain.numel()
+            else ""
+        )
         return {"tensor": data, "dtype": str(plain.dtype)[6:], "shape": list(plain.shape)}
     if isinstance(value, (list, tuple)):
         return {"list" if isinstance(value, list) else "tuple": [encode(entry, keep) for entry in value]}

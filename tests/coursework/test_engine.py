@@ -72,6 +72,12 @@ def test_only_makers_of_this_package_are_called():
             wire.decode({"made": [module, name], "from": []}, None)
 
 
+def test_views_survive_the_wire():
+    whole = torch.arange(12.0).reshape(3, 4)
+    for view in (whole[:, ::2], whole.mT, whole[:1, :1].expand(3, 2), torch.ones(1).expand(1), torch.as_strided(whole, (1,), (0,))):
+        assert torch.equal(through(view), view)
+
+
 def test_what_cannot_travel_is_named():
     for value in (lambda x: x, object(), nn.ReLU(), [torch.sin]):
         with pytest.raises(TypeError, match="cannot travel"):
