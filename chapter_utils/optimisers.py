@@ -29,23 +29,36 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 value = closure()
         for group in self.param_groups:
+            alike: dict[tuple, list[tuple[Tensor, Tensor]]] = {}  # parameters of one shape are treated in one go
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
                     average.lerp_(parameter.grad, 1 - group["momentum"])
                     ahead = average.lerp(parameter.grad, 1 - group["momentum"])  # Nesterov: a look at the next average
-                    parameter.sub_(equal_directions(ahead), alpha=group["lr"])
+                    matrix = ahead.flatten(1) if ahead.ndim > 1 else ahead.reshape(-1, 1)
+                    alike.setdefault((matrix.shape, matrix.dtype, matrix.device), []).append((parameter, matrix))
+            for pairs in alike.values():
+                directions = equal_directions(torch.stack([matrix for _, matrix in pairs]))
+                for (parameter, _), direction in zip(pairs, directions, strict=True):
+                    parameter.sub_(direction.reshape(parameter.shape), alpha=group["lr"])
         return value
 
 
-def equal_directions(matrix: Tensor, steps: int = 5) -> Tensor:
-    """About U V^T for a matrix U S V^T (rows, ...): its singular values brought near 1; zero stays zero (lesson 7)."""
-    x = matrix.reshape(len(matrix), -1) if matrix.ndim > 1 else matrix.reshape(-1, 1)
-    x = x / x.norm().clamp_min(torch.finfo(x.dtype).tiny)
-    if min(x.shape) > 1:  # a single row or column is already done
-        wide = x if x.shape[0] <= x.shape[1] else x.mT
-        for _ in range(steps):
-            gram = wide @ wide.mT
-            wide = 3.4445 * wide + (2.0315 * gram @ gram - 4.7750 * gram) @ wide
-        x = wide if x.shape[0] <= x.shape[1] else wide.mT
-    return x.reshape(matrix.shape)
+def equal_directions(matrices: Tensor, steps: int = 5) -> Tensor:
+    """About U V^T for every matrix U S V^T of a batch (..., rows, columns); zero stays zero (lesson 7).
+
+    Each step maps the singular values by s -> 3.4445 s - 4.7750 s^3 + 2.0315 s^5, which drives them towards 1. It is a
+    multiplication by a polynomial in the Gram matrix, so only the small Gram matrices are iterated.
+    """
+    x = matrices / torch.linalg.matrix_norm(matrices, keepdim=True).clamp_min(torch.finfo(matrices.dtype).tiny)
+    if min(x.shape[-2:]) == 1:  # a single row or column is done
+        return x
+    wide = x if x.shape[-2] <= x.shape[-1] else x.mT
+    gram = wide @ wide.mT
+    identity = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
+    factor = identity
+    for _ in range(steps):
+        polynomial = 3.4445 * identity + (2.0315 * gram - 4.7750 * identity) @ gram
+        factor, gram = polynomial @ factor, polynomial @ gram @ polynomial
+    wide = factor @ wide
+    return wide if x.shape[-2] <= x.shape[-1] else wide.mT
