@@ -299,7 +299,7 @@ def deep_equilibrium(attempt: Attempt) -> None:
 @exercise("4.5", "Two logarithmic norms of a feature", points=2, minutes=15)
 def feature_norms(attempt: Attempt) -> None:
     cases = []
-    for d, size in ((3, 4), (2, 3), (4, 2)):
+    for d, size in ((3, 4), (2, 3), (4, 1)):
         f = tanh_field(attempt.randn(7, d), attempt.randn(7), attempt.randn(d, 7))
         cases.append((f, attempt.randn(size, d)))
     cases.append((linear_map(torch.tensor([[-1.0, 0.95], [0.0, -0.1]])), torch.zeros(2, 2)))
