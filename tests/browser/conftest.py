@@ -79,6 +79,8 @@ def lab(tmp_path_factory):
     """A JupyterLab that serves copies of the lessons in notebooks/, as a clone of the repository would."""
     root = tmp_path_factory.mktemp("lab")
     (root / "work" / "notebooks").mkdir(parents=True)
+    for folder in ("notebooks/published", "benchmarks/results"):  # what lessons read
+        shutil.copytree(ROOT / folder, root / "work" / folder)
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
