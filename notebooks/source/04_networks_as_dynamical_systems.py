@@ -1064,7 +1064,7 @@ plotting.show(
 # %% [markdown]
 # With the penalty every disturbed feature returns. But read the claim again: it is about $x'=Mx$, that is, about *small* disturbances. And a penalty is a wish, not a constraint: after training, check $\mu_\infty$. SODEF gives no radius, so it proves nothing about a given disturbance. Lesson 7 asks for more.
 #
-# *Coursework 4.5 asks for $\mu_\infty$ and $\mu_2$.*
+# *Coursework 4.5 and 4.6 ask for $\mu_\infty$ and $\mu_2$, and for a norm in which the flow shrinks.*
 #
 # ## 4.8 LyaNet: train the speed of convergence
 #

@@ -193,11 +193,11 @@ def test_no_solution_line_in_what_students_receive(bundle):
     for path in bundle.rglob("*"):
         if path.suffix == ".ipynb":
             cells = nbformat.read(path, as_version=4).cells
-            texts[path.name] = "\n".join(
+            texts[path.relative_to(bundle)] = "\n".join(
                 cell.source + text_of_outputs(cell) if "outputs" in cell else cell.source for cell in cells
             )
-        elif path.is_file():
-            texts[path.name] = path.read_text(encoding="utf-8")
+        elif path.is_file() and path.suffix not in (".png", ".gif"):
+            texts[path.relative_to(bundle)] = path.read_text(encoding="utf-8")
     lines = list(solution_lines())
     assert len(lines) >= 2 * len(SOURCES)
     assert [(lesson, line, name) for lesson, line in lines for name, text in texts.items() if line in text] == []

@@ -215,8 +215,7 @@ if passed("7.3"):
 def area(radii, accuracies):
     """Mean height of the polygon through the points; radii increase from 0."""
     ### BEGIN SOLUTION
-    low, high = area_bounds(radii, accuracies)
-    return (low + high) / 2
+    return sum(area_bounds(radii, accuracies)) / 2
     ### END SOLUTION
 
 
