@@ -39,7 +39,7 @@ def contraction_factor(step: float | Tensor, kappa: float = SLOPE, rule: str = "
 
 def pair_factor(steps, substeps: tuple[int, int] = (1, 1), kappa: float = SLOPE, rule: str = "gradient"):
     """Bound of the Lipschitz constant of a pair: steps = (h1, h2), h1 contractive in substeps[0] equal parts and h2
-    expansive in substeps[1] (lesson 6). A negative h2 >= -2 substeps[1] contracts: it counts as 1."""
+    expansive in substeps[1] (lesson 6). A negative h2 >= -2 substeps[1] does not expand: it counts as 1."""
     (down, up), (parts_down, parts_up) = steps, substeps
     growth = max(1.0, abs(1 + up / parts_up))
     return contraction_factor(down / parts_down, kappa, rule) ** parts_down * growth**parts_up
