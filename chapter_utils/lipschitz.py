@@ -11,6 +11,7 @@ from typing import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 ROUNDING = 1e-10
 
@@ -163,6 +164,10 @@ def lipschitz_bound(module: nn.Module, input_shape: tuple[int, ...]) -> float:
     for part in module.modules():
         if part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part):
             raise TypeError(f"{type(part).__name__} has forward hooks or a replaced forward, which may change what it computes")
+        if part.training and parametrize.is_parametrized(part):
+            raise ValueError(
+                f"the weights of {type(part).__name__} may change at every use in training mode: call model.eval() first"
+            )
     # A subclass that computes something else does not inherit the bound: the two methods belong together.
     for kind in type(module).__mro__:
         if kind in _RULES:
@@ -244,6 +249,12 @@ def _max_pool(module: nn.MaxPool2d, shape) -> float:
     return math.sqrt(windows) * (1 + ROUNDING)  # a bright pixel is the maximum of at most that many windows
 
 
+def _flatten(module: nn.Flatten, shape) -> float:
+    if module.start_dim < 1:
+        raise ValueError(f"Flatten(start_dim={module.start_dim}) mixes the samples of a batch")
+    return 1.0
+
+
 def _softplus(module: nn.Softplus, shape) -> float:
     if module.threshold < 20:
         raise ValueError(f"softplus jumps at its threshold, {module.threshold}; from 20 on the jump is below 3e-9")
@@ -261,6 +272,7 @@ _RULES: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], float]] = {
     nn.MaxPool2d: _max_pool,
     nn.LeakyReLU: lambda m, shape: max(1.0, abs(m.negative_slope)),
     nn.ELU: lambda m, shape: max(1.0, abs(m.alpha)),
+    nn.Flatten: _flatten,
     nn.Softplus: _softplus,
     nn.Sigmoid: lambda m, shape: 0.25,
     nn.Softmax: lambda m, shape: 0.5,
@@ -268,7 +280,7 @@ _RULES: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], float]] = {
     nn.SiLU: lambda m, shape: 1.0999,
     nn.Mish: lambda m, shape: 1.0886,
     **dict.fromkeys(
-        (nn.Identity, nn.Flatten, nn.Unflatten, nn.PixelUnshuffle, nn.PixelShuffle, nn.ZeroPad2d,
+        (nn.Identity, nn.Unflatten, nn.PixelUnshuffle, nn.PixelShuffle, nn.ZeroPad2d,
          nn.ReLU, nn.Tanh, nn.Hardtanh),
         lambda m, shape: 1.0,
     ),
@@ -287,7 +299,7 @@ def jacobian_norms(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_()
         outputs = network(x).flatten(1)
-    rows = [torch.autograd.grad(outputs[:, k].sum(), x, retain_graph=True)[0] for k in range(outputs.shape[1])]
+        rows = [torch.autograd.grad(outputs[:, k].sum(), x, retain_graph=True)[0] for k in range(outputs.shape[1])]
     return torch.linalg.matrix_norm(torch.stack(rows, 1).flatten(2), 2)
 
 
@@ -299,6 +311,8 @@ def _pair(value) -> tuple[int, int]:
 
 
 def _finite(weight: Tensor) -> Tensor:
+    if weight.is_complex():
+        raise ValueError("bounds are for real weights; these are complex")
     if not torch.isfinite(weight).all():
         raise ValueError("the weights contain NaN or infinite entries, so no bound holds")
     return weight

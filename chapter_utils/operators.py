@@ -10,7 +10,8 @@ from .lipschitz import conv_norm_bound, conv_smallest_bound, dense_norm_bound, d
 
 
 class LinearOperator(nn.Module):
-    """A linear map with its adjoint and bounds of how much it stretches. Subclasses define `forward`, `adjoint`, `_bound`.
+    """A linear map with its adjoint and bounds of how much it stretches. Subclasses define `forward`, `adjoint`, `_check`,
+    and, unless the singular values are those of the matrix `weight`, `_bound` and `_smallest`.
 
     `forward` adds a `bias` of shape (`outputs`,) if one is given, `adjoint` multiplies the weight by `scale`: cheaper than the image.
     `norm_bound(input_shape)` is a guaranteed upper bound in float64, kept until the weights change; `smallest_bound(input_shape)`
@@ -32,15 +33,19 @@ class LinearOperator(nn.Module):
     def adjoint(self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor = 1.0) -> Tensor:
         raise NotImplementedError
 
-    def _bound(self, input_shape: tuple[int, ...]) -> float:
+    def _check(self, input_shape: tuple[int, ...]) -> None:
+        """Raise ValueError if the map does not take inputs of shape (batch, *input_shape)."""
         raise NotImplementedError
+
+    def _bound(self, input_shape: tuple[int, ...]) -> float:
+        return dense_norm_bound(self.weight.detach())
+
+    def _smallest(self, input_shape: tuple[int, ...]) -> float:
+        return dense_smallest_bound(self.weight.detach())
 
     def _settings(self) -> tuple:
         """What else than weight and input shape the norm depends on."""
         return ()
-
-    def _smallest(self, input_shape: tuple[int, ...]) -> float:
-        return 0.0
 
     def norm_bound(self, input_shape: tuple[int, ...]) -> float:
         return self._remembered("norm", self._bound, input_shape)
@@ -49,6 +54,7 @@ class LinearOperator(nn.Module):
         return self._remembered("smallest", self._smallest, input_shape)
 
     def _remembered(self, name: str, compute: Callable[[tuple], float], input_shape) -> float:
+        self._check(input_shape)
         weight, case = self.weight.detach(), (tuple(input_shape), self._settings())
         known = self._known.get(name)
         if known is None or known[1] != case or not _identical(known[0], weight):
@@ -102,14 +108,6 @@ class DenseOperator(LinearOperator):
     def adjoint(self, y: Tensor, input_shape=None, scale: float | Tensor = 1.0) -> Tensor:
         return y @ (scale * self.weight)
 
-    def _bound(self, input_shape) -> float:
-        self._check(input_shape)
-        return dense_norm_bound(self.weight.detach())
-
-    def _smallest(self, input_shape) -> float:
-        self._check(input_shape)
-        return dense_smallest_bound(self.weight.detach())
-
 
 class ShiftOperator(LinearOperator):
     """A convolution that can be exactly orthogonal: shift, then mix the channels of every pixel by a square matrix W.
@@ -142,14 +140,6 @@ class ShiftOperator(LinearOperator):
 
     def adjoint(self, y: Tensor, input_shape=None, scale: float | Tensor = 1.0) -> Tensor:
         return self._shift(F.conv2d(y, (scale * self.weight).T[:, :, None, None]), -1)
-
-    def _bound(self, input_shape) -> float:
-        self._check(input_shape)
-        return dense_norm_bound(self.weight.detach())
-
-    def _smallest(self, input_shape) -> float:
-        self._check(input_shape)
-        return dense_smallest_bound(self.weight.detach())
 
 
 class ConvOperator(LinearOperator):
@@ -192,12 +182,10 @@ class ConvOperator(LinearOperator):
         return x
 
     def _bound(self, input_shape) -> float:
-        self._check(input_shape)
         pair = (self.stride, self.stride), (self.padding, self.padding)
         return conv_norm_bound(self.weight.detach(), input_shape[1:], *pair, padding_mode=self.padding_mode)
 
     def _smallest(self, input_shape) -> float:
-        self._check(input_shape)
         same = self.stride == 1 and 2 * self.padding == self.weight.shape[-1] - 1 and self.padding_mode == "circular"
         return conv_smallest_bound(self.weight.detach(), input_shape[1:]) if same else 0.0
 

@@ -1,14 +1,15 @@
 """Five ways to train a residual network, from no constraint to learned expansive steps (lesson 6; Celledoni et al., 2210.02373).
 
-All five use the same linear maps, shift convolutions, so that only the regime differs. Images in [0, 1] of shape
-(B, colours, height, width), sides divisible by 4, -> logits (B, classes).
+All five use the same linear maps, shift convolutions. The non-expansive block has one of them where the others have two, and
+the last layer is constrained in the regimes of `CERTIFIED` only. Images in [0, 1] of shape (B, colours, height, width), sides
+divisible by 4, -> logits (B, classes).
 """
 
 import torch
 from torch import Tensor, nn
 
 from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear, ZeroPadLift
-from .lipschitz import ROUNDING
+from .lipschitz import ROUNDING, need, output_shape
 from .models import seeded
 from .operators import LinearOperator, ShiftOperator
 from .switching import SwitchingBlock
@@ -32,10 +33,13 @@ class UntiedBlock(nn.Module):
         self.bias = nn.Parameter(torch.zeros(inner.outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.keep * (x + self.outer(torch.relu(self.inner(x, self.bias))))
+        change = self.outer(torch.relu(self.inner(x, self.bias)))
+        need(change.shape == x.shape, self, x.shape[1:])  # or x would be copied
+        return self.keep * (x + change)
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
-        norms = self.inner.norm_bound(input_shape) * self.outer.norm_bound(input_shape)
+        output_shape(self, input_shape)  # raises if the shapes do not fit
+        norms = self.inner.norm_bound(input_shape) * self.outer.norm_bound(output_shape(self.inner, input_shape))
         return abs(self.keep) * (1 + norms) * (1 + ROUNDING)
 
 
@@ -75,11 +79,18 @@ def regime_net(
 
 
 def orthogonality_penalty(model: nn.Module) -> Tensor:
-    """Sum over all operators of |W^T W - I|^2 (Frobenius), zero exactly if they are orthogonal (lesson 6)."""
+    """Sum over all dense and shift operators of |W^T W - I|^2 (Frobenius): zero exactly if their columns are orthonormal (lesson 6).
+
+    Raises ValueError if the model holds none, or a convolution, whose kernel would have to be judged otherwise.
+    """
     terms = []
     for module in model.modules():
         if isinstance(module, LinearOperator):
             weight = module.weight
+            if weight.ndim != 2:
+                raise ValueError(
+                    f"the penalty is for matrices; {type(module).__name__} has a kernel of shape {tuple(weight.shape)}"
+                )
             terms.append((weight.mT @ weight - torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)).square().sum())
     if not terms:
         raise ValueError("the model holds no linear operator to be made orthogonal")

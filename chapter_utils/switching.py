@@ -71,17 +71,16 @@ class SwitchingBlock(nn.Module):
         expansive: LinearOperator,
         steps: tuple[float, float] | None = None,
         substeps: tuple[int, int] = (2, 2),
-        rule: str = "gradient",
     ):
         super().__init__()
         self.down, self.up = GradientField(contractive, "leaky_relu"), GradientField(expansive, "relu")
-        self.prescribed, self.substeps, self.rule = steps, tuple(substeps), rule
+        self.prescribed, self.substeps = steps, tuple(substeps)
         if min(self.substeps) < 1:
             raise ValueError(f"substeps must be at least 1, got {substeps}")
         if steps is None:
             self.raw = nn.Parameter(torch.zeros(2))
             return
-        limit = largest_expansion(steps[0], self.substeps, SLOPE, rule)
+        limit = largest_expansion(steps[0], self.substeps)
         if not 0 < steps[0] < 2 * self.substeps[0]:
             raise ValueError(f"h1 must lie in (0, {2 * self.substeps[0]}), got {steps[0]}")
         if not -2 * self.substeps[1] <= steps[1] <= limit:
@@ -109,10 +108,10 @@ class SwitchingBlock(nn.Module):
         kappa = SLOPE * conditioning * (1 - self._slack())
         if self.prescribed:
             down, up = self.prescribed
-            return down, min(up, (1 - self._slack()) * largest_expansion(down, self.substeps, kappa, self.rule))
+            return down, min(up, (1 - self._slack()) * largest_expansion(down, self.substeps, kappa))
         raw = self.raw if self.training else self.raw.detach().double()
         down = self.substeps[0] * (0.055 + 0.89 * torch.sigmoid(raw[0]))  # h1 in [0.11, 1.89] for two parts
-        limit = largest_expansion(down, self.substeps, kappa, self.rule)
+        limit = largest_expansion(down, self.substeps, kappa)
         return down, (1 - self._slack()) * limit * torch.tanh(raw[1])
 
     def _slack(self) -> float:
@@ -132,7 +131,9 @@ class SwitchingBlock(nn.Module):
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
         certifiable(self)
+        if self.prescribed is None and not torch.isfinite(self.raw).all():
+            raise ValueError("the learned steps are NaN or infinite, so no bound holds")
         for field in (self.down, self.up):
             field.lipschitz_bound(input_shape)  # raises if the weights are not finite or the shape does not fit
         kappa = SLOPE * self.conditioning(input_shape) * (1 - self._slack())
-        return pair_factor(self.steps(input_shape), self.substeps, kappa, self.rule) * (1 + self._slack() / 4 + ROUNDING)
+        return pair_factor(self.steps(input_shape), self.substeps, kappa) * (1 + self._slack() / 4 + ROUNDING)

@@ -33,11 +33,13 @@ def hinge_loss(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Mean over samples of sum_{j != y} max(0, margin - F_y + F_j); zero means every margin is reached (lesson 7)."""
     _need_positive("margin", margin)
     excess = F.relu(margin - logits.gather(1, labels[:, None]) + logits)
-    return (excess.sum(1) - margin).mean()  # the own class contributes exactly `margin`
+    return excess.scatter(1, labels[:, None], 0.0).sum(1).mean()  # the own class is no rival
 
 
 def margin_cross_entropy(logits: Tensor, labels: Tensor, margin: float, temperature: float) -> Tensor:
     """Cross-entropy of (F - margin * one_hot(y)) / temperature: the true class must lead by `margin` (lesson 7)."""
+    if not margin >= 0:
+        raise ValueError(f"margin must be 0 or more, got {margin}")
     _need_positive("temperature", temperature)
     handicap = margin * F.one_hot(labels, logits.shape[1])
     return F.cross_entropy((logits - handicap) / temperature, labels)
@@ -57,8 +59,8 @@ def random_shift(images: Tensor, generator: torch.Generator) -> Tensor:
 def random_affine(
     images: Tensor, generator: torch.Generator, turn: float = 10.0, stretch: float = 0.1, shear: float = 0.1, shift: float = 1.0
 ) -> Tensor:
-    """The batch (B, C, H, W), each image turned by at most `turn` degrees, stretched along each axis by a factor of at most
-    1 + `stretch` and at least 1 - `stretch`, sheared, and moved by at most `shift` pixels, not always whole ones (lesson 7).
+    """The batch (B, C, H, W), each image turned by at most `turn` degrees, stretched along each axis by a factor between
+    1 / (1 + `stretch`) and 1 / (1 - `stretch`), sheared, and moved by about `shift` pixels at most, not always whole ones.
 
     Linear interpolation between the pixels, zeros moving in.
     """
@@ -105,7 +107,7 @@ def fit(
 
     `checkpoint` names a file that holds the whole state of the training after each epoch, and after the last good step when
     Ctrl-C or an error ends it. If it exists, training continues from it to the same numbers as without the break; the
-    functions must be the same as before, all else is compared. Raises ValueError if the file is damaged or of another training,
+    functions and the images must be the same as before, all else is compared. Raises ValueError if the file is damaged or of another training,
     OSError if it cannot be written (before the first step, if the folder is at fault).
 
     Under `torchrun`, with the model wrapped in `DistributedDataParallel`, each process takes its share of every batch, and the
@@ -199,7 +201,7 @@ def fit(
 def _identity(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, str | int]:
     """What tells a training of this model on these data from others, by name."""
     weights = {f"weight {name}": f"{tuple(weight.shape)} {weight.dtype}" for name, weight in model.named_parameters()}
-    checksum = zlib.crc32(labels.cpu().numpy().tobytes())
+    checksum = zlib.crc32(labels.cpu().numpy().tobytes())  # not of the images: a bad one may be repaired in between
     return {"shape of the images": str(tuple(images.shape)), "checksum of the labels": checksum, **weights}
 
 

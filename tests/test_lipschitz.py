@@ -288,3 +288,20 @@ def test_wrong_shapes():
         lipschitz.conv_norm_bound(torch.zeros(3, 3), (4, 4))
     with pytest.raises(ValueError, match="steps"):
         lipschitz.power_iteration(lambda v: v, lambda v: v, torch.ones(2), -1)
+
+
+def test_what_the_walk_refuses_because_the_bound_would_not_hold():
+    shape = (1, 4, 4)
+    with pytest.raises(ValueError, match="mixes the samples"):
+        lipschitz.lipschitz_bound(nn.Flatten(0), shape)
+    with pytest.raises(ValueError, match="complex"):
+        lipschitz.dense_norm_bound(3j * torch.eye(2))
+    net = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.spectral_norm(nn.Linear(16, 3)))
+    with pytest.raises(ValueError, match="may change at every use"):
+        lipschitz.lipschitz_bound(net, shape)
+    assert lipschitz.lipschitz_bound(net.eval(), shape) > 0
+
+
+def test_jacobian_norms_work_where_gradients_are_off():
+    with torch.no_grad():
+        assert lipschitz.jacobian_norms(nn.Tanh(), torch.zeros(2, 3)).tolist() == [1.0, 1.0]

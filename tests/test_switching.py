@@ -211,8 +211,6 @@ def test_prescribed_steps_beyond_the_limit_are_refused():
     maps = [operators.DenseOperator(3, 3) for _ in range(2)]
     with pytest.raises(ValueError, match=r"h2 may be at most 0.333333, got 0.34"):
         SwitchingBlock(*maps, (0.5, 0.34), (1, 1))
-    with pytest.raises(ValueError, match=r"at most 0.154701, got 0.2"):
-        SwitchingBlock(*maps, (0.5, 0.2), (1, 1), rule="monotone")
     with pytest.raises(ValueError, match=r"h1 must lie in \(0, 4\), got 4.5"):
         SwitchingBlock(*maps, (4.5, 0.0), (2, 2))
     with pytest.raises(ValueError, match="substeps must be at least 1"):
@@ -232,6 +230,11 @@ def test_weights_without_a_bound():
     with torch.no_grad():
         block.up.operator.weight.fill_(math.nan)
     with pytest.raises(ValueError, match="NaN"):
+        block.lipschitz_bound(shape)
+    block, shape = some_block("dense", None, (2, 1), 0, 0.0)
+    with torch.no_grad():
+        block.raw[1] = math.nan
+    with pytest.raises(ValueError, match="learned steps are NaN"):
         block.lipschitz_bound(shape)
 
 
@@ -281,3 +284,16 @@ def test_penalty_vanishes_exactly_for_orthogonal_maps():
     assert value.item() == pytest.approx(expected)
     with pytest.raises(ValueError, match="no linear operator"):
         regimes.orthogonality_penalty(torch.nn.ReLU())
+    with pytest.raises(ValueError, match=r"ConvOperator has a kernel of shape \(1, 1, 3, 3\)"):
+        regimes.orthogonality_penalty(operators.ConvOperator(1, 1))
+
+
+def test_untied_block_takes_maps_through_another_size_and_copies_nothing():
+    for seed in range(5):
+        block = regimes.UntiedBlock(operators.DenseOperator(3, 5), operators.DenseOperator(5, 3), 0.5).double()
+        randomise(block, seed)
+        assert measured_slope(block, (3,), seed) <= block.lipschitz_bound((3,))
+    copied = regimes.UntiedBlock(operators.ConvOperator(4, 4), operators.ConvOperator(4, 1))
+    for call in (lambda: copied(torch.zeros(1, 4, 3, 3)), lambda: copied.lipschitz_bound((4, 3, 3))):
+        with pytest.raises(ValueError, match="does not take inputs of shape"):
+            call()

@@ -2,7 +2,8 @@
 
 Only the notebooks are taken. Each gets the original check cells back and is judged alone: in an empty folder, with a fresh copy of
 this package, without solutions. Writes grades.csv, feedback/STUDENT.md and results/, next to the folder in dir-graded unless --out
-says otherwise. Finished submissions are not run again, so an interrupted run can simply be repeated.
+says otherwise. Finished submissions are not run again, so an interrupted run can simply be repeated; delete results/ to grade
+everything anew. A notebook that used up the grader's time is not finished: the next run tries it again.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -32,7 +34,7 @@ BLANK = PACKAGE.parent / "notebooks" / "coursework"
 ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP")
 MARK = re.compile(r"^(\s*#+\s*)(NBVAL_\w+|PYTEST_VALIDATE_IGNORE_OUTPUT)\b", re.M)  # comments that nbval obeys
 CHECK = re.compile(r"\s*check\(\s*[\"'](\d+\.\d+)[\"']\s*\)\s*")
-LIMITS = {"cell": 30, "notebook": 240, "exercise": 90}  # seconds
+LIMITS = {"cell": 30, "notebook": 240, "exercise": 120}  # seconds; nbval takes up to 60 more to give up a cell
 
 
 class Submission(NamedTuple):
@@ -118,10 +120,15 @@ _context = multiprocessing.get_context("forkserver" if "forkserver" in multiproc
 if hasattr(_context, "set_forkserver_preload"):
     _context.set_forkserver_preload([f"{__package__}.judge"])
 _running: set[multiprocessing.process.BaseProcess] = set()
+_stopped = threading.Event()  # the run was interrupted: processes are being killed, and missing verdicts mean nothing
 
 
-def verdicts_of(notebook: NotebookNode, seconds: float) -> dict[str, tuple[bool, str]]:
-    """Verdicts by exercise, from a process of its own; those that it did not come to in time are missing."""
+class Stopped(Exception):
+    """The run was interrupted before this submission was finished."""
+
+
+def verdicts_of(notebook: NotebookNode, seconds: float) -> tuple[dict[str, tuple[bool, str]], bool]:
+    """Verdicts by exercise, from a process of its own, and whether it came to its end in time; if not, some are missing."""
     with tempfile.TemporaryDirectory(prefix="coursework-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         shutil.copytree(PACKAGE, folder / "library" / PACKAGE.name)
@@ -133,25 +140,30 @@ def verdicts_of(notebook: NotebookNode, seconds: float) -> dict[str, tuple[bool,
         environment |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         listen, speak = _context.Pipe()
         process = _context.Process(target=judge, args=(str(path), LIMITS["cell"], environment, speak), daemon=True)
-        verdicts, end = {}, time.monotonic() + seconds
+        verdicts, ended, end = {}, False, time.monotonic() + seconds
+        if _stopped.is_set():
+            raise Stopped
         process.start()
         speak.close()
         _running.add(process)
         try:
-            while listen.poll(max(end - time.monotonic(), 0)):
+            while not _stopped.is_set() and listen.poll(max(end - time.monotonic(), 0)):
                 number, passed, line = listen.recv()
                 verdicts.setdefault(number, (passed, line))
-        except EOFError:  # it has finished
+        except EOFError:  # it has finished, or was killed
+            ended = True
             process.join(max(end - time.monotonic(), 1))
         finally:
             process.kill()
             process.join()
             _running.discard(process)
-        return verdicts
+        if _stopped.is_set():
+            raise Stopped
+        return verdicts, ended
 
 
 def grade(path: Path, blanks: dict[str, NotebookNode]) -> dict:
-    """Verdicts and notes for one submission, whatever it holds."""
+    """Verdicts and notes for one submission, whatever it holds; "finished" is False if time ran out for one of its runs."""
     try:
         submitted = nbformat.read(path, as_version=4)
         lesson = lesson_of(submitted)
@@ -164,12 +176,16 @@ def grade(path: Path, blanks: dict[str, NotebookNode]) -> dict:
         text = (str(error).splitlines() or [""])[0][:200]
         return {"lesson": None, "verdicts": {}, "notes": [f"{path.name} could not be read: {type(error).__name__}: {text}"]}
     numbers = [found[1] for cell in blanks[lesson].cells if (found := role(cell)) and found[0] == "check"]
-    verdicts = verdicts_of(notebook, LIMITS["notebook"])
+    verdicts, finished = verdicts_of(notebook, LIMITS["notebook"])
     for number in numbers:  # a cell that ends the kernel takes the exercises after it along: each gets a run of its own
         if number not in verdicts or "Kernel dead" in verdicts[number][1]:
-            alone = verdicts_of(only(notebook, number), LIMITS["exercise"]).get(number)
-            verdicts[number] = alone or (False, f"Exercise {number}: its check did not come to an end.")
-    return {"lesson": lesson, "verdicts": {number: list(verdicts[number]) for number in numbers}, "notes": notes}
+            alone, ended = verdicts_of(only(notebook, number), LIMITS["exercise"])
+            verdicts[number] = alone.get(number) or (False, f"Exercise {number}: its check did not come to an end.")
+            finished = finished and ended
+    if not finished:
+        notes.append(f"{path.name} used up the grader's time; the next run tries it again")
+    ordered = {number: list(verdicts[number]) for number in numbers}
+    return {"lesson": lesson, "verdicts": ordered, "notes": notes, "finished": finished}
 
 
 # ---- a folder of them ------------------------------------------------------------------------------------------------
@@ -229,7 +245,7 @@ def write_tables(out: Path, results: dict[Submission, dict]) -> None:
             of = sum(find(n).points for n in verdicts) or ""
             notes = "; ".join(note for result in mine.values() for note in result["notes"])
             writer.writerow([student, *row, sum(map(points, mine.values())), of, notes])
-            page = out / "feedback" / (re.sub(r"[^\w.-]", "_", student) + ".md")
+            page = out / "feedback" / f"{student}.md"  # the name is one of a folder or file already: no need to change it
             page.write_text(feedback(student, list(mine.values())), encoding="utf-8")
 
 
@@ -249,12 +265,19 @@ def grade_folder(folder: Path, out: Path, blank_folder: Path = BLANK, jobs: int 
         kept = out / "results" / f"{digest}.json"
         if kept.exists():
             return json.loads(kept.read_text(encoding="utf-8"))
+        if _stopped.is_set():
+            raise Stopped
         result = grade(submission.path, by_lesson)
+        if _stopped.is_set():
+            raise Stopped
+        if not result.get("finished", True):
+            return result
         unfinished = kept.with_suffix(f".{secrets.token_hex(4)}")
         unfinished.write_text(json.dumps(result), encoding="utf-8")
         unfinished.replace(kept)  # at once, so that an interruption leaves no half a result
         return result
 
+    _stopped.clear()
     pool = ThreadPoolExecutor(jobs or os.cpu_count())
     try:
         for done in as_completed(futures := {pool.submit(one, submission): submission for submission in todo}):
@@ -262,10 +285,12 @@ def grade_folder(folder: Path, out: Path, blank_folder: Path = BLANK, jobs: int 
             results[submission] = done.result()
             print(f"{len(results)}/{len(todo)}  {submission.student}: {points(results[submission])} points", flush=True)
     finally:
+        _stopped.set()  # first of all: whatever ends from here on is no verdict
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list(_running):
             process.kill()
         write_tables(out, results)
+        pool.shutdown()
     return results
 
 

@@ -1,6 +1,7 @@
 """The process that judges one notebook: nbval runs it, and what passes is checked again here with fresh inputs."""
 
 import os
+import signal
 import sys
 from multiprocessing.connection import Connection
 
@@ -23,6 +24,7 @@ class Report:
 
 def judge(notebook: str, cell_seconds: int, environment: dict[str, str], grader: Connection) -> None:
     """Judge the notebook; the student's kernel gets this environment and the notebook's folder, and cannot reach the grader."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the grader, which then ends this process
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(os.path.dirname(notebook))
