@@ -119,8 +119,7 @@ def only(notebook: NotebookNode, number: str) -> NotebookNode:
 _context = multiprocessing.get_context("forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn")
 if hasattr(_context, "set_forkserver_preload"):
     _context.set_forkserver_preload([f"{__package__}.judge"])
-_running: set[multiprocessing.process.BaseProcess] = set()
-_stopped = threading.Event()  # the run was interrupted: processes are being killed, and missing verdicts mean nothing
+_stopped = threading.Event()  # the run is over: judges are killed, and a verdict that is missing means nothing
 
 
 class Stopped(Exception):
@@ -145,18 +144,17 @@ def verdicts_of(notebook: NotebookNode, seconds: float) -> tuple[dict[str, tuple
             raise Stopped
         process.start()
         speak.close()
-        _running.add(process)
         try:
-            while not _stopped.is_set() and listen.poll(max(end - time.monotonic(), 0)):
-                number, passed, line = listen.recv()
-                verdicts.setdefault(number, (passed, line))
-        except EOFError:  # it has finished, or was killed
+            while not _stopped.is_set() and (left := end - time.monotonic()) > 0:
+                if listen.poll(min(left, 0.5)):
+                    number, passed, line = listen.recv()
+                    verdicts.setdefault(number, (passed, line))
+        except EOFError:  # it has finished
             ended = True
             process.join(max(end - time.monotonic(), 1))
         finally:
             process.kill()
             process.join()
-            _running.discard(process)
         if _stopped.is_set():
             raise Stopped
         return verdicts, ended
@@ -287,10 +285,8 @@ def grade_folder(folder: Path, out: Path, blank_folder: Path = BLANK, jobs: int 
     finally:
         _stopped.set()  # first of all: whatever ends from here on is no verdict
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in list(_running):
-            process.kill()
         write_tables(out, results)
-        pool.shutdown()
+        pool.shutdown()  # half a second, in which each thread kills its judge
     return results
 
 

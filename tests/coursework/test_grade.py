@@ -2,8 +2,10 @@
 
 import csv
 import json
+import multiprocessing
 import subprocess
 import sys
+import time
 
 import nbformat
 import pytest
@@ -42,9 +44,10 @@ def quick(monkeypatch):
 
     def verdicts_of(notebook, seconds):
         text = "\n".join(cell.source for cell in notebook.cells)
-        return {
+        verdicts = {
             n: (f"# right {n}" in text, "" if f"# right {n}" in text else f"Exercise {n}: not passed yet. Hm.") for n in NUMBERS
         }
+        return verdicts, True
 
     monkeypatch.setattr(grade, "verdicts_of", verdicts_of)
 
@@ -153,7 +156,7 @@ def test_tables(tmp_path, quick):
     assert table["bob"]["total"] == "4" and table["bob"]["notes"] == ""
     assert table["eve"]["total"] == "0" and table["eve"]["notes"].count("could not be read") == 2
     assert "holds no exercise" in table["fay"]["notes"]
-    page = (tmp_path / "out" / "feedback" / "Zoë_Ä.md").read_text(encoding="utf-8")
+    page = (tmp_path / "out" / "feedback" / "Zoë Ä.md").read_text(encoding="utf-8")
     assert page.startswith("# Zoë Ä: 4 of 10 points") and "Exercise 2.2: not passed yet. Hm." in page
     assert len(list((tmp_path / "out" / "feedback").iterdir())) == 4
 
@@ -183,6 +186,62 @@ def test_an_interrupted_run_goes_on(tmp_path, quick, monkeypatch):
     hand_in(folder, "s0.ipynb", "2.1", "2.5")
     grade.grade_folder(folder, tmp_path / "out", jobs=1)
     assert asked[again:] == ["s0"] and rows(tmp_path / "out")["s0"]["total"] == "4"
+
+
+def sleeps(*_):
+    """A judge that never comes to an end."""
+    time.sleep(600)
+
+
+def test_interrupted_judges_end_and_give_no_verdicts(tmp_path, monkeypatch):
+    """Ctrl-C while two judges run and four submissions wait: nothing new is started, nothing is kept."""
+    folder, alone = tmp_path / "class", []
+    for k in range(6):
+        hand_in(folder, f"s{k}.ipynb", first=f"x = {k}")
+
+    def interrupted(futures):
+        end = time.monotonic() + 60
+        while len(multiprocessing.active_children()) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(multiprocessing.active_children()) == 2
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grade, "judge", sleeps)
+    monkeypatch.setattr(grade, "as_completed", interrupted)
+    monkeypatch.setattr(grade, "only", lambda notebook, number: alone.append(number) or notebook)
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        grade.grade_folder(folder, tmp_path / "out", jobs=2)
+    assert time.monotonic() - begun < grade.LIMITS["exercise"], "it did not wait for any limit"
+    assert multiprocessing.active_children() == [] and alone == []
+    assert list((tmp_path / "out" / "results").iterdir()) == [] and rows(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("slow", ["notebook", "exercise"])
+def test_verdicts_for_want_of_time_are_not_kept(tmp_path, monkeypatch, slow):
+    """The whole notebook, or an exercise alone, ran out of time: told to everybody, and tried again by the next run."""
+    runs = []
+
+    def verdicts_of(notebook, seconds):
+        runs.append(seconds)
+        whole = seconds == grade.LIMITS["notebook"]
+        return {n: (True, "") for n in NUMBERS[:2] if whole}, whole != (slow == "notebook")
+
+    monkeypatch.setattr(grade, "verdicts_of", verdicts_of)
+    hand_in(tmp_path / "class", "ann.ipynb")
+    for count in (1, 2):
+        grade.grade_folder(tmp_path / "class", tmp_path / "out", jobs=1)
+        row = rows(tmp_path / "out")["ann"]
+        assert row["total"] == "3" and "the next run tries it again" in row["notes"]
+        assert len(runs) == 4 * count and list((tmp_path / "out" / "results").iterdir()) == []
+
+
+def test_similar_names_have_pages_of_their_own(tmp_path, quick):
+    hand_in(tmp_path / "class", "a b.ipynb", "2.1")
+    hand_in(tmp_path / "class", "a_b.ipynb")
+    grade.grade_folder(tmp_path / "class", tmp_path / "out", jobs=1)
+    pages = [page.read_text(encoding="utf-8").splitlines()[0] for page in sorted((tmp_path / "out" / "feedback").iterdir())]
+    assert pages == ["# a b: 1 of 10 points", "# a_b: 0 of 10 points"]
 
 
 def test_mistakes_on_the_command_line(tmp_path):
