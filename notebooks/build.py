@@ -6,12 +6,14 @@
     python notebooks/build.py --check      exit 1 if a committed lesson is not the one its source describes
     python notebooks/build.py --execute    execute every lesson; nothing is written
     python notebooks/build.py --html DIR   write the lessons as they are into DIR, as web pages with an index
+    python notebooks/build.py --address OWNER/NAME    put the address of your repository into every file that names it
 
 The cell tagged "setup" is replaced by setup_cell.py, and links to Binder and Colab are put under the title.
 """
 
 import argparse
 import copy
+import re
 import sys
 import time
 import warnings
@@ -24,7 +26,11 @@ from nbclient.exceptions import CellExecutionError
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "source"
-REPOSITORY = "OWNER/REPOSITORY"  # on GitHub; a test compares README.md and CITATION.cff with it
+REPOSITORY = "OWNER/REPOSITORY"  # on GitHub; changed here and in all these files by --address
+ADDRESSED = (
+    "notebooks/build.py", "notebooks/source/setup_cell.py", "notebooks/coursework/README.md", "notebooks/coursework/classroom.yml",
+    "README.md", "CITATION.cff",
+)  # fmt: skip
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -53,7 +59,7 @@ def generate(path: Path) -> nbformat.NotebookNode:
             new = nbformat.v4.new_markdown_cell(text)
         else:
             text = (SOURCE / "setup_cell.py").read_text().strip() if "setup" in tags else cell.source
-            new = nbformat.v4.new_code_cell(text.replace("OWNER/REPOSITORY", REPOSITORY))
+            new = nbformat.v4.new_code_cell(text)
         new["id"] = f"l{path.stem[:2]}-{number:03d}"
         new.metadata = nbformat.from_dict({key: value for key, value in cell.metadata.items() if key in ("tags", "jupyter")})
         if "setup" in tags:
@@ -91,6 +97,13 @@ def is_current(path: Path) -> bool:
     return ran and without_outputs(stored) == without_outputs(generate(path))
 
 
+def change_address(new: str) -> None:
+    for name in ADDRESSED:
+        path = HERE.parent / name
+        path.write_text(path.read_text(encoding="utf-8").replace(REPOSITORY, new), encoding="utf-8")
+    print(f"{REPOSITORY} is now {new} in {', '.join(ADDRESSED)}. Run make notebooks, so that the notebooks follow.")
+
+
 def write_pages(lessons: list[Path], folder: Path) -> None:
     import pages
 
@@ -110,12 +123,18 @@ def main() -> int:
     choice.add_argument("--check", action="store_true")
     choice.add_argument("--execute", action="store_true")
     choice.add_argument("--html", type=Path, metavar="DIR")
+    choice.add_argument("--address", metavar="OWNER/NAME")
     options = parser.parse_args()
     # ipykernel and zmq announce things a reader of this build can do nothing about
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     lessons = [path for path in sorted(SOURCE.glob("[0-9][0-9]_*.py")) if not options.numbers or path.stem[:2] in options.numbers]
     if unknown := set(options.numbers) - {path.stem[:2] for path in lessons}:
         parser.error(f"no lesson is numbered {' or '.join(sorted(unknown))}")
+    if options.address:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", options.address):
+            parser.error(f"an address has the form OWNER/NAME, got {options.address!r}")
+        change_address(options.address)
+        return 0
     if options.html:
         write_pages(lessons, options.html)
         return 0

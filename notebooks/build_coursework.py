@@ -98,7 +98,7 @@ def generate(path: Path, version: str) -> nbformat.NotebookNode:
             new = nbformat.v4.new_markdown_cell(text_of(cell, path, place == 0, solved))
         elif "setup" in tags:
             setup = (build.SOURCE / "setup_cell.py").read_text(encoding="utf-8").strip()
-            new = nbformat.v4.new_code_cell(setup.replace("OWNER/REPOSITORY", build.REPOSITORY))
+            new = nbformat.v4.new_code_cell(setup)
             new.metadata = nbformat.from_dict({"jupyter": {"source_hidden": True}, "tags": tags})
         else:
             new = nbformat.v4.new_code_cell(answer(cell.source, number, solved) if number else cell.source)

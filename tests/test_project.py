@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,10 +36,29 @@ def test_bounds_stay_loose_enough_for_colab():
         assert re.fullmatch(r">=\d+(\.\d+)*", bound), f"{name} has a bound that Colab's versions may not meet: {bound}"
 
 
-@pytest.mark.parametrize("file", ["README.md", "CITATION.cff"])
+@pytest.mark.parametrize("file", build.ADDRESSED)
 def test_one_address(file):
-    addresses = set(re.findall(r"(?:github(?:\.com)?|/gh)/([\w.-]+/[\w.-]+)", (ROOT / file).read_text()))
-    assert addresses == {build.REPOSITORY}
+    text = (ROOT / file).read_text()
+    assert set(re.findall(r"(?:github\.com|colab\S+github|/gh)/([\w.-]+/[\w.-]+)", text)) <= {build.REPOSITORY}
+    assert build.REPOSITORY in text
+
+
+def test_the_address_is_changed_in_every_file_that_names_it(tmp_path):
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    texts = {
+        name: (ROOT / name).read_text() for name in tracked if Path(name).suffix in (".py", ".md", ".cff", ".yml", ".toml", "")
+    }
+    naming = {name for name, text in texts.items() if build.REPOSITORY in text}
+    assert naming <= set(build.ADDRESSED) or not tracked  # without git there is nothing to compare
+    for name in build.ADDRESSED:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    command = [sys.executable, tmp_path / "notebooks" / "build.py", "--address"]
+    assert subprocess.run([*command, "nonsense"], capture_output=True).returncode == 2
+    subprocess.run([*command, "ann/course"], check=True, capture_output=True)
+    for name in build.ADDRESSED:
+        text = (tmp_path / name).read_text()
+        assert build.REPOSITORY not in text and "ann/course" in text
 
 
 def test_readme_lists_every_lesson():
