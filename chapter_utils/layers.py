@@ -146,7 +146,7 @@ class NonExpansiveLinear(nn.Module):
 
 
 class UnitRowsLinear(nn.Module):
-    """Last layer x -> P x + c whose rows p_j have norm 1: every logit is non-expansive, though the whole map is not (lesson 7).
+    """Last layer x -> P x + c whose rows p_j have norm 1: every logit is non-expansive, though the whole map is not (benchmarks/robustness.py).
 
     Freer than orthonormal rows. The map has norm up to sqrt(out_features), so certify each pair of classes: F_y - F_j is
     |p_y - p_j|-Lipschitz, see `robustness.certified_radius`. P is `matrix`, the rows of the weight divided by their norms;

@@ -1,4 +1,4 @@
-"""The classifiers compared in lesson 7: (B, channels, height, width) -> logits (B, classes), all `nn.Sequential`.
+"""The classifiers compared in lesson 7, and a convolutional one: (B, channels, height, width) -> logits (B, classes), all `nn.Sequential`.
 
 `model[:-1]` computes the features, `model[-1]` is the linear last layer. Weights are drawn from `seed`; the global
 random state is left alone.
@@ -43,7 +43,7 @@ def nonexpansive_net(
     """Non-expansive network on the pixels: x - tau A^T relu(A x + b) in each block, A with orthonormal rows.
 
     Train it with `after_step=operators.restore_orthonormal_rows`. Needs `width` <= number of pixels. With `unit_rows` the rows
-    of the last layer have norm 1 instead of being orthonormal: then certify each pair of classes (lesson 7).
+    of the last layer have norm 1 instead of being orthonormal: then certify each pair of classes (benchmarks/robustness.py).
     """
     features = math.prod(image_shape)
     with seeded(seed):

@@ -1,11 +1,11 @@
-"""An optimiser for weights that are kept orthogonal (lesson 7)."""
+"""An optimiser for weights that are kept orthogonal (benchmarks/robustness.py)."""
 
 import torch
 from torch import Tensor
 
 
 class Muon(torch.optim.Optimizer):
-    """Steepest descent with momentum in the spectral norm: every parameter moves by a step of length about `lr` (lesson 7).
+    """Steepest descent with momentum in the spectral norm: every parameter moves by a step of length about `lr`.
 
     Let M be the gradient averaged over time. Among all matrices of norm 1, the one that descends fastest along M = U S V^T
     is -U V^T: all directions move equally far, not only those of large gradient (Bernstein and Newhouse, 2409.20325). U V^T
@@ -45,7 +45,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def equal_directions(matrices: Tensor, steps: int = 5) -> Tensor:
-    """About U V^T for every matrix U S V^T of a batch (..., rows, columns); zero stays zero (lesson 7).
+    """About U V^T for every matrix U S V^T of a batch (..., rows, columns); zero stays zero.
 
     Each step maps the singular values by s -> 3.4445 s - 4.7750 s^3 + 2.0315 s^5, which drives them towards 1. It is a
     multiplication by a polynomial in the Gram matrix, so only the small Gram matrices are iterated.
