@@ -15,7 +15,7 @@ from .lipschitz import ROUNDING, need
 from .ode import named_tableau, runge_kutta_step
 
 
-class Shift(nn.Module):
+class HiddenLayer(nn.Module):
     """z -> W act(K z + b), a map (B, in_features) -> (B, out_features) with free W, or with W = K^T diag(a) (lesson 8).
 
     The second kind, `gradient=True`, is the gradient of sum_i a_i s((K z + b)_i), where s' = act; it needs out_features =
@@ -27,7 +27,7 @@ class Shift(nn.Module):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
         if min(in_features, out_features, width) < 1 or (gradient and in_features != out_features):
-            raise ValueError(f"a shift cannot have {in_features} inputs, {out_features} outputs and width {width}")
+            raise ValueError(f"a hidden layer cannot have {in_features} inputs, {out_features} outputs and width {width}")
         self.activation = activation
         self.inner = nn.Linear(in_features, width)  # K and b
         self.outer = None if gradient else nn.Linear(width, out_features)
@@ -52,7 +52,7 @@ class MassPreservingBlock(nn.Module):
         if not named_tableau(method).explicit:
             raise ValueError(f"{method} is implicit; a layer needs an explicit method")
         self.features, self.step, self.method = features, step, method
-        self.exchange = Shift(features, features * features, width, activation)
+        self.exchange = HiddenLayer(features, features * features, width, activation)
 
     def field(self, x: Tensor) -> Tensor:
         """S(x) 1, of the shape of x; its entries sum to zero."""
@@ -109,7 +109,7 @@ class SymplecticBlock(nn.Module):
         if method not in SPLITTINGS:
             raise ValueError(f"method must be one of {', '.join(SPLITTINGS)}; got {method!r}")
         self.features, self.step, self.method = features, step, method
-        self.kick, self.drift = (Shift(features // 2, features // 2, width, activation, gradient=True) for _ in range(2))
+        self.kick, self.drift = (HiddenLayer(features // 2, features // 2, width, activation, gradient=True) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         need(x.shape[1:] == (self.features,), self, x.shape[1:])
@@ -133,8 +133,8 @@ class VolumePreservingBlock(nn.Module):
         super().__init__()
         _check_sizes(features, 2, step)
         self.features, self.step, rest = features, step, features // 2
-        self.first = Shift(rest, features - rest, width, activation)
-        self.second = Shift(features - rest, rest, width, activation)
+        self.first = HiddenLayer(rest, features - rest, width, activation)
+        self.second = HiddenLayer(features - rest, rest, width, activation)
 
     def forward(self, x: Tensor) -> Tensor:
         need(x.shape[1:] == (self.features,), self, x.shape[1:])

@@ -175,7 +175,7 @@ def test_wrong_shapes_are_refused(make, shape):
         (lambda: VolumePreservingBlock(4, step=float("inf")), "step must be positive"),
         (lambda: SumPreservingProjection(3, 4), "cannot project 3 features to 4"),
         (lambda: SumPreservingProjection(3, 0), "cannot project 3 features to 0"),
-        (lambda: structure.Shift(2, 3, 4, gradient=True), "2 inputs, 3 outputs"),
+        (lambda: structure.HiddenLayer(2, 3, 4, gradient=True), "2 inputs, 3 outputs"),
     ],
 )
 def test_bad_input_is_refused(make, message):
