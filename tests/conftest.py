@@ -1,4 +1,4 @@
-"""Settings for all tests, and a repair of nbval 0.11."""
+"""Settings for all tests."""
 
 import os
 import runpy
@@ -19,19 +19,6 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.enviro
 # The same random cases in every run: a failure can be repeated, and a pull request does not fail by chance.
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # no timing decides a test
 settings.load_profile("repeatable")
-
-try:
-    import nbval.plugin
-except ImportError:  # only the notebooks need it
-    pass
-else:
-    _init = nbval.plugin.IPyNbCell.__init__
-
-    def _patient_init(self, *args, **kwargs):
-        _init(self, *args, **kwargs)
-        self.output_timeout = 60  # nbval gives a busy machine only 5 s between messages (nbval issue 231)
-
-    nbval.plugin.IPyNbCell.__init__ = _patient_init
 
 
 @pytest.fixture(autouse=True, scope="module")

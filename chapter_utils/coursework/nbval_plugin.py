@@ -68,7 +68,7 @@ class Remote:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, IPyNbCell):
-            item.output_timeout = max(item.output_timeout, 20)  # nbval gives a busy machine only 5 s between messages
+            item.output_timeout = 60  # nbval gives a busy machine only 5 s between messages (nbval issue 231)
 
 
 def notice_death(kernel) -> None:
