@@ -3,6 +3,30 @@
 A check never compares with a stored answer. It gets an `Attempt`, through which it calls the student's functions on random
 inputs, and says with `require` which property must hold and which mistake is likely if it does not. In a notebook the calls are
 local; when an instructor grades, the very same check runs in the grader's process and the calls travel to the kernel.
+
+For authors of checks (notebooks/coursework/README.md has the steps; exercises/lesson_02.py is an example):
+
+    @exercise("5.1", "The longest step of a layer", points=2, minutes=10)
+    def longest_step(attempt: Attempt) -> None:
+        A = attempt.randn(3, 4)                                    # also uniform(low, high, *shape), integer(low, high)
+        tau = attempt.number("longest_step", A, "relu")            # one finite real number; finite=False allows inf
+        attempt.require(condition, "The likely mistake, in one line that does not give the formula away.")
+
+* Other answers: `tensor(name, *args, shape=..., dtype=...)`; `several(name, *args, count=2)`, then `as_number` or `as_tensor` for
+  each value; `function(name, *args)` for a returned function or network: call it, or its `.method("state_dict")`, and pass what
+  comes through `as_tensor`; `with_gradient(name, x, *args)` also gives the gradient and so finds `.item()` and `.detach()`. Wrong
+  types and shapes, nan, exceptions, endless loops and arguments changed in place become verdicts there. `ask` gives anything:
+  avoid it.
+* Arguments and results are None, bool, int, float, str, tensors, and lists, tuples and dicts of these. A network or function can
+  be an argument only if a `@sendable` maker (those of sendable.py, or your own at the top level of lesson_NN.py) makes it from
+  such values: the other process makes it again. What `function` gave can be sent back as it is.
+* Test the property, on inputs where wrong formulas differ from the right one (not normal, rectangular, batches of 1 and of more,
+  zeros and negative entries), and test that it is sharp. Only when it has failed compare with typical mistakes, within 1e-4: a
+  mistake may agree with the right answer somewhere. Keep random inputs away from kinks: a right answer must pass for every seed.
+* Numbers of the demo cell are often special, so that mistakes agree with the right answer there: let the demo case come last.
+* An answer may be 0 or 1e300, or inf with finite=False: `require` a sensible range before you divide by it, take powers of it or
+  call `int`. The hint of a `require` is evaluated even if its property holds.
+* Float64, no training, 0.1 s for a right answer: tests run each check for 20 seeds.
 """
 
 import importlib.util
