@@ -3,7 +3,8 @@
     python notebooks/build_coursework.py                  write both versions of every coursework notebook
     python notebooks/build_coursework.py 02 05            the same for these lessons only
     python notebooks/build_coursework.py --check          exit 1 if a committed notebook is not the one its source describes
-    python notebooks/build_coursework.py --release FILE   write what students receive as a zip file: no solutions, no sources of them
+    python notebooks/build_coursework.py --release FILE   write what students receive as a zip file: no solutions, no sources of them,
+                                                          README.md and Makefile from source/student
 
 A cell tagged "answer:2.1" holds the answer, its solution between ### BEGIN SOLUTION and ### END SOLUTION. The build puts the
 check cell after it, and title, points and minutes behind the heading "## Exercise 2.1". Nothing is executed, and the same source
@@ -30,9 +31,9 @@ HOW = """**How it works.** Write each answer in its cell, then run the check cel
 It calls your functions on many random inputs, so there is more than one right way to write them. "Run all" stops at the first exercise
 that is not passed; the cell after each check shows what your answer is good for, once it is there."""
 STUDENT_FILES = [
-    "README.md", "LICENSE", "CITATION.cff", "Makefile", "pyproject.toml", "requirements.txt", "environment.yml", "binder/*",
+    "LICENSE", "CITATION.cff", "pyproject.toml", "requirements.txt", "environment.yml", "binder/*",
     "chapter_utils/**/*.py", "chapter_utils/*.mplstyle", "notebooks/*.ipynb", "notebooks/published/*", "notebooks/coursework/*.ipynb",
-    "benchmarks/*.py", "benchmarks/results/*", "docs/*",
+    "benchmarks/*.py", "benchmarks/results/*",
 ]  # fmt: skip
 
 
@@ -124,17 +125,20 @@ def sources() -> list[Path]:
     return sorted(SOURCE.glob("[0-9][0-9]_*.py"))
 
 
-def student_files() -> list[Path]:
-    """What students receive: a list of what is allowed, so that nothing slips through."""
+def student_files() -> dict[str, Path]:
+    """What students receive, by name: a list of what is allowed, so that nothing slips through."""
     root = build.HERE.parent
-    return sorted({path for pattern in STUDENT_FILES for path in root.glob(pattern) if path.is_file()})
+    found = {path for pattern in STUDENT_FILES for path in root.glob(pattern) if path.is_file()}
+    files = {path.relative_to(root).as_posix(): path for path in found}
+    files |= {name: build.SOURCE / "student" / name for name in ("README.md", "Makefile")}
+    return dict(sorted(files.items()))
 
 
 def release(target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as bundle:
-        for path in student_files():
-            bundle.write(path, Path("course") / path.relative_to(build.HERE.parent))
+        for name, path in student_files().items():
+            bundle.write(path, f"course/{name}")
 
 
 def main() -> int:
@@ -144,6 +148,10 @@ def main() -> int:
     choice.add_argument("--check", action="store_true")
     choice.add_argument("--release", type=Path, metavar="FILE")
     options = parser.parse_args()
+    if unknown := set(options.numbers) - {path.stem[:2] for path in sources()}:
+        parser.error(f"no coursework is numbered {' or '.join(sorted(unknown))}")
+    if options.numbers and options.release:
+        parser.error("--release packs all lessons; leave the numbers out")
     stale = 0
     for path in sources():
         if options.numbers and path.stem[:2] not in options.numbers:

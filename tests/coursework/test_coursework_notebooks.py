@@ -90,6 +90,16 @@ def test_a_changed_source_is_noticed(tmp_path, monkeypatch, capsys):
     assert builder.main() == 1 and "run make notebooks" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"), [(["02", "99"], "no coursework is numbered 99"), (["02", "--release", "x.zip"], "leave the numbers out")]
+)
+def test_mistakes_on_the_command_line(arguments, text, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["build", *arguments])
+    with pytest.raises(SystemExit):
+        builder.main()
+    assert text in capsys.readouterr().err
+
+
 # ---- run (the solved notebooks run with all others, strictly and judged: see the Makefile) -----------------------------------
 
 
@@ -173,6 +183,20 @@ def test_students_receive_lessons_and_exercises_and_nothing_with_solutions(bundl
     assert {f"notebooks/coursework/{name}.ipynb" for name in NAMES} | {"Makefile", "chapter_utils/house.mplstyle"} <= files
     assert {f"notebooks/{path.name}" for path in builder.build.HERE.glob("*.ipynb")} <= files
     assert not [name for name in files if re.search("solution|source|zoo|test|build", name)]
+
+
+def test_the_readme_and_the_makefile_of_students_promise_only_what_is_there(bundle):
+    readme, makefile = ((bundle / name).read_text(encoding="utf-8") for name in ("README.md", "Makefile"))
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", readme) if "://" not in link]
+    assert len(links) >= 5 and [link for link in links if not (bundle / link).exists()] == []
+    targets = set(re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.M))
+    assert targets == {"lab", "venv", "grade"}
+    assert set(re.findall(r"\bmake ([a-z]+)", readme + makefile)) <= targets | {"again"}
+    assert not re.search(r"^include|\bpytest\b|\[dev\]|[\w/]+\.py\b", makefile, re.M), "no file that students do not have"
+    for target in targets:
+        command = ["make", "-n", target, "SUBMISSIONS=class"]
+        run = subprocess.run(command, cwd=bundle, capture_output=True, text=True)
+        assert run.returncode == 0 and "pip install" in run.stdout, run.stderr
 
 
 def solution_lines():
