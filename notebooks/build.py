@@ -58,7 +58,7 @@ def generate(path: Path) -> nbformat.NotebookNode:
                 text = f"{title}\n\n{links(path.stem)}\n{rest}"
             new = nbformat.v4.new_markdown_cell(text)
         else:
-            text = (SOURCE / "setup_cell.py").read_text().strip() if "setup" in tags else cell.source
+            text = (SOURCE / "setup_cell.py").read_text(encoding="utf-8").strip() if "setup" in tags else cell.source
             new = nbformat.v4.new_code_cell(text)
         new["id"] = f"l{path.stem[:2]}-{number:03d}"
         new.metadata = nbformat.from_dict({key: value for key, value in cell.metadata.items() if key in ("tags", "jupyter")})
@@ -110,8 +110,9 @@ def write_pages(lessons: list[Path], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     notebooks = {path.stem: nbformat.read(HERE / f"{path.stem}.ipynb", as_version=4) for path in lessons}
     for name, notebook in notebooks.items():
-        (folder / f"{name}.html").write_text(pages.lesson(notebook))
-    (folder / "index.html").write_text(pages.index({name: pages.title_of(notebook) for name, notebook in notebooks.items()}))
+        (folder / f"{name}.html").write_text(pages.lesson(notebook), encoding="utf-8")
+    titles = {name: pages.title_of(notebook) for name, notebook in notebooks.items()}
+    (folder / "index.html").write_text(pages.index(titles), encoding="utf-8")
     print(f"{len(notebooks)} lessons: open {folder / 'index.html'}")
 
 
