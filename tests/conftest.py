@@ -24,7 +24,8 @@ settings.load_profile("repeatable")
 @pytest.fixture(autouse=True, scope="module")
 def _global_state_ends_with_the_module():
     """A lesson sets PyTorch's default dtype and draws random numbers; the next test file must not notice."""
-    dtype, state = torch.get_default_dtype(), torch.random.get_rng_state()
+    dtype, state, threads = torch.get_default_dtype(), torch.random.get_rng_state(), torch.get_num_threads()
     yield
+    torch.set_num_threads(threads)
     torch.set_default_dtype(dtype)
     torch.random.set_rng_state(state)

@@ -15,7 +15,8 @@ CASES = [(answers.read(lesson)[0], answer) for lesson in answers.lessons() for a
 
 def names_after(start: str, code: str) -> dict:
     names: dict = {"__name__": "__main__"}
-    torch.set_default_dtype(torch.float64)  # as in the notebooks
+    torch.set_default_dtype(torch.float64)  # as in the notebooks, and so is the single thread
+    torch.set_num_threads(1)
     exec(compile(start, "<start>", "exec"), names)
     exec(compile(code, "<answer>", "exec"), names)
     return names
