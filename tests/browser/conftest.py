@@ -129,8 +129,27 @@ def lab(tmp_path_factory):
             server.wait()
 
 
+# In the page. Lab's own status says idle before there is a kernel; then Run All would ask for one and wait for ever.
+IDLE = """
+const pause = () => new Promise(done => setTimeout(done, 30));
+window.idle = async () => {
+    for (let since = null; since === null || performance.now() - since < 150; await pause()) {
+        const kernel = window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel;
+        since = kernel?.connectionStatus === 'connected' && kernel.status === 'idle' ? since ?? performance.now() : null;
+    }
+};
+"""
+RUN_ALL = """
+(async () => {
+    await window.idle();
+    jupyterapp.shell.collapseLeft();
+    window.ran = await jupyterapp.commands.execute('notebook:run-all-cells').catch(String);
+})();
+"""
+
+
 class OpenNotebook:
-    """A notebook open in a tab of its own, and everything that goes wrong there, seen by a student or not."""
+    """A notebook in a tab of its own, which runs all cells by itself, and everything that goes wrong there, seen by a student or not."""
 
     def __init__(self, browser, lab, stem: str):
         self.stem, self.trouble = stem, []
@@ -138,12 +157,10 @@ class OpenNotebook:
         self.page.on("console", lambda message: message.type == "error" and self.trouble.append(f"console: {message.text}"))
         self.page.on("pageerror", lambda error: self.trouble.append(f"page error: {error}"))
         self.page.on("websocket", lambda socket: socket.on("framereceived", self._frame))
-        self.page.goto(f"{lab['address']}/lab/workspaces/{stem}/tree/notebooks/{stem}.ipynb?token={lab['token']}&reset")
-        self.idle()
-        self.page.evaluate(
-            "() => { jupyterapp.shell.collapseLeft();"
-            " jupyterapp.commands.execute('notebook:run-all-cells').then(ok => { window.ran = ok }, e => { window.ran = String(e) }) }"
-        )
+        self.page.add_init_script(IDLE + RUN_ALL)
+        address = f"{lab['address']}/lab/workspaces/{stem}/tree/notebooks/{stem}.ipynb?token={lab['token']}&reset"
+        self.page.goto(address, wait_until="commit")
+        self.page.wait_for_function("window.jupyterapp", polling=100)  # two windows that start at once get one name and fail
 
     def _frame(self, payload):
         """An error under `observe` appears nowhere in the page: only the kernel's message tells of it."""
@@ -152,20 +169,12 @@ class OpenNotebook:
             self.trouble.append(f"error from the kernel: {text[-800:]}")
 
     def idle(self) -> None:
-        """Wait until the kernel is there and has had nothing to do for 150 ms. (Lab's own status says idle too early.)"""
-        self.page.wait_for_function(
-            """() => {
-                const kernel = window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel;
-                if (kernel?.connectionStatus !== 'connected' || kernel.status !== 'idle') { window.since = null; return false; }
-                window.since ??= performance.now();
-                return performance.now() - window.since > 150;
-            }"""
-        )
-        self.page.evaluate("() => { window.since = null }")
+        """Wait until the kernel has had nothing to do for 150 ms."""
+        self.page.evaluate("idle()")
 
     def ran(self, timeout: float = 600) -> bool:
         """Wait for Run All; True if no cell stopped it."""
-        self.page.wait_for_function("window.ran !== undefined", timeout=1000 * timeout)
+        self.page.wait_for_function("window.ran !== undefined", timeout=1000 * timeout, polling=100)
         self.idle()
         return self.page.evaluate("window.ran") is True
 
@@ -212,15 +221,16 @@ class OpenNotebook:
 
 @pytest.fixture(scope="package")
 def opened(browser, lab, request):
-    """Opens a notebook by its name and starts Run All; the slowest lesson has started by then, if it is to be tested."""
+    """Opens a notebook by its name and starts Run All; the slowest lessons and the next one run while it is looked at."""
     tabs: dict[str, OpenNotebook] = {}
+    order = [item.callspec.params["stem"] for item in request.session.items if item.name.startswith("test_lesson[")]
 
     def get(stem: str) -> OpenNotebook:
-        if stem not in tabs:
-            tabs[stem] = OpenNotebook(browser, lab, stem)
+        following = order[order.index(stem) + 1 :][:1] if stem in order else order[:1]
+        for name in (stem, *(name for name in SLOWEST if name in order), *following):
+            if name not in tabs:
+                tabs[name] = OpenNotebook(browser, lab, name)
+        tabs[stem].page.bring_to_front()  # a list opens in front only
         return tabs[stem]
 
-    for stem in SLOWEST:
-        if any(stem in item.name for item in request.session.items):
-            get(stem)
     return get

@@ -9,29 +9,29 @@ LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.i
 
 
 def picture(box) -> tuple[str, str]:
-    """Pixels and description of a live figure."""
-    image = box.locator(".widget-html img")
-    return image.get_attribute("src"), image.get_attribute("alt")
+    """Pixels and description of a live figure, of one moment."""
+    src, alt, text = box.locator(".widget-html").evaluate(
+        "view => { const img = view.querySelector('img'); return [img.src, img.alt, view.querySelector('p').innerText] }"
+    )
+    assert text == alt, "the sentence below the picture is not its description"
+    return src, alt
 
 
 def changed(notebook, box, before) -> None:
     described(box, before[1], "!==")
-    notebook.idle()
-    after = picture(box)
-    assert after[0] != before[0], "the description changed, but not the picture"
-    assert box.locator(".widget-html p").inner_text() == after[1]
+    notebook.idle()  # or the kernel's echo of an earlier value would undo the next key
+    assert picture(box)[0] != before[0], "the description changed, but not the picture"
 
 
-def came_back(notebook, box, before) -> None:
+def came_back(_, box, before) -> None:
     described(box, before[1], "===")  # pictures of values passed on the way may arrive first
-    notebook.idle()
     assert picture(box) == before, "back at the first values, the picture or its description is another one"
 
 
 def described(box, description: str, relation: str) -> None:
     """Wait until the description is (===) or is not (!==) the given one."""
     condition = f"([box, given]) => box.querySelector('.widget-html img').alt {relation} given"
-    box.page.wait_for_function(condition, arg=[box.element_handle(), description], timeout=PATIENCE)
+    box.page.wait_for_function(condition, arg=[box.element_handle(), description], timeout=PATIENCE, polling=30)
 
 
 def move_by_keyboard(notebook, box) -> int:
