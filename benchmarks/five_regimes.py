@@ -152,12 +152,10 @@ def train_cell(options, regime: str, margin: float, images: data.ImageData, worl
 
 def evaluate(options, model: nn.Module, images: Tensor, labels: Tensor, rank: int, world: int) -> dict:
     radii = [0.0, *options.radii]
-    exact = copy.deepcopy(model).double()
-    bound = lipschitz.lipschitz_bound(exact, tuple(images.shape[1:]))
+    bound = lipschitz.lipschitz_bound(copy.deepcopy(model).double(), tuple(images.shape[1:]))
     counts = torch.zeros(3, len(radii), dtype=torch.float64, device=images.device)
     for x, y in zip(images[rank::world].split(500), labels[rank::world].split(500), strict=True):
-        with torch.no_grad():
-            radius = robustness.certified_radius(exact(x.double()), y, bound)
+        radius = robustness.certify(model, x, y)
         certified = torch.stack([radius > eps for eps in radii])
         survives, standing = torch.zeros_like(certified), torch.arange(len(x), device=x.device)
         for row, eps in zip(survives, radii, strict=True):

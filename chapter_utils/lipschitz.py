@@ -1,9 +1,8 @@
 """How much can a network stretch? Lower bounds by search, upper bounds that are guaranteed (lesson 3).
 
 Every constant here is for the Euclidean norm of inputs and outputs. A *lower* bound (power iteration, Jacobian norms)
-may guide training; only the *upper* bounds may enter a certificate. Upper bounds are computed in float64 and enlarged
-by `ROUNDING`, which exceeds the error of the singular values of every matrix with fewer than 10^4 rows (the error is
-a small multiple of rows x 1.1e-16, relative to the largest one).
+may guide training; only the *upper* bounds may enter a certificate. Upper bounds are computed in float64; those of matrices
+include the rounding errors of their own computation (`verified`), and `ROUNDING` covers the few products of bounds after that.
 """
 
 import math
@@ -12,6 +11,8 @@ from typing import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+from .verified import gamma, singular_value_bound
 
 ROUNDING = 1e-10
 
@@ -52,7 +53,7 @@ def dense_norm_bound(weight: Tensor) -> float:
     """Guaranteed upper bound of the spectral norm of a matrix, by its singular values in float64 (lesson 3)."""
     if weight.ndim != 2:
         raise ValueError(f"a matrix is needed, got a tensor of shape {tuple(weight.shape)}")
-    return torch.linalg.matrix_norm(_finite(weight).double(), 2).item() * (1 + ROUNDING)
+    return singular_value_bound(_finite(weight).double())
 
 
 def dense_smallest_bound(weight: Tensor) -> float:
@@ -61,8 +62,7 @@ def dense_smallest_bound(weight: Tensor) -> float:
         raise ValueError(f"a matrix is needed, got a tensor of shape {tuple(weight.shape)}")
     if weight.shape[0] < weight.shape[1]:
         return 0.0
-    values = torch.linalg.svdvals(_finite(weight).double())
-    return max(0.0, (values[-1] - ROUNDING * values[0]).item())
+    return singular_value_bound(_finite(weight).double(), largest=False)
 
 
 def conv_smallest_bound(weight: Tensor, input_size: tuple[int, int]) -> float:
@@ -71,11 +71,11 @@ def conv_smallest_bound(weight: Tensor, input_size: tuple[int, int]) -> float:
     There the Fourier transform is unitary, so this is the smallest singular value over all frequencies; for zero padding,
     which cuts off part of the output, no such bound holds.
     """
-    symbols = _symbols(_finite(weight).double(), list(input_size), (1, 1), 1)
-    if symbols.shape[-2] < symbols.shape[-1]:
+    if weight.shape[0] < weight.shape[1]:
         return 0.0
-    values = torch.linalg.svdvals(symbols)
-    return max(0.0, (values.min() - ROUNDING * values.max()).item())
+    weight = _finite(weight).double()
+    found = singular_value_bound(_symbols(weight, list(input_size), (1, 1), 1), largest=False)
+    return max(0.0, found - _symbol_error(weight, 1))
 
 
 def conv_norm_bound(
@@ -124,11 +124,10 @@ def conv_norm_bound(
     size = _finite(weight).double().abs().max().item()
     if size == 0:
         return 0.0
-    symbols = _symbols(weight.double() / size, torus, dilation, groups)  # scaled: the squares below cannot overflow
-    rows = _fold_aliases(symbols, strides)
-    gram = rows @ rows.mH if rows.shape[-2] <= rows.shape[-1] else rows.mH @ rows
-    largest = torch.linalg.eigvalsh(gram)[..., -1].max().clamp_min(0).item()
-    return size * math.sqrt(largest * repeats / math.prod(strides)) * (1 + ROUNDING)
+    weight, aliases = weight.double() / size, math.prod(strides)  # scaled: no square overflows
+    rows = _fold_aliases(_symbols(weight, torus, dilation, groups), strides)
+    largest = singular_value_bound(rows) + _symbol_error(weight, groups) * math.sqrt(aliases)
+    return size * largest * math.sqrt(repeats / aliases) * (1 + ROUNDING)
 
 
 def _symbols(weight: Tensor, torus: list[int], dilation: tuple[int, int], groups: int) -> Tensor:
@@ -140,6 +139,14 @@ def _symbols(weight: Tensor, torus: list[int], dilation: tuple[int, int], groups
         waves.append(torch.polar(torch.ones_like(angle), angle))
     kernel = weight.unflatten(0, (groups, -1)).to(torch.complex128)
     return torch.einsum("goikl,ak,bl->gaboi", kernel, *waves)
+
+
+def _symbol_error(weight: Tensor, groups: int) -> float:
+    """Bound of the norm of what rounding adds to one matrix of `_symbols`: the angles, sines and cosines of the two waves err by
+    less than 20 units each, the products and the sum over the taps by 4 a tap; every unit counts |weight|."""
+    taps = math.prod(weight.shape[2:])
+    sizes = weight.abs().sum((2, 3)).unflatten(0, (groups, -1))
+    return gamma(60 + 4 * taps) * torch.linalg.matrix_norm(sizes).max().item()
 
 
 def _fold_aliases(symbols: Tensor, strides: list[int]) -> Tensor:

@@ -107,8 +107,8 @@ def fit(
 
     `checkpoint` names a file that holds the whole state of the training after each epoch, and after the last good step when
     Ctrl-C or an error ends it. If it exists, training continues from it to the same numbers as without the break; the
-    functions and the images must be the same as before, all else is compared. Raises ValueError if the file is damaged or of another training,
-    OSError if it cannot be written (before the first step, if the folder is at fault).
+    functions and the images must be the same as before, all else is compared. Raises ValueError if the file is damaged or of
+    another training, OSError if it cannot be written (before the first step, if the folder is at fault); the last one stays.
 
     Under `torchrun`, with the model wrapped in `DistributedDataParallel`, each process takes its share of every batch, and the
     first one writes the checkpoint, which all must be able to read.
@@ -146,7 +146,7 @@ def fit(
         if world > 1:
             dist.barrier()  # nobody may look for the file while the first process writes it
         good = written = state()
-        if rank == 0:
+        if rank == 0 and steps < epochs * batches:  # a finished training is only read, perhaps where nobody may write
             checkpoints.save(checkpoint, settings, good)
     model.train()
     try:

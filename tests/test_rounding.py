@@ -1,0 +1,174 @@
+"""Rounding errors of whole networks: never beyond the derived bound, and certificates that leave room for them."""
+
+import copy
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from chapter_utils import layers, lipschitz, models, operators, regimes, robustness, rounding
+
+SHAPE = {"image_shape": (1, 8, 8), "classes": 3}
+FAMILIES = {
+    "resnet": lambda seed: models.resnet(width=16, depth=2, seed=seed, **SHAPE),
+    "spectral_resnet": lambda seed: models.spectral_resnet(width=16, depth=2, seed=seed, **SHAPE),
+    "nonexpansive_net": lambda seed: models.nonexpansive_net(width=16, depth=3, seed=seed, **SHAPE),
+    "unit_rows": lambda seed: models.nonexpansive_net(width=16, depth=3, seed=seed, unit_rows=True, **SHAPE),
+    "nonexpansive_cnn": lambda seed: models.nonexpansive_cnn(channels=4, depth=1, seed=seed, **SHAPE),
+    **{name: lambda seed, name=name: regimes.regime_net(name, channels=4, depth=1, seed=seed, **SHAPE) for name in regimes.REGIMES},
+}
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def disturbed(name, seed, scale):
+    """A network of the family with scaled weights and random biases, float32, in evaluation mode."""
+    model = FAMILIES[name](seed).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(scale).add_(0.1 * scale * torch.randn(parameter.shape, generator=seeded(seed)))
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:the smallest eigenvalue")
+@pytest.mark.parametrize("name", FAMILIES)
+@given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-3, 0.3, 1.0, 4.0]), far=st.booleans())
+def test_float32_stays_within_its_bound_of_the_same_network_in_float64(name, seed, scale, far):
+    model = disturbed(name, seed % 1000, scale)
+    x = torch.rand(20, 1, 8, 8, generator=seeded(seed))
+    if far:  # the bound covers everything within sqrt(d) = 8 of an image
+        x = x + 8 * torch.nn.functional.normalize(torch.randn(20, 64, generator=seeded(seed)), dim=1).reshape(x.shape) * 0.99
+    # The exact network has the step and the last matrix that are in use, so the same rounded ones.
+    exact = copy.deepcopy(model).double()
+    for one, other in zip(model, exact, strict=True):
+        if isinstance(one, layers.NonExpansiveBlock):
+            steps = one.steps(one.field.smoothness(torch.zeros(1, *shape_before(model, one))), torch.float32)
+            other.steps = lambda smoothness, dtype, steps=steps: steps
+    matrix = getattr(model[-1], "matrix", None)
+    with torch.no_grad():
+        features = exact[:-1](x.double())
+        logits = exact[-1](features) if matrix is None else features @ matrix.double().T + exact[-1].bias
+        error = (model(x).double() - logits).norm(dim=1).max().item()
+    small = rounding.rounding_bound(exact, (1, 8, 8)) if matrix is None else 0.0
+    assert error <= rounding.rounding_bound(model, (1, 8, 8)) + small
+
+
+def shape_before(model, part):
+    shape = (1, 8, 8)
+    for child in model:
+        if child is part:
+            return shape
+        shape = lipschitz.output_shape(child, shape)
+
+
+def test_float64_stays_within_its_bound_of_rational_arithmetic():
+    model = disturbed("unit_rows", 3, 1.0).double()
+    x = torch.rand(1, 1, 8, 8, generator=seeded(1), dtype=torch.float64)
+    z = [Fraction(v) for v in x.flatten().tolist()]
+    for block in model[1:-1]:
+        _, size = block.steps(block.field.smoothness(torch.zeros(1, 64)), torch.float64)
+        A = [[Fraction(v) for v in row] for row in block.field.operator.weight.tolist()]
+        b = [Fraction(v) for v in block.field.bias.tolist()]
+        active = [max(Fraction(0), sum(p * q for p, q in zip(row, z, strict=True)) + c) for row, c in zip(A, b, strict=True)]
+        z = [v - Fraction(size) * sum(row[k] * a for row, a in zip(A, active, strict=True)) for k, v in enumerate(z)]
+    P = [[Fraction(v) for v in row] for row in model[-1].matrix.tolist()]
+    exact = [
+        sum(p * q for p, q in zip(row, z, strict=True)) + Fraction(c) for row, c in zip(P, model[-1].bias.tolist(), strict=True)
+    ]
+    error = math.sqrt(sum(float(Fraction(v) - w) ** 2 for v, w in zip(model(x)[0].tolist(), exact, strict=True)))
+    bound = rounding.rounding_bound(model, (1, 8, 8))
+    assert 1e-17 < error <= bound <= 1e-10
+
+
+def test_the_bound_is_needed_cancellation_makes_errors_as_large_as_the_logits():
+    """x + B relu(A x) with huge B, and a last layer that subtracts it again: float32 returns noise, and the bound says so."""
+    linear = nn.Linear(2, 2)
+    linear.weight.data = torch.tensor([[1e7, 1.0], [1e7, 0.0]])
+    linear.bias.data.zero_()
+    last = nn.Linear(2, 1, bias=False)
+    last.weight.data = torch.tensor([[1.0, -1.0]])
+    network, x = nn.Sequential(linear, last).eval(), torch.tensor([[0.9, 0.3]])
+    with torch.no_grad():
+        error = abs(network(x).item() - network.double()(x.double()).item())
+    assert 0.1 < error <= rounding.rounding_bound(network.float(), (2,))
+
+
+def test_bounds_grow_with_depth_and_shrink_with_precision():
+    bounds = [
+        rounding.rounding_bound(models.nonexpansive_net(width=16, depth=depth, **SHAPE).eval(), (1, 8, 8)) for depth in (1, 4, 16)
+    ]
+    assert bounds[0] < bounds[1] < bounds[2] < 0.1
+    double = rounding.rounding_bound(models.nonexpansive_net(width=16, depth=16, **SHAPE).double().eval(), (1, 8, 8))
+    assert double < 1e-8 * bounds[2]
+
+
+def test_zero_weights_and_several_steps():
+    block = layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(4, 3)), time_span=20.0).eval()
+    assert 0 < rounding.rounding_bound(nn.Sequential(block).eval(), (4,)) < 1e-3
+    block.field.operator.weight.data.zero_()
+    assert rounding.rounding_bound(nn.Sequential(block).eval(), (4,)) < 1e-5
+
+
+def test_what_is_not_known_is_named():
+    field = layers.GradientField(operators.DenseOperator(4, 3), "tanh")
+    with pytest.raises(TypeError, match="NonExpansiveBlock"):
+        rounding.rounding_bound(nn.Sequential(layers.NonExpansiveBlock(field)).eval(), (4,))
+    field = layers.GradientField(operators.DenseOperator(4, 3))
+    with pytest.raises(TypeError, match="NonExpansiveBlock"):
+        rounding.rounding_bound(nn.Sequential(layers.NonExpansiveBlock(field, method="heun")).eval(), (4,))
+    with pytest.raises(TypeError, match="Tanh"):
+        rounding.rounding_bound(nn.Sequential(nn.Linear(4, 3), nn.Tanh()).eval(), (4,))
+    with pytest.raises(ValueError, match="training mode"):
+        rounding.rounding_bound(nn.Sequential(nn.Linear(4, 3)), (4,))
+
+
+# ---- certificates ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:the smallest eigenvalue")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_certify_is_the_certificate_with_all_its_parts(name):
+    model = disturbed(name, 0, 1.0)
+    kept = {key: value.clone() for key, value in model.state_dict().items()}
+    x = torch.rand(30, 1, 8, 8, generator=seeded(0))
+    exact = copy.deepcopy(model).double()
+    with torch.no_grad():
+        logits = exact(x.double())
+    y = logits.argmax(1)
+    radius = robustness.certify(model.train(), x, y)  # the model itself stays as it is
+    assert model.training and all(torch.equal(value, model.state_dict()[key]) for key, value in kept.items())
+    whole = robustness.certified_radius(logits, y, lipschitz.lipschitz_bound(exact, (1, 8, 8)))
+    assert radius.dtype == torch.float64 and (radius >= whole - 1e-6 * (1 + whole)).all()  # each pair by itself is never worse
+    wrong = (y + 1) % 3
+    assert (robustness.certify(model, x, wrong) == 0).all()
+
+
+def test_rounding_is_subtracted_from_both_logits_at_both_places():
+    logits, y = torch.tensor([[3.0, 1.0, 0.0]], dtype=torch.float64), torch.tensor([0])
+    plain, careful = (robustness.certified_radius(logits, y, 2.0, rounding=e).item() for e in (0.0, 0.1))
+    assert plain == pytest.approx(2 / (math.sqrt(2) * 2)) and careful == pytest.approx(1.6 / (math.sqrt(2) * 2))
+    assert plain < 2 / (math.sqrt(2) * 2)  # rounded down
+    assert robustness.certified_radius(logits, y, 2.0, rounding=0.5).item() == 0
+    with pytest.raises(ValueError, match="rounding must be 0 or more"):
+        robustness.certified_radius(logits, y, 2.0, rounding=math.nan)
+
+
+def test_without_the_margin_a_certificate_is_broken_by_rounding_alone():
+    """Two logits nearly equal after large numbers cancelled: float32 decides by noise, although the margin looks positive."""
+    linear = nn.Linear(1, 2)
+    linear.weight.data, linear.bias.data = torch.tensor([[1.0], [1.0]]), torch.tensor([2.0**24 + 2, 2.0**24])
+    model, x = nn.Sequential(nn.Flatten(), linear).eval(), torch.tensor([0.5, 1.0]).reshape(2, 1, 1, 1)
+    with torch.no_grad():
+        logits = model(x)
+    y = logits.argmax(1)
+    naive = robustness.certified_radius(logits, y, 1.0, linear.weight.detach())
+    bound = rounding.rounding_bound(model, (1, 1, 1))
+    assert (naive > 1e6).all()  # both rows are equal, so no input matters, and the lead is 2
+    careful = robustness.certified_radius(logits, y, 1.0, linear.weight.detach(), bound)
+    assert bound >= 1 and (careful == 0).all()
