@@ -1,4 +1,7 @@
-"""Files that are complete or absent: what a killed training leaves behind, and how it is read without trusting it (benchmarks/five_regimes.py)."""
+"""Files that are complete or absent: what a killed training leaves behind, and how it is read without trusting it.
+
+Used by `training.fit(checkpoint=...)`, as in benchmarks/five_regimes.py.
+"""
 
 import io
 import os

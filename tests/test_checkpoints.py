@@ -1,4 +1,25 @@
-"""Training that is interrupted, killed, or given damaged files: it ends at the same numbers, or says clearly why not."""
+"""Training that is interrupted, killed, or given damaged files: it ends at the same numbers, or says clearly why not.
+
+fault                        | what happens                       | test
+---------------------------- | ---------------------------------- | ----
+Ctrl-C, an error at any step | continued to the same numbers      | test_stopped_at_random_steps_training_ends_at_the_same_numbers
+killed at any moment         | continued from the last checkpoint | test_killed_at_any_moment_it_continues_to_the_same_file
+NaN in a batch               | batch named, good weights kept     | test_nan_stops_with_the_batch_named_and_the_last_good_state_kept
+NaN in one of two processes  | both stop                          | test_nan_in_one_process_stops_all
+checkpoint cut, bit flipped  | refused, file named                | test_every_kind_of_damage_is_refused_by_name
+code hidden in a checkpoint  | refused, not run                   | test_no_code_in_a_file_is_run
+other settings               | refused, each named                | test_other_settings_are_refused_and_named
+another model, another file  | refused, weight named              | test_another_model_and_other_files_are_refused
+a call fails (simulated)     | old file kept, later continued     | test_a_full_disk_says_so_and_the_old_file_survives
+disk full, at start or later | old file kept, later continued     | test_on_a_disk_that_is_really_full_the_old_file_survives
+file larger than allowed     | old file kept                      | test_the_operating_system_refuses_to_write
+disk read-only               | stops at once, later continued     | test_a_disk_that_is_really_read_only_stops_it_at_once
+folder missing or protected  | stops before the first step        | test_a_folder_that_cannot_be_written_to_stops_it_at_once
+digits damaged, missing      | refused, file and remedy named     | test_damaged_digits_are_refused
+torchvision's files damaged  | refused, folder and remedy named   | test_damaged_torchvision_files_are_refused
+code hidden in CIFAR10's     | refused, not run                   | test_cifar10_is_read_and_damage_refused_before_anything_is_run
+image of a folder damaged    | refused, file and remedy named     | test_every_kind_of_damage_to_an_image_is_refused
+"""
 
 import copy
 import math
@@ -6,11 +27,17 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import resource
+import shutil
 import signal
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
+import test_data
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -72,6 +99,12 @@ def assert_same(one, other, where=""):
             assert_same(*pair, f"{where}/{number}")
     else:
         assert one == other, where
+
+
+def test_every_test_in_the_table_of_faults_exists():
+    tests = re.findall(r"\| (\w+)$", __doc__, re.M)[1:]  # without the heading
+    assert len(tests) > 10
+    assert [name for name in tests if name not in globals() and not hasattr(test_data, name)] == []
 
 
 # ---- interrupted -----------------------------------------------------------------------------------------------------
@@ -228,14 +261,8 @@ def test_every_kind_of_damage_is_refused_by_name(tmp_path):
     assert refused > 300
 
 
-class Malicious:
-    def __reduce__(self):
-        return os.mkdir, (self.folder,)
-
-
 def test_no_code_in_a_file_is_run(tmp_path):
-    thing = Malicious()
-    thing.folder = str(tmp_path / "taken over")
+    thing = test_data.Malicious(tmp_path / "taken over")
     torch.save({"kind": checkpoints.KIND, "settings": {}, "state": thing}, tmp_path / "evil.pt")
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps(thing))
     for name in ("evil.pt", "evil.pkl"):
@@ -283,7 +310,7 @@ def test_another_model_and_other_files_are_refused(tmp_path):
         train(wider, file)
 
 
-@pytest.mark.parametrize("fails", ["replace", "fsync"])
+@pytest.mark.parametrize("fails", ["replace", "fsync", "write"])
 def test_a_full_disk_says_so_and_the_old_file_survives(fails, tmp_path, monkeypatch):
     file = tmp_path / "training.pt"
     train(NETWORKS["resnet"](), file, stopping(5))
@@ -292,7 +319,12 @@ def test_a_full_disk_says_so_and_the_old_file_survives(fails, tmp_path, monkeypa
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, fails, full)
+    if fails == "write":  # to a device that is always full
+        if not Path("/dev/full").exists():
+            pytest.skip("only Linux has /dev/full")
+        (tmp_path / ".training.pt.part").symlink_to("/dev/full")
+    else:
+        monkeypatch.setattr(os, fails, full)
     with pytest.raises(OSError, match=r"training\.pt could not be written .*No space left.* unchanged"):
         train(NETWORKS["resnet"](), file)
     assert file.read_bytes() == content and os.listdir(tmp_path) == ["training.pt"]
@@ -318,14 +350,97 @@ def test_the_operating_system_refuses_to_write(tmp_path):
     assert file.read_bytes() == content and os.listdir(tmp_path) == ["training.pt"]
 
 
-def test_a_folder_that_cannot_be_written_to_stops_before_the_first_step(tmp_path, monkeypatch):
+def on_a_small_disk(work, disk):
+    """Call work(disk) in a process that alone sees the 256 KiB mounted on `disk`: the mount ends with it, however it ends."""
+    enter = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    try:
+        subprocess.run([*enter, *mount], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"nothing can be mounted here: {getattr(error, 'stderr', error)}")
+    program = "import pathlib, subprocess, sys, test_checkpoints as tests; _, work, disk, *mount = sys.argv; "
+    program += "subprocess.run(mount, check=True); getattr(tests, work)(pathlib.Path(disk))"
+    command = [*enter, sys.executable, "-c", program, work.__name__, str(disk), *mount]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not os.listdir(disk)  # nothing was written beside the mount
+
+
+def train_while_the_disk_is_full(disk):
+    file, filler, reference, model = disk / "training.pt", disk / "filler", NETWORKS["resnet"](), NETWORKS["resnet"]()
+    history = train(reference)
+    train(NETWORKS["resnet"](), file, stopping(5))
+    before = file.read_bytes()
+
+    def fill(spare):
+        filler.write_bytes(bytes(shutil.disk_usage(disk).free - spare))
+
+    def fill_once():
+        if not filler.exists():
+            fill(len(before) // 2)
+
+    for spare in (0, len(before) // 2):
+        fill(spare)
+        for name in ("training.pt", "first.pt"):  # with an old file and without
+            with pytest.raises(OSError, match=rf"{name} could not be written .*No space left.* unchanged"):
+                train(NETWORKS["resnet"](), disk / name, stopping(1, AssertionError))
+        assert file.read_bytes() == before and sorted(os.listdir(disk)) == ["filler", "training.pt"]
+        filler.unlink()
+    with pytest.raises(OSError, match=r"training\.pt could not be written .*No space left.* unchanged"):
+        train(NETWORKS["resnet"](), file, fill_once)  # at the end of the second epoch
+    assert file.read_bytes() == before and sorted(os.listdir(disk)) == ["filler", "training.pt"]
+    filler.unlink()
+    assert train(model, file) == history
+    assert_same(model.state_dict(), reference.state_dict())
+
+
+def test_on_a_disk_that_is_really_full_the_old_file_survives(tmp_path):
+    on_a_small_disk(train_while_the_disk_is_full, tmp_path)
+
+
+def train_while_the_disk_is_read_only(disk):
+    file, reference, model, again = disk / "training.pt", *(NETWORKS["resnet"]() for _ in range(3))
+    history = train(reference)
+
+    def remount(how):
+        subprocess.run(["mount", "-o", f"remount,bind,{how}", str(disk)], check=True)
+
+    train(NETWORKS["resnet"](), file, stopping(5))
+    before = file.read_bytes()
+    remount("ro")
+    with pytest.raises(OSError, match=r"training\.pt could not be written .*Read-only file system.* unchanged"):
+        train(NETWORKS["resnet"](), file, stopping(1, AssertionError))
+    assert file.read_bytes() == before and os.listdir(disk) == ["training.pt"]
+    remount("rw")
+    assert train(model, file) == history
+    assert_same(model.state_dict(), reference.state_dict())
+    remount("ro")
+    assert train(again, file) == history  # of a finished training nothing need be written
+    assert_same(again.state_dict(), reference.state_dict())
+
+
+def test_a_disk_that_is_really_read_only_stops_it_at_once(tmp_path):
+    on_a_small_disk(train_while_the_disk_is_read_only, tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_to_stops_it_at_once(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"missing/training\.pt could not be written"):
         train(NETWORKS["resnet"](), tmp_path / "missing" / "training.pt", stopping(1, AssertionError))
-    if os.geteuid() != 0:  # nothing is read-only to root
-        tmp_path.chmod(0o500)
-        with pytest.raises(OSError, match="Permission denied"):
-            train(NETWORKS["resnet"](), tmp_path / "training.pt", stopping(1, AssertionError))
+    monkeypatch.chdir(tmp_path)  # the folders above are closed to others
+    file, user = Path("training.pt"), os.geteuid()
+    train(NETWORKS["resnet"](), file, stopping(5))
+    before = file.read_bytes()
+    file.chmod(0o444)
+    tmp_path.chmod(0o555)
+    try:
+        if user == 0:  # root may write everywhere, so become nobody
+            os.seteuid(65534)
+        with pytest.raises(OSError, match=r"training\.pt could not be written .*Permission denied.* unchanged"):
+            train(NETWORKS["resnet"](), file, stopping(1, AssertionError))
+    finally:
+        os.seteuid(user)
         tmp_path.chmod(0o700)
+    assert file.read_bytes() == before and os.listdir() == ["training.pt"]
 
 
 # ---- several processes -----------------------------------------------------------------------------------------------
