@@ -145,32 +145,6 @@ class NonExpansiveLinear(nn.Module):
         return dense_norm_bound(self.matrix.detach())
 
 
-class UnitRowsLinear(nn.Module):
-    """Last layer x -> P x + c whose rows p_j have norm 1: every logit is non-expansive, though the whole map is not (benchmarks/robustness.py).
-
-    Freer than orthonormal rows. The map has norm up to sqrt(out_features), so certify each pair of classes: F_y - F_j is
-    |p_y - p_j|-Lipschitz, see `robustness.certified_radius`. P is `matrix`, the rows of the weight divided by their norms;
-    orthonormal at the start if out_features <= in_features. Shapes (B, in_features) -> (B, out_features).
-    """
-
-    def __init__(self, in_features: int, out_features: int):
-        super().__init__()
-        self.in_features = in_features
-        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(out_features, in_features)))
-        self.bias = nn.Parameter(torch.zeros(out_features))
-
-    @property
-    def matrix(self) -> Tensor:
-        return F.normalize(self.weight, dim=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.matrix, self.bias)
-
-    def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
-        need(tuple(input_shape[-1:]) == (self.in_features,), self, input_shape)
-        return dense_norm_bound(self.matrix.detach())
-
-
 def certifiable(module: nn.Module) -> None:
     """Raise ValueError if a part of `module` is in training mode, where nothing is guaranteed."""
     if any(part.training for part in module.modules()):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear, ResidualBlock, UnitRowsLinear, ZeroPadLift
+from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear, ResidualBlock, ZeroPadLift
 from .operators import ConvOperator, DenseOperator
 
 
@@ -37,20 +37,17 @@ def spectral_resnet(image_shape=(1, 28, 28), classes: int = 10, width: int = 256
 
 
 def nonexpansive_net(
-    image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, step: float = 2.0, seed: int = 0,
-    unit_rows: bool = False,
-) -> nn.Sequential:  # fmt: skip
-    """Non-expansive network on the pixels: x - tau A^T relu(A x + b) in each block, A with orthonormal rows.
+    image_shape=(1, 28, 28), classes: int = 10, width: int = 64, depth: int = 12, step: float = 2.0, seed: int = 0
+) -> nn.Sequential:
+    """Non-expansive network on the pixels: x - tau A^T relu(A x + b) in each block, A with `width` orthonormal rows.
 
-    Train it with `after_step=operators.restore_orthonormal_rows`. Needs `width` <= number of pixels. With `unit_rows` the rows
-    of the last layer have norm 1 instead of being orthonormal: then certify each pair of classes (benchmarks/robustness.py).
+    Train it with `after_step=operators.restore_orthonormal_rows`. Needs `width` <= number of pixels.
     """
     features = math.prod(image_shape)
     with seeded(seed):
         fields = [GradientField(DenseOperator(features, width, orthonormal=True)) for _ in range(depth)]
         blocks = [NonExpansiveBlock(field, step) for field in fields]
-        last = UnitRowsLinear if unit_rows else NonExpansiveLinear
-        return nn.Sequential(nn.Flatten(), *blocks, last(features, classes))
+        return nn.Sequential(nn.Flatten(), *blocks, NonExpansiveLinear(features, classes))
 
 
 def nonexpansive_cnn(

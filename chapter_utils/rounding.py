@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear, ResidualBlock, UnitRowsLinear, ZeroPadLift, certifiable
+from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear, ResidualBlock, ZeroPadLift, certifiable
 from .lipschitz import dense_norm_bound, lipschitz_bound, output_shape
 from .operators import LinearOperator
 from .regimes import UntiedBlock
@@ -54,7 +54,7 @@ def _own_error(module: nn.Module, shape: tuple[int, ...], size: float, dtype: to
     if isinstance(module, ResidualBlock):
         error, change = _through(module.branch, shape, 0.0, size, dtype)
         return error + gamma(1, dtype) * (size + change + error)
-    if isinstance(module, (nn.Linear, NonExpansiveLinear, UnitRowsLinear)):
+    if isinstance(module, (nn.Linear, NonExpansiveLinear)):
         matrix = module.weight if isinstance(module, nn.Linear) else module.matrix
         bias = 0.0 if module.bias is None else module.bias.norm().item()
         return gamma(matrix.shape[1] + 2, dtype) * (dense_norm_bound(matrix.abs()) * size + bias)

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -17,7 +17,6 @@ FAMILIES = {
     "resnet": lambda seed: models.resnet(width=16, depth=2, seed=seed, **SHAPE),
     "spectral_resnet": lambda seed: models.spectral_resnet(width=16, depth=2, seed=seed, **SHAPE),
     "nonexpansive_net": lambda seed: models.nonexpansive_net(width=16, depth=3, seed=seed, **SHAPE),
-    "unit_rows": lambda seed: models.nonexpansive_net(width=16, depth=3, seed=seed, unit_rows=True, **SHAPE),
     "nonexpansive_cnn": lambda seed: models.nonexpansive_cnn(channels=4, depth=1, seed=seed, **SHAPE),
     **{name: lambda seed, name=name: regimes.regime_net(name, channels=4, depth=1, seed=seed, **SHAPE) for name in regimes.REGIMES},
 }
@@ -38,6 +37,7 @@ def disturbed(name, seed, scale):
 
 @pytest.mark.filterwarnings("ignore:the smallest eigenvalue")
 @pytest.mark.parametrize("name", FAMILIES)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-3, 0.3, 1.0, 4.0]), far=st.booleans())
 def test_float32_stays_within_its_bound_of_the_same_network_in_float64(name, seed, scale, far):
     model = disturbed(name, seed % 1000, scale)
@@ -68,7 +68,7 @@ def shape_before(model, part):
 
 
 def test_float64_stays_within_its_bound_of_rational_arithmetic():
-    model = disturbed("unit_rows", 3, 1.0).double()
+    model = disturbed("nonexpansive_net", 3, 1.0).double()
     x = torch.rand(1, 1, 8, 8, generator=seeded(1), dtype=torch.float64)
     z = [Fraction(v) for v in x.flatten().tolist()]
     for block in model[1:-1]:
