@@ -1,0 +1,420 @@
+"""A hunt for broken certificates: every family of networks against strong attacks, and the convolution bounds against the truth.
+
+    python benchmarks/soundness.py [--quick] [--threads 2] [--seed 0] [--results FILE]
+
+The certificate is `robustness.certify`. A pair is one certified image and one attack on the network in float64 or in float32. It is
+a violation if the attack finds a point nearer than the certified radius where the network in float64 errs. Distances are computed
+in float64, ties and NaN count as errors, and every error found is moved towards the image as far as it stays one. Where the same
+weights err in float32 only ("f32 only") no promise is broken, as the certificate is about float64; but the lead in float64 must be
+within what `rounding.rounding_bound` allows for float32, or it counts as a violation, too. Attacks may leave [0, 1], where the
+certificate holds as well: PGD-200 with restarts and both losses in 0.9999 times the radius of each image, and foolbox's searches
+for the nearest error. "tightest" and "median": distance of the nearest error found over the certified radius. Where it is close
+to 1, attack and certificate leave nothing between them.
+
+Weights: trained; random; "scaled": trained, then each tensor times a number from 1e-3 to 1e3; "spiked": trained, then to each added
+a matrix of rank one and three times the norm; "tiny", in float64 only: trained, then the last layer and half of the matrices times
+1e-170, whose square is 0. They are changed after an evaluation, so a norm kept from before would show.
+Where they are not the trained ones the labels are the network's own predictions. The controls must find violations: radii
+enlarged, norms from one step of power iteration, norms kept from before the change of the weights.
+
+Ends with 1 if a certificate is broken, a control finds nothing, fewer than 100,000 pairs were tried, a convolution bound is below
+the norm of the dense matrix, or the bounds of trained kernels are more than 2 % above it on average. Needs foolbox.
+`--threads` is the number of networks hunted at the same time, each with one thread; the numbers do not depend on it.
+"""
+
+import argparse
+import copy
+import json
+import math
+import multiprocessing
+import sys
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+import foolbox
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chapter_utils import checkpoints, data, layers, lipschitz, models, operators, regimes, robustness, rounding, training
+
+SHAPE = (1, 12, 12)  # the digits, averaged
+FAMILIES = {
+    "linear": partial(models.resnet, depth=0),  # its certificate is the exact distance
+    "resnet": partial(models.resnet, width=32),
+    "spectral_resnet": partial(models.spectral_resnet, width=32),
+    "nonexpansive_net": partial(models.nonexpansive_net, width=32, depth=3),
+    "nonexpansive_net, deep": partial(models.nonexpansive_net, width=32),
+    "nonexpansive_cnn": partial(models.nonexpansive_cnn, channels=8, depth=1),
+    **{f"regime {name}": partial(regimes.regime_net, name, channels=8, depth=1) for name in regimes.REGIMES},
+}
+KINDS = ("trained", "random", "scaled", "spiked", "tiny")
+CONTROLS = {  # name: (family, weights, radii times, norms taken from)
+    "radii x 1.001": ("linear", "trained", 1.001, None),
+    "radii x 1.1": ("nonexpansive_net", "trained", 1.1, None),
+    "radii x 2": ("regime nonexpansive", "trained", 2.0, None),
+    "norms too small": ("nonexpansive_net, deep", "spiked", 1.0, "power iteration"),
+    "norms from before": ("nonexpansive_net", "spiked", 1.0, "before"),
+}
+BOX = 1e4  # foolbox needs bounds of the inputs; this far out, in units of a `Frame`, they are none
+
+
+@dataclass(frozen=True)
+class Effort:
+    needed: int = 100_000  # pairs
+    images: int = 300
+    control: int = 50  # images
+    epochs: int = 4
+    pgd: tuple[int, int] = (200, 3)  # steps, restarts
+    ddn: int = 100
+    carlini: tuple[int, int] = (6, 60)  # steps of the binary search, steps of each
+    deepfool: int = 15
+    boundary: tuple[int, int] = (32, 300)  # images, steps
+    convolutions: int = 600
+    trained: int = 3  # seeds
+
+
+QUICK = Effort(0, 20, 50, 1, (20, 1), 20, (3, 15), 4, (4, 30), 100, 1)
+
+
+# ---- networks --------------------------------------------------------------------------------------------------------
+
+
+def train(model: nn.Module, images: Tensor, labels: Tensor, epochs: int, seed: int) -> None:
+    naive = any(isinstance(part, regimes.UntiedBlock) and part.keep < 1 for part in model)
+
+    def loss(logits, y):
+        value = training.margin_cross_entropy(logits, y, margin=1.0, temperature=0.25)
+        return value + 0.1 * regimes.orthogonality_penalty(model) if naive else value
+
+    training.fit(model, images, labels, loss, epochs, after_step=operators.restore_orthonormal_rows, seed=seed, progress=False)
+
+
+def network(family: str, kind: str, digits: data.ImageData, epochs: int, seed: int, norms: str | None = None) -> nn.Module:
+    """A network in float64. With `norms` its operators state norms that are too small."""
+    model, draw = FAMILIES[family](image_shape=SHAPE, seed=seed), torch.Generator().manual_seed(seed)
+    if kind != "random":
+        train(model, digits.train_images, digits.train_labels, epochs, seed)
+    model, images = model.double().eval().requires_grad_(False), digits.test_images.double()
+    exactly = (lambda p: p) if kind == "tiny" else torch.Tensor.float  # all others are float32 numbers
+    last = {id(p) for p in model[-1].parameters()}
+    model(images)  # its norms are remembered now
+    for p in model.parameters():
+        if kind == "random" and p.ndim == 1:
+            p.copy_(0.3 * torch.randn(p.shape, generator=draw))
+        elif kind == "scaled":
+            p.mul_(10 ** (6 * torch.rand((), generator=draw) - 3))
+        elif kind == "spiked" and p.ndim > 1:
+            matrix = p.flatten(1)
+            u, v = (F.normalize(torch.randn(n, generator=draw).double(), dim=0) for n in matrix.shape)
+            p.add_(3 * torch.linalg.matrix_norm(matrix, 2) * torch.outer(u, v).reshape(p.shape))
+        elif kind == "tiny" and (id(p) in last or (p.ndim > 1 and torch.rand((), generator=draw) < 0.5)):
+            p.mul_(1e-170)
+        p.copy_(exactly(p))
+    for part in model.modules():
+        if norms and isinstance(part, operators.LinearOperator):
+            _, (shape, _), norm = part._known["norm"]
+            if norms == "power iteration":
+                start = torch.randn(1, *shape, generator=draw).double()
+                norm = lipschitz.power_iteration(part, lambda y, part=part, shape=shape: part.adjoint(y, shape), start)[0].item()
+            part.norm_bound = lambda shape, norm=norm: norm
+    if kind != "trained":  # several classes are to be predicted
+        model[-1].bias.copy_(exactly(model[-1].bias - model(images).mean(0)))
+    return model
+
+
+# ---- attacks ---------------------------------------------------------------------------------------------------------
+
+
+class Frame(nn.Module):
+    """The network as an attack sees it: every image is at 0, has its own unit of length, and leads by 1.
+
+    So one setting of an attack fits all weights, and a ball of radius 1 is one of another radius for each image.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor, units: Tensor, leads: Tensor):
+        super().__init__()
+        self.model, self.images, self.leads = model, images, leads.to(images)
+        self.units = units.to(images).reshape(-1, 1, 1, 1)
+        self.eval()
+
+    def point(self, z: Tensor) -> Tensor:
+        return self.images + self.units * z
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.model(self.point(z)) / self.leads[:, None]
+
+
+def pgd(frame: Frame, labels: Tensor, seed: int, steps: int, restarts: int, loss: str) -> Tensor:
+    """`robustness.pgd` in the ball of radius 1, every restart with steps six times as long as the one before.
+
+    The ball of radius 1/2 around 1/2 fills [0, 1], so that the box of `robustness.pgd` cuts off nothing.
+    """
+    centre, best, largest = torch.full_like(frame.images, 0.5), torch.zeros_like(frame.images), -math.inf
+    for k in range(restarts):
+        options = {"steps": steps, "step_size": 1.25 / steps * 6**k, "loss": loss, "seed": seed + k}
+        found = 2 * robustness.pgd(lambda z: frame(2 * z - 1), centre, labels, 0.5, **options) - 1
+        margins = robustness.margin_loss(frame(found).detach(), labels)
+        best = torch.where((margins > largest).reshape(-1, 1, 1, 1), found, best)
+        largest = margins.clamp_min(largest)
+    return best
+
+
+def search(frame: Frame, labels: Tensor, seed: int, attack, **options) -> Tensor:
+    """What one of foolbox's searches for the nearest error finds."""
+    with models.seeded(seed):
+        rated = foolbox.PyTorchModel(frame, bounds=(-BOX, BOX), device=frame.images.device)
+        return attack(rated, torch.zeros_like(frame.images), labels, epsilons=None, **options)[1]
+
+
+@torch.no_grad()
+def boundary(frame: Frame, labels: Tensor, seed: int, pool: Tensor, attack) -> Tensor:
+    """The boundary attack from the nearest image of `pool` with another prediction; NaN where there is none."""
+    pool = pool.to(frame.images)
+    same = frame.model(pool).argmax(1) == labels[:, None]
+    nearest = torch.cdist(frame.images.flatten(1), pool.flatten(1)).masked_fill(same, math.inf).argmin(1)
+    start = (pool[nearest] - frame.images) / frame.units
+    ready = frame(start).argmax(1) != labels
+    found = torch.full_like(start, math.nan)
+    if ready.any():
+        part = Frame(frame.model, frame.images[ready], frame.units[ready], frame.leads[ready])
+        found[ready] = search(part, labels[ready], seed, attack, starting_points=start[ready])
+    return found
+
+
+def attacks(effort: Effort, pool: Tensor) -> dict[str, tuple]:
+    """Name: (attack, whether it is confined to the certified ball, number of images or None for all)."""
+    (steps, restarts), (searches, each), (few, walk) = effort.pgd, effort.carlini, effort.boundary
+    carlini = foolbox.attacks.L2CarliniWagnerAttack(searches, each, stepsize=0.02 / BOX, initial_const=1.0)
+    deepfool = foolbox.attacks.L2DeepFoolAttack(steps=effort.deepfool, overshoot=1e-3)
+    decisions = foolbox.attacks.BoundaryAttack(steps=walk, update_stats_every_k=2)
+    confined = {f"PGD {name}": partial(pgd, steps=steps, restarts=restarts, loss=name) for name in robustness.LOSSES}
+    return {name: (attack, True, None) for name, attack in confined.items()} | {
+        "DDN": (partial(search, attack=foolbox.attacks.DDNAttack(steps=effort.ddn)), False, None),
+        "Carlini-Wagner": (partial(search, attack=carlini), False, None),
+        "DeepFool": (partial(search, attack=deepfool), False, None),
+        "boundary": (partial(boundary, pool=pool, attack=decisions), False, few),
+    }
+
+
+@torch.no_grad()
+def shorten(model: nn.Module, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
+    """Bisection between images and points: instead of each error one that lies hardly beyond the boundary."""
+    low, high = (torch.full_like(images[:, :1, :1, :1], value) for value in (0.0, 1.0))
+    for _ in range(45):
+        middle = (low + high) / 2
+        wrong = ~(robustness.margin_loss(model(images + middle * (points - images)), labels) < 0).reshape(middle.shape)
+        low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
+    return torch.where(high < 1, images + high * (points - images), points)
+
+
+def hunt(model: nn.Module, images: Tensor, labels: Tensor, effort: Effort, seed: int = 0, enlarge: float = 1.0) -> dict:
+    """Attack all certified images (B, ...), float32 numbers in [0, 1]; `enlarge` multiplies the radii, for controls."""
+    pool, exact = images.double(), copy.deepcopy(model).double().eval().requires_grad_(False)
+    farthest = math.sqrt(pool[0].numel())  # how far `rounding_bound` reaches
+    radii = (enlarge * robustness.certify(model, pool, labels)).clamp_max(farthest)
+    images, labels, radii = pool[radii > 0], labels[radii > 0], radii[radii > 0]
+    row = {"certified": len(images), "attacks": {}, "tightest": None, "median": None}
+    row |= dict.fromkeys(("pairs", "violations", "float32_only"), 0)
+    if not len(images):
+        return row
+    leads, x = -robustness.margin_loss(exact(images), labels), images.clone().requires_grad_()
+    slopes = torch.autograd.grad((robustness.margin_loss(exact(x), labels) / leads).sum(), x)[0].flatten(1).norm(dim=1)
+    guess = slopes.reciprocal().nan_to_num(farthest).clamp(radii, torch.full_like(radii, 2 * farthest))  # distance of an error
+    nearest = torch.full_like(radii, math.inf)
+    for dtype in (torch.float64, torch.float32):
+        attacked = copy.deepcopy(exact).to(dtype)
+        if not all(torch.equal(p, q.double()) for p, q in zip(exact.parameters(), attacked.parameters(), strict=True)):
+            continue  # another network
+        room = 2 * rounding.rounding_bound(attacked, images.shape[1:])
+        for name, (attack, confined, few) in attacks(effort, pool).items():
+            x, y, claimed = images[:few], labels[:few], radii[:few]
+            frame = Frame(attacked, x.to(dtype), 0.9999 * claimed if confined else guess[:few], leads[:few])
+            points = frame.point(attack(frame, y, seed)).detach()
+            with torch.no_grad():
+                seen = robustness.margin_loss(attacked(points), y)
+                points = shorten(exact, x, points.double(), y)
+                margins = robustness.margin_loss(exact(points), y)
+            distances = (points - x).flatten(1).norm(dim=1)
+            error, near = ~(margins < 0) & distances.isfinite(), distances * (1 + 1e-12) < claimed
+            only, explained = ~error & ~(seen < 0), -margins <= room
+            nearest[:few] = torch.where(error, torch.minimum(nearest[:few], distances), nearest[:few])
+            tried = points.flatten(1).isfinite().all(1)
+            counts = {"pairs": int(tried.sum()), "violations": int((near & (error | (only & ~explained))).sum())}
+            entry = row["attacks"].setdefault(name, {"pairs": 0, "violations": 0, "errors": 0})
+            for key, number in counts.items():
+                row[key] += number
+                entry[key] += number
+            row["float32_only"] += int((near & only).sum())
+            entry["errors"] += int(error.sum())
+    ratios = (nearest / radii)[nearest.isfinite()]
+    return row | ({"tightest": ratios.min().item(), "median": ratios.median().item()} if len(ratios) else {})
+
+
+@cache
+def small_digits() -> data.ImageData:
+    digits = data.load_images("mnist5k")
+    train_images, test_images = (F.adaptive_avg_pool2d(x, SHAPE[1:]) for x in (digits.train_images, digits.test_images))
+    return digits._replace(train_images=train_images, test_images=test_images)
+
+
+def hunted(family: str, kind: str, effort: Effort, seed: int, enlarge: float = 1.0, norms: str | None = None) -> dict:
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", "the smallest eigenvalue")
+    start, digits = time.perf_counter(), small_digits()
+    chosen = torch.randperm(len(digits.test_labels), generator=torch.Generator().manual_seed(seed))[: effort.images]
+    images, labels = digits.test_images[chosen], digits.test_labels[chosen]
+    model = network(family, kind, digits._replace(test_images=images), effort.epochs, seed, norms)
+    if kind != "trained":
+        labels = model(images.double()).argmax(1)
+    row = hunt(model, images, labels, effort, seed, enlarge)
+    return {"family": family, "weights": kind, **row, "seconds": round(time.perf_counter() - start, 1)}
+
+
+# ---- convolutions ----------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def excess(operator: nn.Module, shape: tuple[int, ...]) -> float | None:
+    """Bound of a convolution over the norm of its dense matrix, minus 1; None if that is 0, as no tap meets the image."""
+    truth = torch.linalg.matrix_norm(lipschitz.dense_matrix(operator, shape), 2).item()
+    stated = operator.norm_bound(shape) if hasattr(operator, "norm_bound") else lipschitz.lipschitz_bound(operator, shape)
+    return stated / truth - 1 if truth else None
+
+
+def random_excesses(number: int, seed: int) -> list[float | None]:
+    """Of convolutions of all shapes with weights of several kinds."""
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", "Using padding='same'")
+    draw, values = torch.Generator().manual_seed(seed), []
+
+    def pick(low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (), generator=draw))
+
+    def pair(low: int, high: int) -> tuple[int, int]:
+        return pick(low, high), pick(low, high)
+
+    while len(values) < number:
+        groups, stride, padding, mode = pick(1, 3), pair(1, 4), pair(0, 5), ("zeros", "circular")[pick(0, 1)]
+        if pick(0, 1):
+            stride, padding = (1, 1), ("same", "valid", padding, padding)[pick(0, 3)]
+        shape = (groups * pick(1, 3), *pair(2, 11))
+        conv = nn.Conv2d(shape[0], groups * pick(1, 3), pair(1, 5), stride, padding, pair(1, 3), groups, False, mode).double()
+        normal, kept = (torch.randn(conv.weight.shape, generator=draw).double() for _ in range(2))
+        weight = (normal, normal, normal * (kept > 0.5), torch.ones_like(normal))[pick(0, 3)]
+        conv.weight.detach().copy_(weight * 10.0 ** pick(-20, 20))
+        try:
+            values.append(excess(conv, shape))
+        except RuntimeError:  # the image is smaller than the kernel or than the circular padding: another one
+            continue
+    return values
+
+
+def trained_excesses(epochs: int, seed: int) -> list[tuple[int, float | None]]:
+    """(Side of the image, excess) of all kernels of a non-expansive and of an ordinary network, trained on the full digits."""
+    torch.set_num_threads(1)
+    digits, values = data.load_images("mnist5k"), []
+    with models.seeded(seed):
+        plain = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.ReLU(), nn.AvgPool2d(2),
+            nn.Conv2d(8, 8, 5, padding=2, bias=False), nn.ReLU(),
+            nn.Conv2d(8, 16, 3, padding=1, stride=2, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(784, 10),
+        )  # fmt: skip
+    for model in (models.nonexpansive_cnn(channels=8, seed=seed), plain):
+        train(model, digits.train_images, digits.train_labels, epochs, seed)
+        shape = digits.train_images.shape[1:]
+        for layer in model.double():
+            kernel = layer.field.operator if isinstance(layer, layers.NonExpansiveBlock) else layer
+            if isinstance(kernel, (nn.Conv2d, operators.ConvOperator)):
+                values.append((shape[1], excess(kernel, shape)))
+            shape = lipschitz.output_shape(layer, shape)
+    return values
+
+
+# ---- the whole hunt --------------------------------------------------------------------------------------------------
+
+
+def hunts_table(title: str, rows) -> list[dict]:
+    heads = "".join(
+        h.rjust(w) for h, w in (("certified", 10), ("pairs", 8), ("violations", 12), ("f32 only", 10), ("tightest", 18))
+    )
+    print(f"\n{title:40s}{heads}{'median':>10s}{'s':>6s}")
+    kept = []
+    for name, row in rows:
+        counts = f"{row['certified']:10d}{row['pairs']:8d}{row['violations']:12d}{row['float32_only']:10d}"
+        tightest, median = (math.nan if row[key] is None else row[key] for key in ("tightest", "median"))
+        print(f"{name:29s}{row['weights']:11s}{counts}{tightest:18.11g}{median:10.5g}{row['seconds']:6.0f}", flush=True)
+        kept.append({"name": name, **row})
+    return kept
+
+
+def attacks_table(rows: list[dict]) -> None:
+    print(f"\n{'attack':50s}{'pairs':>8s}{'violations':>12s}{'errors found':>25s}")
+    for name in max((row["attacks"] for row in rows), key=len):
+        entries = [row["attacks"][name] for row in rows if name in row["attacks"]]
+        pairs, broken, errors = (sum(entry[key] for entry in entries) for key in ("pairs", "violations", "errors"))
+        print(f"{name:50s}{pairs:8d}{broken:12d}{errors:25d}")
+
+
+def bounds_table(groups: dict[str, list[float | None]]) -> dict[str, tuple[int, float]]:
+    """Prints it; number of bounds below the truth and mean excess of each group."""
+    print(f"\n{'bounds of convolutions':40s}{'kernels':>10s}{'norm 0':>8s}{'below truth':>12s}{'mean excess':>25s}{'largest':>10s}")
+    found = {}
+    for name, values in groups.items():
+        known = [value for value in values if value is not None]
+        below, mean = sum(not value >= -1e-13 for value in known), sum(known) / len(known)
+        print(f"{name:40s}{len(values):10d}{len(values) - len(known):8d}{below:12d}{mean:25.3%}{max(known):10.2%}")
+        found[name] = below, mean
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="about a minute; too few pairs to prove anything")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, help="JSON file to write")
+    options = parser.parse_args()
+    if options.results and not options.results.parent.is_dir():
+        parser.error(f"argument --results: the folder {options.results.parent} does not exist")
+    if options.threads < 1:
+        parser.error("--threads must be at least 1")
+    effort, seed, start = QUICK if options.quick else Effort(), options.seed, time.perf_counter()
+    print(f"{options.threads} threads, seed {seed}, torch {torch.__version__}, foolbox {foolbox.__version__}\n{effort}")
+
+    with ProcessPoolExecutor(options.threads, multiprocessing.get_context("spawn")) as pool:
+        hunts = [(family, pool.submit(hunted, family, kind, effort, seed)) for family in FAMILIES for kind in KINDS]
+        fewer = replace(effort, images=effort.control)
+        controls = [(name, pool.submit(hunted, *case[:2], fewer, seed, *case[2:])) for name, case in CONTROLS.items()]
+        parts = [pool.submit(random_excesses, effort.convolutions // 4, 4 * seed + k) for k in range(4)]
+        trainings = [pool.submit(trained_excesses, effort.epochs, seed + k) for k in range(effort.trained)]
+        rows = hunts_table("family, weights", ((name, future.result()) for name, future in hunts))
+        wrong = hunts_table("control, weights", ((name, future.result()) for name, future in controls))
+        drawn = [value for part in parts for value in part.result()]
+        trained = [value for part in trainings for value in part.result()]
+
+    attacks_table(rows)
+    groups = {"random": drawn, "trained": [value for _, value in trained]}
+    groups |= {f"trained, on {n} x {n}": [value for m, value in trained if m == n] for n, _ in trained}
+    bounds = bounds_table(groups)
+    pairs, broken, below = (
+        sum(r["pairs"] for r in rows),
+        sum(r["violations"] for r in rows),
+        bounds["random"][0] + bounds["trained"][0],
+    )
+    found, mean = sum(r["violations"] > 0 for r in wrong), bounds["trained"][1]
+    print(f"\n{pairs} pairs, {broken} violations; {found} of {len(wrong)} controls found some; {below} bounds below the truth, "
+          f"trained ones {mean:.2%} above it; {time.perf_counter() - start:.0f} s")  # fmt: skip
+    if options.results:
+        content = {"torch": torch.__version__, "foolbox": foolbox.__version__, "seed": seed, "effort": asdict(effort)}
+        content |= {"hunts": rows, "controls": wrong, "random": drawn, "trained": trained}
+        checkpoints.replace_file(options.results, (json.dumps(content, indent=1) + "\n").encode())
+    return int(broken > 0 or found < len(wrong) or pairs < effort.needed or below > 0 or not mean <= 0.02)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
