@@ -53,11 +53,17 @@ class GradientField(nn.Module):
         slope = ACTIVATIONS[self.activation][1]
         if self.training:
             return slope * self.operator.norm_estimate(x) ** 2
-        return slope * self.operator.norm_bound(tuple(x.shape[1:])) ** 2
+        return slope * _squared(self.operator.norm_bound(tuple(x.shape[1:])))
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
         slope = ACTIVATIONS[self.activation][1]
-        return slope * self.operator.norm_bound(tuple(input_shape)) ** 2 * (1 + ROUNDING)
+        return slope * _squared(self.operator.norm_bound(tuple(input_shape))) * (1 + ROUNDING)
+
+
+def _squared(norm: float) -> float:
+    if norm > 1e150:
+        raise ValueError(f"weights of norm {norm:.1e} are too large: the step size would be zero")
+    return norm * norm
 
 
 class NonExpansiveBlock(nn.Module):

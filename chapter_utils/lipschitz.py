@@ -6,6 +6,7 @@ include the rounding errors of their own computation (`verified`), and `ROUNDING
 """
 
 import math
+import sys
 from typing import Callable
 
 import torch
@@ -93,7 +94,8 @@ def conv_norm_bound(
     convolution into small matrices, one a frequency, and its norm is the largest of their norms (Sedghi, Gupta and
     Long, 1805.10408); with a stride, frequencies that the coarse grid cannot tell apart share one matrix. A
     zero-padded convolution is a torus convolution, on a torus large enough that nothing wraps onto the image, from which
-    some inputs and outputs are left out: its norm is at most that of the torus. For circular padding that keeps the size, with
+    some inputs and outputs are left out: its norm is at most that of the torus. Multiplying inputs and outputs by a wave
+    exp(i phi x) changes no norm, but moves all frequencies by phi: of four such tori the best counts. For circular padding that keeps the size, with
     a stride that divides it, the bound is the norm itself.
     """
     if weight.ndim != 4:
@@ -125,17 +127,19 @@ def conv_norm_bound(
     if size == 0:
         return 0.0
     weight, aliases = weight.double() / size, math.prod(strides)  # scaled: no square overflows
-    rows = _fold_aliases(_symbols(weight, torus, dilation, groups), strides)
-    largest = singular_value_bound(rows) + _symbol_error(weight, groups) * math.sqrt(aliases)
+    moves = [(0, 0), (0, 1), (1, 0), (1, 1)] if padding_mode == "zeros" else [(0, 0)]
+    tori = (_fold_aliases(_symbols(weight, torus, dilation, groups, move), strides) for move in moves)
+    largest = min(map(singular_value_bound, tori)) + _symbol_error(weight, groups) * math.sqrt(aliases)
     return size * largest * math.sqrt(repeats / aliases) * (1 + ROUNDING)
 
 
-def _symbols(weight: Tensor, torus: list[int], dilation: tuple[int, int], groups: int) -> Tensor:
-    """Fourier transform of the kernel on the torus: (groups, torus height, torus width, out / groups, in / groups)."""
+def _symbols(weight: Tensor, torus: list[int], dilation: tuple[int, int], groups: int, move: tuple[int, int] = (0, 0)) -> Tensor:
+    """Fourier transform of the kernel on the torus: (groups, torus height, torus width, out / groups, in / groups), the
+    frequencies moved by `move` halves of their distance."""
     waves = []
-    for side, d, k in zip(torus, dilation, weight.shape[2:], strict=True):
-        turns = torch.outer(torch.arange(side), d * torch.arange(k)) % side  # exact integers before the division
-        angle = turns.to(weight) * (2 * math.pi / side)
+    for side, d, k, half in zip(torus, dilation, weight.shape[2:], move, strict=True):
+        turns = torch.outer(2 * torch.arange(side) + half, d * torch.arange(k)) % (2 * side)  # exact integers before the division
+        angle = turns.to(weight) * (math.pi / side)
         waves.append(torch.polar(torch.ones_like(angle), angle))
     kernel = weight.unflatten(0, (groups, -1)).to(torch.complex128)
     return torch.einsum("goikl,ak,bl->gaboi", kernel, *waves)
@@ -199,7 +203,7 @@ def output_shape(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, 
 def _sequential(module: nn.Sequential, shape) -> float:
     bound = 1.0
     for child in module:
-        bound *= lipschitz_bound(child, shape)
+        bound = max(bound * lipschitz_bound(child, shape), sys.float_info.min)  # a product that underflows bounds nothing
         shape = output_shape(child, shape)
     return bound * (1 + ROUNDING)  # covers the rounding of the product itself
 

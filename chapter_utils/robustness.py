@@ -60,8 +60,11 @@ def certified_radius(
     if matrix is None:
         radii = gaps / (math.sqrt(2) * lipschitz)
     else:
-        distances = torch.linalg.vector_norm(matrix[labels][:, None] - matrix, dim=2).to(gaps)
-        radii = gaps / (lipschitz * distances)
+        rows = matrix[:, None] - matrix  # (classes, classes, features)
+        largest = rows.abs().amax(2, keepdim=True).clamp_min(torch.finfo(matrix.dtype).tiny)  # no square underflows to zero
+        distances = torch.linalg.vector_norm(rows / largest, dim=2) * largest[..., 0]
+        tiny = torch.finfo(gaps.dtype).tiny  # below it nothing is known to a relative error
+        radii = gaps / (lipschitz * distances.to(gaps).clamp_min(tiny)).clamp_min(tiny)[labels]
         down -= gamma(matrix.shape[1] + 8, matrix.dtype)
     radii = (down * radii).scatter(1, labels[:, None], math.inf)  # the own class is no rival (0 / 0 in the second form)
     return torch.where(finite, radii.min(1).values.nan_to_num(0.0), 0.0).clamp_min(0.0)

@@ -87,10 +87,12 @@ class SwitchingBlock(nn.Module):
             raise ValueError(f"with h1 = {steps[0]} the expansive step h2 may be at most {limit:.6f}, got {steps[1]}")
 
     def conditioning(self, input_shape: tuple[int, ...]) -> float:
-        """Guaranteed lower bound of lambda_min / lambda_max of A^T A: 1 for an orthogonal A."""
+        """Guaranteed lower bound of lambda_min / lambda_max of A^T A: 1 for an orthogonal A, 0 where the step is left out."""
         operator, shape = self.down.operator, tuple(input_shape)
         largest = operator.norm_bound(shape)
-        return (operator.smallest_bound(shape) / largest) ** 2 if largest > 0 else 0.0
+        if largest * largest < torch.finfo(operator.weight.dtype).tiny:
+            return 0.0
+        return (operator.smallest_bound(shape) / largest) ** 2
 
     def steps(self, input_shape: tuple[int, ...]) -> tuple[float, float]:
         """(h1, h2) as used in evaluation mode for inputs of shape (batch, *input_shape)."""

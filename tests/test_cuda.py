@@ -32,6 +32,7 @@ def test_a_network_gives_the_same_on_both_devices(name, digits):
     with torch.no_grad():
         net[-1].bias.normal_(generator=torch.Generator().manual_seed(0))
     x, y = digits.test_images[:20].double(), digits.test_labels[:20]
+    proved = robustness.certify(net, x, y)
     here, bound = net(x), lipschitz.lipschitz_bound(net, (1, 28, 28)) if name != "spectral" else 1.0
     net, x, y = net.cuda(), x.cuda(), y.cuda()
     there = net(x)
@@ -40,6 +41,8 @@ def test_a_network_gives_the_same_on_both_devices(name, digits):
         assert lipschitz.lipschitz_bound(net, (1, 28, 28)) == pytest.approx(bound, rel=1e-9)
     radii = robustness.certified_radius(there, y, bound)
     assert on_gpu(radii) and torch.allclose(radii.cpu(), robustness.certified_radius(here, y.cpu(), bound))
+    radii = robustness.certify(net, x, y)
+    assert on_gpu(radii) and torch.allclose(radii.cpu(), proved, atol=1e-8)
     adversarial = robustness.pgd(net, x, y, 0.5, steps=3)
     assert on_gpu(adversarial) and ((adversarial - x).flatten(1).norm(dim=1) <= 0.5 + 1e-9).all()
     assert on_gpu(robustness.fgsm(net, x, y, 0.1, norm=math.inf))

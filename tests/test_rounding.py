@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chapter_utils import layers, lipschitz, models, operators, regimes, robustness, rounding
+from chapter_utils import layers, lipschitz, models, operators, regimes, robustness, rounding, switching
 
 SHAPE = {"image_shape": (1, 8, 8), "classes": 3}
 FAMILIES = {
@@ -172,3 +172,69 @@ def test_without_the_margin_a_certificate_is_broken_by_rounding_alone():
     assert (naive > 1e6).all()  # both rows are equal, so no input matters, and the lead is 2
     careful = robustness.certified_radius(logits, y, 1.0, linear.weight.detach(), bound)
     assert bound >= 1 and (careful == 0).all()
+
+
+# ---- numbers so small that products underflow ------------------------------------------------------------------------
+
+
+def linear_case(scale, dtype=torch.float64):
+    """F(x) = W x + b, all times `scale`, with the labels it gives and the true distances to the next class."""
+    model = models.resnet((1, 4, 4), classes=3, depth=0).to(dtype).eval().requires_grad_(False)
+    x = torch.rand(100, 1, 4, 4, generator=seeded(0), dtype=dtype)
+    model[-1].bias.sub_(model(x).mean(0))
+    W, logits = model[-1].weight.double().clone(), model.double()(x.double())
+    for parameter in model.to(dtype).parameters():
+        parameter.mul_(scale)
+    y = model(x).argmax(1)
+    gaps = logits.gather(1, y[:, None]) - logits
+    return model, x, y, (gaps / torch.cdist(W, W)[y]).scatter(1, y[:, None], math.inf).amin(1)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e-158, 1e-162, 1e-170, 1e-300, 1e140])
+def test_the_radius_of_a_linear_network_is_the_true_distance_at_every_scale(scale):
+    model, x, y, truth = linear_case(scale)
+    radius = robustness.certify(model, x, y)
+    assert (radius <= truth * (1 + 1e-12)).all() and (radius > 0.99 * truth - 1e-4).all()
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e-23, 1e-32])
+def test_the_same_from_float32_logits(scale):
+    model, x, y, truth = linear_case(scale, torch.float32)
+    radius = robustness.certified_radius(model(x), y, 1.0, model[-1].weight, rounding.rounding_bound(model, (1, 4, 4)))
+    assert (radius <= truth).all() and (radius > 0).any()
+
+
+@pytest.mark.parametrize("scale", [1e-121, 1e-122, 1e-124])
+def test_a_chain_through_numbers_that_underflow_certifies_nothing(scale):
+    layers_ = [nn.Linear(16, 3, bias=False), *(nn.Linear(3, 3, bias=False) for _ in range(2)), nn.Linear(3, 3)]
+    model = nn.Sequential(nn.Flatten(), *layers_).double().eval().requires_grad_(False)
+    layers_[0].weight.mul_(1e-200)
+    for part, size in zip(layers_[1:], (scale, 1e300, 1e-100 / scale), strict=True):
+        part.weight.copy_(size * torch.eye(3, dtype=torch.float64))
+    x = torch.rand(100, 1, 4, 4, generator=seeded(0), dtype=torch.float64)
+    truth = torch.linalg.matrix_norm(1e200 * layers_[0].weight, 2).item()
+    assert lipschitz.lipschitz_bound(model, (1, 4, 4)) >= truth
+    assert (robustness.certify(model, x, model(x).argmax(1)) == 0).all()
+
+
+@pytest.mark.filterwarnings("ignore:the smallest eigenvalue")
+@pytest.mark.parametrize("dtype, scale", [(torch.float64, 1e-155), (torch.float64, 1e-170), (torch.float32, 1e-20)])
+def test_an_expansive_step_is_left_out_where_the_contractive_one_is(dtype, scale):
+    maps = (operators.ShiftOperator(5, True), operators.ShiftOperator(5, True))
+    block = switching.SwitchingBlock(*maps, (0.3, 0.141)).to(dtype).eval().requires_grad_(False)
+    block.up.bias.fill_(10.0)  # every unit of the expansive step is active
+    x = torch.rand(1, 5, 3, 3, generator=seeded(0), dtype=dtype)
+    assert lipschitz.jacobian_norms(block, x).item() <= lipschitz.lipschitz_bound(block, (5, 3, 3)) + 1e-6
+    maps[0].weight.mul_(scale)
+    assert lipschitz.jacobian_norms(block, x).item() <= lipschitz.lipschitz_bound(block, (5, 3, 3)) + 1e-6
+
+
+def test_weights_too_large_for_a_step_are_refused_or_counted():
+    block = layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(8, 4))).eval().requires_grad_(False)
+    x = torch.rand(5, 8, generator=seeded(0))
+    block.field.operator.weight.mul_(1e25)  # in float32 the step 2 / 1e50 is zero: the block does nothing
+    change = (copy.deepcopy(block).double()(x.double()) - block(x)).norm(dim=1).max().item()
+    assert 0.1 < change <= rounding.rounding_bound(nn.Sequential(block).eval(), (8,))
+    block.double().field.operator.weight.mul_(1e140)
+    with pytest.raises(ValueError, match="too large"):
+        rounding.rounding_bound(nn.Sequential(block).eval(), (8,))

@@ -306,7 +306,7 @@ assert bounds["ResNet"] > 100 > bounds["spectral ResNet"] > 2
 # %% [markdown]
 # Spectral normalisation makes every *matrix* harmless, but each of the three blocks $x+B\,\mathrm{relu}(Ax+b)$ may still double a distance: $2^3=8$.
 # (The bound is a little more than 8, because PyTorch divides by power-iteration estimates, which come from below.)
-# PGD training lowers the slope at the images by a factor of about eight, the bound only by about two.
+# PGD training lowers the slope at the images by a factor of about five, the bound only by about two.
 #
 # ## 7.5 The race
 #
@@ -356,11 +356,11 @@ plotting.show(
 # Each row of the table brackets the truth: *certified – survives both attacks*. Take your time with it; this is the main result of the course.
 #
 # * The **plain ResNet** reads clean digits well and collapses under attack. Its certificates are zero at every positive radius.
-# * The **spectral ResNet** is better under attack from radius 1 on, but not before. Its certificates, divided by a bound of about 8, die early.
-# * The **non-expansive** network is as good on clean digits, survives far more attacks, and up to radius 1 it *proves* about nine tenths of what survives. Beyond, the bracket opens.
-# * **PGD training** makes the plain ResNet survive about as well, even a little better, and its clean accuracy is the best of all. But with its bound it proves nothing:
-#   its bracket starts at zero, and for the upper end we must trust the attack.
-# * **Both together** gain certificates at radii of 1.5 and more and pay with clean accuracy and with certificates below. (Part of the price is that it trained for half as many epochs.)
+# * The **spectral ResNet** survives somewhat more at radii 1 and 1.5, and is worse on clean digits. Its certificates, divided by a bound of about 8, die early.
+# * The **non-expansive** network is as good on clean digits, survives far more attacks, and up to radius 1 it *proves* more than nine tenths of what survives. Beyond, the bracket opens.
+# * **PGD training** helps the plain ResNet a lot, without a price on clean digits. But with its bound it proves nothing: its bracket starts at zero, and for the upper end we must trust the attack.
+#   And from radius 1.5 on the non-expansive network, which has never seen an attack, survives more. What it *proves* is nearly as much as what the PGD-trained ResNet merely survives.
+# * **Both together** gain only at the largest radius, 3, where little is left to gain, and pay with clean accuracy and with certificates below.
 
 # %% tags=["nbval-ignore-output"]
 at = {
@@ -375,12 +375,13 @@ print(
     f"non-expansive: clean {ours[0.0][1]:.3f}, certified at 0.5: {ours[0.5][0]:.3f}; "
     f"ResNet certified at 0.25: {at['ResNet'][0.25][0]:.3f}"
 )
-assert ours[0.0][1] >= 0.95 and ours[0.5][0] >= 0.88 and at["ResNet"][0.25][0] == 0
+assert ours[0.0][1] >= 0.96 and ours[0.5][0] >= 0.91 and at["ResNet"][0.25][0] == 0
+assert ours[1.0][0] > 0.9 * ours[1.0][1]
 assert at["ResNet + PGD"][1.0][1] > at["ResNet"][1.0][1] + 0.1
-assert ours[1.0][1] > at["ResNet"][1.0][1] + 0.1
+assert ours[2.0][1] > at["ResNet + PGD"][2.0][1] + 0.05
 assert (
-    at["non-expansive + PGD"][2.0][0] > ours[2.0][0]
-    and at["non-expansive + PGD"][0.0][1] < ours[0.0][1]
+    at["non-expansive + PGD"][3.0][0] > ours[3.0][0]
+    and at["non-expansive + PGD"][0.5][0] < ours[0.5][0]
 )
 
 # %% [markdown]
@@ -391,30 +392,33 @@ assert (
 # Take one away at a time, train again, and look: an **ablation**. This takes longer than a lesson, so the numbers below were computed before, by `python benchmarks/robustness.py --ablation`
 # in the folder above: three seeds for each row, trained on 3,200 of the training digits, measured on the other 800. (Never choose ingredients on the test images: they would no longer tell the truth.)
 #
-# **Predict first.** Which row loses most at radius 1.58?
+# **Predict first.** Which change costs most at radius 1.58: another optimiser, half the step size $c$, wider but fewer blocks, or no augmentation?
+
+# %%
+my_guess = None  # for example "half the step"
 
 # %%
 with open("../benchmarks/results/ablation.json") as file:
     ablation = json.load(file)["rows"]
-columns = {"clean": "clean", "c 0.5": "0.5", "c 1": "1", "c 1.58": "1.58"}
-means = {
-    row["name"].split(",  ")[0]: {
-        key: sum(seed[key] for seed in row["seeds"]) / len(row["seeds"]) for key in columns
-    }
-    for row in ablation
-}
-print(
-    f"{'':38s}{'clean':>7s}   certified at"
-    + "".join(f"{c:>7s}" for c in list(columns.values())[1:])
-)
-for name, mean in means.items():
-    print(
-        f"{name:38s}{mean['clean']:7.3f}{'':15s}"
-        + "".join(f"{mean[c]:7.3f}" for c in list(columns)[1:])
-    )
+columns = ("clean", "c 0.5", "c 1", "c 1.58")
+means = {}
+print(f"{'':36s}{'clean':>7s}{'certified at 0.5':>18s}{'1':>7s}{'1.58':>7s}")
+for row in ablation:
+    name = row["name"].removesuffix(", 20 s")
+    means[name] = [sum(seed[c] for seed in row["seeds"]) / len(row["seeds"]) for c in columns]
+    clean, half, one, far = means[name]
+    print(f"{name:36s}{clean:7.3f}{half:18.3f}{one:7.3f}{far:7.3f}")
+worst = min(means, key=lambda name: means[name][3])
+print(f"lowest at 1.58: {worst};  your guess: {my_guess}")
 
 # %% [markdown]
-# @ABLATION@
+# The three seeds of a row differ by at most 0.02, so the larger differences mean something.
+#
+# * **Moved images** matter most. A network can learn 3,200 digits by heart, with a wide margin, and has learned little. Turning and stretching is worth five points more at 1.58 than moving by whole pixels.
+# * **The full step** $c=2$ is worth ten points over $c=1$. At the very end of the allowed range a block can reflect, and shrinks nothing on the way (lesson 5).
+# * **Muon** is worth six points over Adam, whose learning rate was tuned as well.
+# * **Twelve narrow blocks** are two points better than three wide ones with as many rows in all.
+# * **The margin** only chooses where to be good. A smaller one is better on clean digits and at 0.5, and worse far out. @TEMPERATURE@
 #
 # ## 7.7 See it move
 #
@@ -578,10 +582,10 @@ assert rounding.rounding_bound(exact, (1, 28, 28)) < 1e-8
 #
 # ## Recap
 #
-# * A network that reads 97 % of the digits can be fooled on nearly half of them with changes of norm 1 (sections 7.1, 7.2).
+# * A network that reads 97 % of the digits can be fooled on about four in ten of them with changes of norm 1 (sections 7.1, 7.2).
 # * Margin divided by $\sqrt2L$ is a distance within which nobody can fool it (Claims 7.1, 7.2). The bound $L$ must be guaranteed.
 # * Certified $\le$ true $\le$ attacked $\le$ clean, for each image (Claim 7.3).
-# * Non-expansive layers make $L=1$, and then training for a margin is training for a certified radius.
+# * Non-expansive layers make $L=1$, and then training for a margin is training for a certified radius. What helped, and how much, an ablation tells (section 7.6).
 # * Attack with several losses, enough steps and restarts; a certificate needs none of this advice (Claims 7.4, 7.5).
 #
 # ## What can go wrong in practice
@@ -596,6 +600,7 @@ assert rounding.rounding_bound(exact, (1, 28, 28)) < 1e-8
 # * I. Goodfellow, J. Shlens, C. Szegedy: *Explaining and harnessing adversarial examples*, arXiv 1412.6572.
 # * A. Madry et al.: *Towards deep learning models resistant to adversarial attacks*, arXiv 1706.06083.
 # * Y. Tsuzuku, I. Sato, M. Sugiyama: *Lipschitz-margin training*, arXiv 1802.04034.
+# * J. Bernstein, L. Newhouse: *Old optimizer, new norm: an anthology*, arXiv 2409.20325; J. Liu et al.: *Muon is scalable for LLM training*, arXiv 2502.16982.
 # * T. Miyato et al.: *Spectral normalization for generative adversarial networks*, arXiv 1802.05957.
 # * E. Celledoni et al.: *Dynamical systems' based neural networks*, arXiv 2210.02373.
 # * M. J. Ehrhardt, D. Murari, F. Sherry: *Stable neural networks and connections to continuous dynamical systems*, arXiv 2510.22299.
