@@ -24,9 +24,10 @@ def singular_value_bound(matrices: Tensor, largest: bool = True) -> float:
 
     G is the Gram matrix of the shorter side. If the Cholesky factorisation of t I - G (of G - t I) runs to its end in floating
     point, no eigenvalue of G is larger (smaller) than t by more than a known multiple of the roundoff (Rump, BIT 46, 2006).
-    So the extreme eigenvalue is computed, moved a little outwards, and checked.
+    So the extreme eigenvalue of one matrix is computed, moved a little outwards, and checked for all; those that fail have theirs
+    computed, and so on.
     """
-    matrices = matrices.cpu()  # whose matrix products are plain sums
+    matrices = matrices.cpu().reshape(-1, *matrices.shape[-2:])  # the CPU's matrix products are plain sums
     entry = matrices.abs().amax().item()
     if entry == 0:
         return 0.0
@@ -36,15 +37,25 @@ def singular_value_bound(matrices: Tensor, largest: bool = True) -> float:
     gram, identity = rows @ rows.mH, torch.eye(rows.shape[-2], dtype=rows.dtype)
     side, terms = rows.shape[-2:]
     parts = 4 if matrices.is_complex() else 1  # a complex product is made of four real ones
-    trace = rows.abs().square().sum((-2, -1)).max().item() * (1 + gamma(side * terms + 8))
+    traces, sign = rows.abs().square().sum((-2, -1)), 1 if largest else -1
+    trace = traces.max().item() * (1 + gamma(side * terms + 8))
     error = gamma(parts * terms + 2) * trace  # of every eigenvalue of G, because of the rounding of G
     check = gamma(parts * (2 * side + 10))  # of the check, relative to the trace of the matrix checked
 
-    values, sign = torch.linalg.eigvalsh(gram), 1 if largest else -1
-    extreme, slack = (values[..., -1].max() if largest else values[..., 0].min()).item(), error
-    while torch.linalg.cholesky_ex(sign * ((extreme + sign * slack) * identity - gram)).info.any():
-        slack *= 2  # the eigenvalue itself was computed with errors
-    t = extreme + sign * slack
+    def outermost(some: Tensor) -> float:
+        return sign * (sign * torch.linalg.eigvalsh(some)).max().item()
+
+    extreme, slack = outermost(gram[(sign * traces).argmax()]), error
+    while True:
+        t = extreme + sign * slack
+        gram = gram[torch.linalg.cholesky_ex(sign * (t * identity - gram)).info != 0]
+        if not len(gram):
+            break
+        found = outermost(gram)
+        if sign * found > sign * extreme:
+            extreme = found
+        else:
+            slack *= 2  # the eigenvalues themselves were computed with errors
     if largest:
         return math.nextafter(scale * math.sqrt(t + error + check * side * t) * (1 + gamma(8)), math.inf)
     return max(0.0, math.nextafter(scale * math.sqrt(max(0.0, t - error - check * trace)) * (1 - gamma(8)), 0.0))

@@ -416,9 +416,10 @@ print(f"lowest at 1.58: {worst};  your guess: {my_guess}")
 #
 # * **Moved images** matter most. A network can learn 3,200 digits by heart, with a wide margin, and has learned little. Turning and stretching is worth five points more at 1.58 than moving by whole pixels.
 # * **The full step** $c=2$ is worth ten points over $c=1$. At the very end of the allowed range a block can reflect, and shrinks nothing on the way (lesson 5).
-# * **Muon** is worth six points over Adam, whose learning rate was tuned as well.
+# * **Muon** is worth four points over Adam, at the best of three learning rates.
 # * **Twelve narrow blocks** are two points better than three wide ones with as many rows in all.
-# * **The margin** only chooses where to be good. A smaller one is better on clean digits and at 0.5, and worse far out. @TEMPERATURE@
+# * **Temperature.** With $T=1$ the loss still asks for more where the margin is reached, and for too little where it is not: three points everywhere.
+# * **The margin** only chooses where to be good. A smaller one is better on clean digits and at 0.5, and much worse far out.
 #
 # ## 7.7 See it move
 #
