@@ -418,7 +418,7 @@ print(f"lowest at 1.58: {worst};  your guess: {my_guess}")
 # * **The full step** $c=2$ is worth ten points over $c=1$. At the very end of the allowed range a block can reflect, and shrinks nothing on the way (lesson 5).
 # * **Muon** is worth four points over Adam, at the best of three learning rates.
 # * **Twelve narrow blocks** are two points better than three wide ones with as many rows in all.
-# * **Temperature.** With $T=1$ the loss still asks for more where the margin is reached, and for too little where it is not: three points everywhere.
+# * **Temperature.** With $T=1$ a digit that has its margin still pulls almost as hard as one that lacks it: one to three points everywhere.
 # * **The margin** only chooses where to be good. A smaller one is better on clean digits and at 0.5, and much worse far out.
 #
 # ## 7.7 See it move
