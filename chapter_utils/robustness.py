@@ -24,9 +24,10 @@ Network = Callable[[Tensor], Tensor]
 def certify(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """l2 radius (B,), float64, within which the prediction of `model` provably stays `labels`; 0 where it is wrong (lesson 7).
 
-    What is certified is `model.double()`, in evaluation mode, as it is computed: every rounding error is accounted for. For the same
-    weights in float32 that could not be done, see `rounding.rounding_bound`. Takes each pair of classes by itself
-    if the last layer is linear. Raises TypeError and ValueError as `lipschitz_bound` and `rounding_bound`.
+    What is certified is `model.double()`, in evaluation mode, as it is computed: every rounding error is accounted for (for the
+    same weights in float32 hardly anything could be, see `rounding.rounding_bound`). Takes each pair of classes by itself if the
+    last layer is linear. At most sqrt(d), d the number of pixels: no two images are further apart. Raises TypeError and
+    ValueError as `lipschitz_bound` and `rounding_bound` do.
     """
     exact, shape = copy.deepcopy(model).double().eval(), tuple(images.shape[1:])
     last = exact[-1] if isinstance(exact, nn.Sequential) else None
@@ -34,7 +35,9 @@ def certify(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     bound = lipschitz_bound(exact if matrix is None else exact[:-1], shape)
     with torch.no_grad():
         logits = torch.cat([exact(batch.double()) for batch in images.split(500)])
-    return certified_radius(logits, labels, bound, None if matrix is None else matrix.detach(), rounding_bound(exact, shape))
+    matrix = None if matrix is None else matrix.detach()
+    radii = certified_radius(logits, labels, bound, matrix, rounding_bound(exact, shape))
+    return radii.clamp_max(math.sqrt(math.prod(shape)))  # as far as the bound of the rounding errors holds
 
 
 def certified_radius(

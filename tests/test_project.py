@@ -1,5 +1,8 @@
 """The files around the lessons agree with each other."""
 
+import importlib
+import inspect
+import json
 import re
 import subprocess
 import sys
@@ -11,7 +14,7 @@ import yaml
 from matplotlib.figure import Figure
 
 import build
-from chapter_utils import plotting, widgets
+from chapter_utils import models, plotting, widgets
 from lesson import ROOT
 
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
@@ -66,6 +69,34 @@ def test_readme_lists_every_lesson():
     for path in build.SOURCE.glob("[0-9][0-9]_*.py"):
         assert f"notebooks/{path.stem}.ipynb" in readme
     assert not re.search(r"@[A-Z]+@", readme), "a number is still to be measured"
+
+
+BENCHMARKS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_is_named_in_the_readme_and_starts(name):
+    assert f"`{name}`" in (ROOT / "README.md").read_text()
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / name, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "usage:" in done.stdout, done.stderr
+
+
+def test_the_recipe_of_the_lesson_is_that_of_the_benchmark_and_of_its_stored_results(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark = importlib.import_module("robustness")
+    lesson = (build.SOURCE / "07_adversarial_robustness.py").read_text()
+    recipe = benchmark.OURS
+    for setting in (
+        f"margin={recipe.margin}, temperature={recipe.temperature}", f"batch_size={recipe.batch}", f"learning_rate={recipe.learning_rate}",
+        f"optimiser=optimisers.{recipe.optimiser.__name__}", f"augment=training.{recipe.augment.__name__}",
+    ):  # fmt: skip
+        assert setting in lesson, setting
+    defaults = inspect.signature(models.nonexpansive_net).parameters
+    assert [defaults[name].default for name in ("width", "depth", "step")] == [recipe.width, recipe.depth, recipe.step]
+    stored = json.loads((ROOT / "benchmarks" / "results" / "ablation.json").read_text())
+    assert stored["validation"] and [row["name"] for row in stored["rows"]] == [f"{name}, 20 s" for name in benchmark.ABLATION]
+    assert all(len(row["seeds"]) == 3 and row["steps"] == round(20e3 / benchmark.QUIET["ours"]) for row in stored["rows"])
 
 
 def test_package_stays_small_and_without_cycles():

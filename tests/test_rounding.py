@@ -145,8 +145,12 @@ def test_certify_is_the_certificate_with_all_its_parts(name):
     assert model.training and all(torch.equal(value, model.state_dict()[key]) for key, value in kept.items())
     whole = robustness.certified_radius(logits, y, lipschitz.lipschitz_bound(exact, (1, 8, 8)))
     assert radius.dtype == torch.float64 and (radius >= whole - 1e-6 * (1 + whole)).all()  # each pair by itself is never worse
+    assert radius.max() <= 8
     wrong = (y + 1) % 3
     assert (robustness.certify(model, x, wrong) == 0).all()
+    with torch.no_grad():
+        model[-1].bias[0] += 1e4  # then no image at all is read otherwise
+    assert (robustness.certify(model, x, torch.zeros(30, dtype=torch.int64)) > 7.999).any()
 
 
 def test_rounding_is_subtracted_from_both_logits_at_both_places():
