@@ -116,7 +116,7 @@ DEEL = {
 }
 ABLATION = {
     "the recipe": OURS,
-    "Adam for Muon": replace(OURS, optimiser=torch.optim.Adam, learning_rate=5e-3),
+    "Adam instead of Muon": replace(OURS, optimiser=torch.optim.Adam, learning_rate=5e-3),
     "moves by whole pixels only": replace(OURS, augment=training.random_shift),
     "no augmentation": replace(OURS, augment=None),
     "3 blocks of 256 rows": replace(OURS, width=256, depth=3),

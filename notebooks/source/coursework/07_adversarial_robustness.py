@@ -315,7 +315,7 @@ if passed("7.5"):
 # %% [markdown]
 # ## Exercise 7.6
 #
-# *Why it matters: this is the attack with which it began, and still the fastest one.*
+# *Why it matters: one of the first attacks, and still the cheapest: a single gradient.*
 #
 # Write the original fast gradient sign method (Goodfellow et al., 1412.6572). Let $g$ be the gradient of the **cross-entropy** loss at the image $x$, with its true label. Move **each pixel** by `eps` in the direction in which the loss grows, and stay in $[0,1]$:
 #
