@@ -336,12 +336,13 @@ curves = {
     name: (survives[name].double().mean(1).tolist(), certified[name].double().mean(1).tolist())
     for name in contestants
 }
-print(f"{'':20s}" + "".join(f"{eps:14g}" for eps in radii))
+print("certified to surviving, in %, at each radius")
+print(f"{'':20s}" + "".join(f"{eps:8g}" for eps in radii))
 for name, (attacked, proved) in curves.items():
-    print(
-        f"{name:20s}"
-        + "".join(f"{low:7.3f}-{high:.3f} " for low, high in zip(proved, attacked, strict=True))
-    )
+    brackets = [
+        f"{100 * low:.0f}-{100 * high:.0f}" for low, high in zip(proved, attacked, strict=True)
+    ]
+    print(f"{name:20s}" + "".join(f"{bracket:>8s}" for bracket in brackets))
 figure, axis = plt.subplots(figsize=(8.2, 5))
 shown = {name: pair if bounds[name] < 100 else (pair[0], None) for name, pair in curves.items()}
 plotting.robustness_curves(axis, radii, shown)
@@ -573,11 +574,12 @@ print(f"a margin of 0.15 behind it certifies {0.15 / math.sqrt(2) * 0.1994:.4f} 
 #   So a Euclidean radius $r$ certifies $\varepsilon_\infty=r/\sqrt d$: here $r/28$.
 # * The proof is about the network in **exact arithmetic**, but a computer rounds. A sum of $k$ products errs by at most about $ku$ times the sum of their absolute values,
 #   with $u=6\cdot10^{-8}$ in float32 and $10^{-16}$ in float64. These errors pass through non-expansive layers without growing, and add up. `rounding.rounding_bound` adds them up for the worst case:
-#   its result $E$ bounds the norm of *computed minus exact logits*, at $x$ and at every $x+\delta$ in question. So a difference of two logits is wrong by at most $2E$, and
+#   its result $E$ bounds the norm of *computed minus exact logits*, at $x$ and at every $x+\delta$ in question. So a difference of two logits is wrong by at most $2E$ at either place.
+#   With $\hat F$ for what is computed,
 #
-# $$\begin{aligned}\text{computed } F_y-F_j \text{ at } x+\delta &\ge \text{exact one there}-2E\\ &\ge \text{exact one at }x-\sqrt2L\|\delta\|-2E\\ &\ge \text{computed one at }x-\sqrt2L\|\delta\|-4E.\end{aligned}$$
+# $$(\hat F_y-\hat F_j)(x+\delta)\;\ge\;(\hat F_y-\hat F_j)(x)-\sqrt2L\|\delta\|-4E .$$
 #
-#   Subtract $4E$ from each computed $F_y-F_j$, and the certificate holds for the network *as it is computed*.
+# Subtract $4E$ from each computed difference, and the certificate holds for the network *as it is computed*.
 
 # %% tags=["nbval-ignore-output"]
 net = contestants["non-expansive"]
