@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from .verified import gamma, singular_value_bound
 
 ROUNDING = 1e-10
+SMALLEST = sys.float_info.min  # no bound is smaller: a product that underflows bounds nothing
 
 
 # ---- linear maps -----------------------------------------------------------------------------------------------------
@@ -74,9 +75,12 @@ def conv_smallest_bound(weight: Tensor, input_size: tuple[int, int]) -> float:
     """
     if weight.shape[0] < weight.shape[1]:
         return 0.0
-    weight = _finite(weight).double()
+    size = _finite(weight).double().abs().max().item()
+    if size == 0:
+        return 0.0
+    weight = weight.double() / size
     found = singular_value_bound(_symbols(weight, list(input_size), (1, 1), 1), largest=False)
-    return max(0.0, found - _symbol_error(weight, 1))
+    return size * max(0.0, found - _symbol_error(weight, 1)) * (1 - ROUNDING)
 
 
 def conv_norm_bound(
@@ -188,9 +192,9 @@ def lipschitz_bound(module: nn.Module, input_shape: tuple[int, ...]) -> float:
     # A subclass that computes something else does not inherit the bound: the two methods belong together.
     for kind in type(module).__mro__:
         if kind in _RULES:
-            return _RULES[kind](module, tuple(input_shape))
+            return max(_RULES[kind](module, tuple(input_shape)), SMALLEST)
         if {"forward", "lipschitz_bound"} <= vars(kind).keys():
-            return module.lipschitz_bound(tuple(input_shape))
+            return max(module.lipschitz_bound(tuple(input_shape)), SMALLEST)
         if "forward" in vars(kind) or "lipschitz_bound" in vars(kind):
             break
     raise TypeError(
@@ -209,7 +213,7 @@ def output_shape(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, 
 def _sequential(module: nn.Sequential, shape) -> float:
     bound = 1.0
     for child in module:
-        bound = max(bound * lipschitz_bound(child, shape), sys.float_info.min)  # a product that underflows bounds nothing
+        bound = max(bound * lipschitz_bound(child, shape), SMALLEST)
         shape = output_shape(child, shape)
     return bound * (1 + ROUNDING)  # covers the rounding of the product itself
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .lipschitz import lipschitz_bound
-from .rounding import rounding_bound
+from .rounding import last_matrix, rounding_bound
 from .verified import gamma
 
 Network = Callable[[Tensor], Tensor]
@@ -29,13 +29,12 @@ def certify(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     last layer is linear. At most sqrt(d), d the number of pixels: no two images are further apart. Raises TypeError and
     ValueError as `lipschitz_bound` and `rounding_bound` do.
     """
+    _check_images(images, labels)
     exact, shape = copy.deepcopy(model).double().eval(), tuple(images.shape[1:])
-    last = exact[-1] if isinstance(exact, nn.Sequential) else None
-    matrix = last.weight if isinstance(last, nn.Linear) else getattr(last, "matrix", None)
+    matrix = last_matrix(exact[-1]) if isinstance(exact, nn.Sequential) else None
     bound = lipschitz_bound(exact if matrix is None else exact[:-1], shape)
     with torch.no_grad():
         logits = torch.cat([exact(batch.double()) for batch in images.split(500)])
-    matrix = None if matrix is None else matrix.detach()
     radii = certified_radius(logits, labels, bound, matrix, rounding_bound(exact, shape))
     return radii.clamp_max(math.sqrt(math.prod(shape)))  # as far as the bound of the rounding errors holds
 
@@ -57,20 +56,21 @@ def certified_radius(
         raise ValueError(f"lipschitz must be a positive finite bound, got {lipschitz}")
     if not 0 <= rounding < math.inf:
         raise ValueError(f"rounding must be 0 or more and finite, got {rounding}")
-    finite = logits.isfinite().all(1)
-    gaps = logits.gather(1, labels[:, None]) - logits - 4 * rounding
-    down = 1 - gamma(8, logits.dtype)  # the divisions themselves are rounded
+    exact, tiny = logits.double(), torch.finfo(torch.float64).tiny  # below it nothing is known to a relative error
+    gaps = exact.gather(1, labels[:, None]) - exact - 4 * rounding
+    terms = 8
     if matrix is None:
-        radii = gaps / (math.sqrt(2) * lipschitz)
+        radii = gaps / max(math.sqrt(2) * lipschitz, tiny)
     else:
-        rows = matrix[:, None] - matrix  # (classes, classes, features)
-        largest = rows.abs().amax(2, keepdim=True).clamp_min(torch.finfo(matrix.dtype).tiny)  # no square underflows to zero
+        rows = matrix.double()[:, None] - matrix.double()  # (classes, classes, features)
+        largest = rows.abs().amax(2, keepdim=True).clamp_min(tiny)  # no square underflows to zero
         distances = torch.linalg.vector_norm(rows / largest, dim=2) * largest[..., 0]
-        tiny = torch.finfo(gaps.dtype).tiny  # below it nothing is known to a relative error
-        radii = gaps / (lipschitz * distances.to(gaps).clamp_min(tiny)).clamp_min(tiny)[labels]
-        down -= gamma(matrix.shape[1] + 8, matrix.dtype)
-    radii = (down * radii).scatter(1, labels[:, None], math.inf)  # the own class is no rival (0 / 0 in the second form)
-    return torch.where(finite, radii.min(1).values.nan_to_num(0.0), 0.0).clamp_min(0.0)
+        radii = gaps / (lipschitz * distances.clamp_min(tiny)).clamp_min(tiny)[labels]
+        terms += matrix.shape[1]
+    radii = radii.scatter(1, labels[:, None], math.inf).min(1).values  # the own class is no rival (0 / 0 in the second form)
+    down = (1 - gamma(terms)) * (1 - torch.finfo(logits.dtype).eps)  # all this is rounded, and the result once more
+    radii = (down * radii).clamp(0, torch.finfo(logits.dtype).max).to(logits.dtype)
+    return torch.where(gaps.isfinite().all(1), radii, 0.0)
 
 
 # ---- attacks ---------------------------------------------------------------------------------------------------------
@@ -224,6 +224,10 @@ def _check_attack(images: Tensor, labels: Tensor, eps: float, norm: float, loss:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps must be 0 or more and finite, got {eps}")
+    _check_images(images, labels)
+
+
+def _check_images(images: Tensor, labels: Tensor) -> None:
     if not len(images) or len(images) != len(labels):
         raise ValueError(f"as many labels as images are needed, at least one; got {len(images)} and {len(labels)}")
     if images.min() < 0 or images.max() > 1 or not torch.isfinite(images).all():

@@ -6,13 +6,21 @@ smallest normal number. Sums may be taken in any order; products must be plain o
 convolution in float32 is not covered, float64 is.
 """
 
-import copy
 import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear, ResidualBlock, ZeroPadLift, certifiable
+from .layers import (
+    GradientField,
+    NonExpansiveBlock,
+    NonExpansiveLinear,
+    Normalization,
+    ResidualBlock,
+    ZeroPadLift,
+    certifiable,
+)  # fmt: skip
 from .lipschitz import dense_norm_bound, lipschitz_bound, output_shape
 from .operators import LinearOperator
 from .regimes import UntiedBlock
@@ -31,90 +39,107 @@ def rounding_bound(model: nn.Module, input_shape: tuple[int, ...]) -> float:
     rounding errors are not known here, ValueError in training mode.
     """
     certifiable(model)
-    dtype = next(model.parameters()).dtype
+    lipschitz_bound(model, input_shape)  # refuses hooks and replaced forwards, which are not seen below
+    dtype = next(model.parameters(), torch.zeros(())).dtype
     error, _ = _through(model, tuple(input_shape), 0.0, 2 * math.sqrt(math.prod(input_shape)), dtype)
     return error * (1 + 1e-6)  # this computation itself
 
 
+def last_matrix(module: nn.Module) -> Tensor | None:
+    """P (outputs, inputs) of a layer x -> P x + c as it is in use, None for layers of another kind."""
+    if _is(module, nn.Linear):
+        return module.weight.detach()
+    return module.matrix.detach() if _is(module, NonExpansiveLinear) else None
+
+
+def _is(module: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Whether the module computes what one of these kinds does: a subclass with a forward of its own does not."""
+    return any(type(module).forward is kind.forward for kind in kinds)
+
+
 def _through(module: nn.Module, shape: tuple[int, ...], error: float, size: float, dtype: torch.dtype) -> tuple[float, float]:
     """(error, size) behind `module`, if its exact input has at most the norm `size` and the computed one differs by `error`."""
-    if isinstance(module, nn.Sequential):
+    if _is(module, nn.Sequential):
         for child in module:
             error, size = _through(child, shape, error, size, dtype)
             shape = output_shape(child, shape)
         return error, size
-    slope, at_zero = lipschitz_bound(module, shape), _norm(module, shape)
-    own = _own_error(module, shape, size + error, dtype)
-    return slope * error + own, slope * size + at_zero
+    slope, own = lipschitz_bound(module, shape), _own_error(module, shape, size + error, dtype)
+    return slope * error + own, slope * size + _at_zero(module, shape) + own
 
 
 def _own_error(module: nn.Module, shape: tuple[int, ...], size: float, dtype: torch.dtype) -> float:
     """What the module adds to the error, for inputs of norm at most `size` that are taken as exact."""
-    if isinstance(module, EXACT):
+    tiny = torch.finfo(dtype).tiny
+    if _is(module, *EXACT):
         return 0.0
-    if isinstance(module, ResidualBlock):
+    if _is(module, Normalization):
+        smallest = module.std.min().item()
+        return gamma(3, dtype) * (size / smallest + _at_zero(module, shape)) + math.prod(shape) * tiny * (1 + 1 / smallest)
+    if _is(module, ResidualBlock):
         error, change = _through(module.branch, shape, 0.0, size, dtype)
         return error + gamma(1, dtype) * (size + change + error)
-    if isinstance(module, (nn.Linear, NonExpansiveLinear)):
-        matrix = module.weight if isinstance(module, nn.Linear) else module.matrix
-        bias = 0.0 if module.bias is None else module.bias.norm().item()
-        underflow = matrix.numel() * torch.finfo(dtype).tiny
-        return gamma(matrix.shape[1] + 2, dtype) * (dense_norm_bound(matrix.abs()) * size + bias) + underflow
-    if isinstance(module, UntiedBlock):
-        error, inside = _affine(module.inner, module.bias, shape, size, dtype)
+    if (matrix := last_matrix(module)) is not None:
+        underflow = math.prod(shape[:-1]) * matrix.numel() * tiny
+        return gamma(matrix.shape[1] + 2, dtype) * (dense_norm_bound(matrix.abs()) * size + _at_zero(module, shape)) + underflow
+    if _is(module, UntiedBlock):
+        error, inside, _ = _affine(module.inner, module.bias, shape, size, dtype)
         middle = output_shape(module.inner, shape)
-        own, change = _affine(module.outer, None, middle, inside + error, dtype)
+        own, change, _ = _affine(module.outer, None, middle, inside + error, dtype)
         error = module.outer.norm_bound(middle) * error + own
-        return abs(module.keep) * (error + gamma(2, dtype) * (size + change + error))
+        return abs(module.keep) * (error + gamma(3, dtype) * (size + change + error))
     total = 0.0
     for field, step, slope in _euler_steps(module, shape, dtype):
-        error, inside = _affine(field.operator, field.bias, shape, size, dtype)
+        error, inside, offset = _affine(field.operator, field.bias, shape, size, dtype)
         largest = field.operator.norm_bound(shape)
         terms, absolute = _sums(field.operator, shape)
         own = step * (largest * error + gamma(terms, dtype) * absolute * (inside + error))
-        own += math.prod(shape) * terms * torch.finfo(dtype).tiny * (1 + inside + error)  # step * A and the products underflow
+        own += math.prod(shape) * terms * tiny * (1 + inside + error)  # step * A and the products underflow
         change = step * largest * (inside + error) + own
-        if step < torch.finfo(dtype).tiny:  # the step itself underflows
+        if step < tiny:  # the step itself underflows
             own += change
         total = slope * total + own + gamma(1, dtype) * (size + change)
-        size = slope * size + step * largest * (inside - largest * size) + own  # the last bracket bounds the activation at 0
+        size = slope * size + step * largest * offset + own
     return total
 
 
 def _euler_steps(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> list[tuple[GradientField, float, float]]:
     """Field, length and Lipschitz constant of every Euler step x +- length * A^T act(A x + b) that the block takes."""
     steps: list[tuple[GradientField, float, float]] = []
-    if isinstance(module, NonExpansiveBlock) and module.method == "euler":
+    tiny = torch.finfo(dtype).tiny  # below which a block leaves the step out
+    if _is(module, NonExpansiveBlock) and module.method == "euler":
         smoothness = module.field.smoothness(torch.zeros(1, *shape))
-        number, size = module.steps(smoothness, dtype) if smoothness >= torch.finfo(dtype).tiny else (1, 0.0)
+        number, size = module.steps(smoothness, dtype) if smoothness >= tiny else (1, 0.0)
         steps = number * [(module.field, float(size), 1.0)]
-    elif isinstance(module, SwitchingBlock):
-        for field, h, parts, slope in zip((module.down, module.up), module.steps(shape), module.substeps, (0.0, 1.0), strict=True):
+    elif _is(module, SwitchingBlock):
+        fields = zip((module.down, module.up), module.steps(shape), module.substeps, (0, 1), strict=True)
+        for field, h, parts, expands in fields:
             smoothness = field.smoothness(torch.zeros(1, *shape))
-            steps += parts * [
-                (field, abs(h) / parts / smoothness if smoothness >= torch.finfo(dtype).tiny else 0.0, 1 + slope * abs(h) / parts)
-            ]
+            size = abs(h) / parts / smoothness if smoothness >= tiny else 0.0
+            steps += parts * [(field, size, 1 + expands * abs(h) / parts)]
     if not steps or not all(field.activation in ("relu", "leaky_relu") for field, _, _ in steps):
         raise TypeError(f"the rounding errors of {type(module).__name__} are not known: {module}")
     return steps
 
 
-def _affine(operator: LinearOperator, bias: Tensor | None, shape, size: float, dtype: torch.dtype) -> tuple[float, float]:
-    """Error and norm of A x + b and of its activation (slope at most 1, exact) for |x| <= size."""
+def _affine(operator: LinearOperator, bias: Tensor | None, shape, size: float, dtype: torch.dtype) -> tuple[float, float, float]:
+    """Error and norm of A x + b and of its activation (slope at most 1, exact) for |x| <= size, and the norm of b as an image."""
     terms, absolute = _sums(operator, shape)
-    offset = 0.0 if bias is None else _norm(lambda x: operator(x, bias), shape, operator.weight)
+    offset = 0.0 if bias is None else _at_zero(lambda x: operator(x, bias), shape, operator.weight)
     underflow = math.prod(output_shape(operator, shape)) * terms * torch.finfo(dtype).tiny
-    return gamma(terms, dtype) * (absolute * size + offset) + underflow, operator.norm_bound(shape) * size + offset
+    return gamma(terms, dtype) * (absolute * size + offset) + underflow, operator.norm_bound(shape) * size + offset, offset
 
 
 def _sums(operator: LinearOperator, shape: tuple[int, ...]) -> tuple[int, float]:
-    """Products in the longest sum of A x or A^T y, with room for scaling, bias and padding, and the norm of |A|."""
-    absolute = copy.deepcopy(operator)
-    absolute.weight.abs_()
-    return operator.weight.numel() // min(operator.weight.shape[:2]) + 8, absolute.norm_bound(shape)
+    """Products in the longest sum of A x or A^T y, with room for scaling, bias and circular padding, and the norm of |A|."""
+    kind = parametrize.type_before_parametrizations(operator)
+    absolute = kind.__new__(kind)  # the same operator with the weights |A|, parametrised or not
+    absolute.__dict__ |= operator.__dict__ | {"_parameters": {"weight": nn.Parameter(operator.weight.detach().abs())}, "_known": {}}
+    return operator.weight.numel() // min(operator.weight.shape[:2]) + 16, absolute.norm_bound(shape)
 
 
-def _norm(function, shape: tuple[int, ...], like: Tensor | None = None) -> float:
-    """|f(0)|, with room for its own rounding."""
+def _at_zero(function, shape: tuple[int, ...], like: Tensor | None = None) -> float:
+    """|f(0)|, a little enlarged; no square of a tiny entry underflows."""
     like = next(iter(function.parameters()), torch.zeros(())) if like is None else like
-    return 1.01 * function(torch.zeros(1, *shape, dtype=like.dtype, device=like.device)).norm().item()
+    values = function(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
+    return 1.01 * math.hypot(*values.flatten().tolist())

@@ -28,7 +28,9 @@ def singular_value_bound(matrices: Tensor, largest: bool = True) -> float:
     computed, and so on.
     """
     matrices = matrices.cpu().reshape(-1, *matrices.shape[-2:])  # the CPU's matrix products are plain sums
-    entry = matrices.abs().amax().item()
+    entry = (torch.view_as_real(matrices) if matrices.is_complex() else matrices).abs().amax().item()
+    if not math.isfinite(entry):
+        raise ValueError("the matrices contain NaN or infinite entries, so nothing can be said about them")
     if entry == 0:
         return 0.0
     scale = math.ldexp(1.0, math.frexp(entry)[1] - 1)  # a power of two: division by it is exact, and no square overflows

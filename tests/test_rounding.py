@@ -242,3 +242,127 @@ def test_weights_too_large_for_a_step_are_refused_or_counted():
     block.double().field.operator.weight.mul_(1e140)
     with pytest.raises(ValueError, match="too large"):
         rounding.rounding_bound(nn.Sequential(block).eval(), (8,))
+
+
+# ---- what a review tried against it ----------------------------------------------------------------------------------
+
+
+def two_classes():
+    linear = nn.Linear(1, 2)
+    linear.weight.data, linear.bias.data = torch.tensor([[1.0], [-1.0]]), torch.tensor([-0.5, 0.5])
+    return nn.Sequential(nn.Flatten(), linear).eval()
+
+
+def pixels(*values):
+    return torch.tensor(values, dtype=torch.float64).reshape(len(values), 1, 1, 1)
+
+
+class Steep(nn.Linear):
+    def forward(self, x):
+        return super().forward(100 * x - 50)
+
+    def lipschitz_bound(self, input_shape):
+        return 100 * lipschitz.dense_norm_bound(self.weight.detach())
+
+
+class Magnified(nn.Sequential):
+    def forward(self, x):
+        return super().forward(1e6 * x)
+
+
+def test_hooks_and_other_forwards_are_not_overlooked():
+    model = two_classes()
+    model.register_forward_pre_hook(lambda module, args: (100 * args[0] - 25,))
+    with pytest.raises(TypeError, match="hooks"):
+        robustness.certify(model, pixels(0.3), torch.tensor([0]))
+    steep = nn.Sequential(nn.Flatten(), Steep(1, 2)).eval()
+    assert lipschitz.lipschitz_bound(steep, (1, 1, 1)) > 0
+    with pytest.raises(TypeError, match="Steep"):
+        robustness.certify(steep, pixels(0.3), torch.tensor([0]))
+    with pytest.raises(TypeError, match="Magnified"):
+        rounding.rounding_bound(Magnified(*two_classes()).eval(), (1, 1, 1))
+
+
+def test_biases_whose_squares_underflow_count():
+    first, second = nn.Linear(1, 3).double(), nn.Linear(3, 2).double()
+    first.weight.data = torch.tensor([[2.0**-617], [0.0], [0.0]], dtype=torch.float64)
+    first.bias.data.fill_(2.0**-565)
+    second.weight.data = torch.tensor([[2.0**747, 2.0**800, -(2.0**800)], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    second.bias.data = torch.tensor([-(2.0**182), 0.0], dtype=torch.float64)
+    model = nn.Sequential(nn.Flatten(), first, second).eval()
+    x = pixels(0.49, 0.51)
+    with torch.no_grad():
+        y = model(x).argmax(1)
+    assert (robustness.certify(model, x, y) <= 0.02).all()
+
+
+def test_images_outside_the_box_are_refused():
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        robustness.certify(two_classes(), pixels(1.5), torch.tensor([0]))
+    with pytest.raises(ValueError, match="as many labels"):
+        robustness.certify(two_classes(), pixels(0.5)[:0], torch.tensor([], dtype=torch.int64))
+
+
+@pytest.mark.parametrize("build", [nn.Linear, layers.NonExpansiveLinear])
+def test_a_layer_on_many_rows_errs_on_each(build):
+    layer = build(1, 1).eval().requires_grad_(False)
+    (layer.weight if build is nn.Linear else layer.operator.weight).fill_(1e-3)
+    layer.bias.fill_(1.1)
+    x = torch.rand(1, 4000, 1, generator=seeded(0))
+    error = (layer(x).double() - copy.deepcopy(layer).double()(x.double())).norm().item()
+    assert 5e-7 < error <= rounding.rounding_bound(nn.Sequential(layer).eval(), (4000, 1))
+
+
+def test_parametrised_weights_count_with_their_absolute_values():
+    matrix = torch.ones(1, 1)
+    while len(matrix) < 64:
+        matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
+    bounds = []
+    for parametrised in (False, True):
+        operator = operators.DenseOperator(64, 64)
+        operator.weight.data = matrix / 8
+        if parametrised:
+            nn.utils.parametrizations.spectral_norm(operator, n_power_iterations=20)
+        block = layers.NonExpansiveBlock(layers.GradientField(operator))
+        bounds.append(rounding.rounding_bound(nn.Sequential(block).eval(), (64,)))
+    assert bounds[1] == pytest.approx(bounds[0], rel=1e-3)
+
+
+def test_a_normalisation_is_part_of_the_network():
+    normalisation = layers.Normalization([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
+    x = torch.rand(200, 3, 6, 6, generator=seeded(0))
+    error = (normalisation(x).double() - copy.deepcopy(normalisation).double()(x.double())).flatten(1).norm(dim=1).max().item()
+    assert 1e-8 < error <= rounding.rounding_bound(nn.Sequential(normalisation).eval(), (3, 6, 6))
+    model = nn.Sequential(normalisation, nn.Flatten(), nn.Linear(108, 3)).eval()
+    with torch.no_grad():
+        y = model(x).argmax(1)
+    assert (robustness.certify(model, x, y) > 0).all()
+
+
+def test_extreme_numbers_in_a_single_certificate():
+    logits = torch.tensor([[3e38, -3e38]])  # their difference is not a float32
+    assert 4.2 < robustness.certified_radius(logits, torch.tensor([0]), 1e38).item() <= 6e38 / (math.sqrt(2) * 1e38)
+    small = robustness.certified_radius(torch.tensor([[1e-5, 0.0]]), torch.tensor([0]), 2e-45)
+    assert small.item() <= torch.finfo(torch.float32).max  # as large as a float32 can say
+
+
+def test_a_field_whose_bound_underflows_still_counts():
+    field = layers.GradientField(operators.DenseOperator(1, 1)).double()
+    parts = [nn.Linear(1, 1).double(), field, nn.Linear(1, 1).double()]
+    for weight, size in ((parts[0].weight, 1e200), (field.operator.weight, 1e-170), (parts[2].weight, 1e200)):
+        weight.data.fill_(size)
+    assert lipschitz.lipschitz_bound(nn.Sequential(*parts).eval(), (1,)) >= 1e60
+
+
+@pytest.mark.parametrize("stride, mode, padding", [(1, "circular", 1), (1, "circular", 3), (2, "zeros", 1), (2, "circular", 2)])
+def test_convolutions_of_every_kind(stride, mode, padding):
+    for seed in range(5):
+        operator = operators.ConvOperator(2, 4, 3, stride, padding, mode)
+        block = layers.NonExpansiveBlock(layers.GradientField(operator)).eval().requires_grad_(False)
+        block.field.bias.normal_(generator=seeded(seed))
+        x = torch.rand(20, 2, 6, 6, generator=seeded(seed))
+        exact = copy.deepcopy(block).double()
+        steps = block.steps(block.field.smoothness(x), torch.float32)
+        exact.steps = lambda smoothness, dtype, steps=steps: steps
+        error = (block(x).double() - exact(x.double())).flatten(1).norm(dim=1).max().item()
+        assert 0 < error <= rounding.rounding_bound(nn.Sequential(block).eval(), (2, 6, 6))

@@ -42,8 +42,19 @@ def test_the_true_singular_values_lie_between_the_bounds(rows, columns, exponent
 def test_a_batch_is_bounded_by_its_extremes():
     batch = torch.randn(5, 4, 6, generator=seeded(0), dtype=torch.float64)
     every = [exactly(matrix) for matrix in batch]
-    assert max(pair[0] for pair in every) == pytest.approx(verified.singular_value_bound(batch), rel=1e-13)
-    assert min(pair[1] for pair in every) == pytest.approx(verified.singular_value_bound(batch, largest=False), rel=1e-10)
+    largest, smallest = max(pair[0] for pair in every), min(pair[1] for pair in every)
+    assert largest <= verified.singular_value_bound(batch) <= largest * (1 + 1e-13)
+    assert smallest * (1 - 1e-10) <= verified.singular_value_bound(batch, largest=False) <= smallest
+
+
+def test_the_extreme_need_not_be_where_the_trace_is():
+    identity = torch.eye(6, dtype=torch.float64)
+    thin = 0 * identity
+    thin[0, 0] = 1.5
+    assert 1.5 <= verified.singular_value_bound(torch.stack([identity, thin, 0.1 * identity])) <= 1.5 + 1e-12
+    wide = 3 * identity
+    wide[0, 0] = 0.5
+    assert 0.5 - 1e-10 <= verified.singular_value_bound(torch.stack([identity, wide]), largest=False) <= 0.5
 
 
 @pytest.mark.parametrize("side", [1, 2, 64, 256])
@@ -86,6 +97,15 @@ def test_gamma_bounds_the_error_of_sums_of_products(terms, seed):
         products = [mpmath.mpf(p) * mpmath.mpf(q) for p, q in zip(a.tolist(), b.tolist(), strict=True)]
         exact, absolute = mpmath.fsum(products), mpmath.fsum(map(abs, products))
         assert abs((a @ b).item() - exact) <= verified.gamma(terms, torch.float32) * absolute
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_entries_that_are_not_finite(bad):
+    for dtype in (torch.float64, torch.complex128):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            verified.singular_value_bound(torch.full((2, 2), bad, dtype=dtype))
+    huge = torch.full((2, 2), 1.7e308 + 1.7e308j, dtype=torch.complex128)
+    assert verified.singular_value_bound(huge) >= 1.7e308
 
 
 def test_too_many_terms():
