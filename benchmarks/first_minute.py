@@ -22,7 +22,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSON = "01_flows_and_stability"
-PATIENCE = 600_000  # milliseconds
+PATIENCE = 120_000  # milliseconds
 
 
 def visit(course: Path, home: Path, chromium: str, start: float) -> None:
@@ -62,12 +62,12 @@ def visit(course: Path, home: Path, chromium: str, start: float) -> None:
             page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
             box = page.locator(".jp-OutputArea-output .widget-vbox", has=page.locator(".widget-html img")).first
             box.wait_for(state="attached")
-            picture = box.locator(".widget-html img")
             reached("the first live figure is there")
-            slider, before = box.locator("[role=slider]").first, picture.get_attribute("src")
+            slider, before = box.locator("[role=slider]").first, box.locator(".widget-html img").get_attribute("src")
             slider.scroll_into_view_if_needed()
             slider.press("ArrowRight")
-            page.wait_for_function("([img, src]) => img.src !== src", arg=[picture.element_handle(), before])
+            moved = "([box, src]) => box.querySelector('.widget-html img').src !== src"
+            page.wait_for_function(moved, arg=[box.element_handle(), before], polling=30)
             reached("and has moved")
             browser.close()
     finally:
