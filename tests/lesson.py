@@ -1,5 +1,6 @@
 """Run the cells of a lesson inside a test, to get at the figures it makes."""
 
+import os
 from pathlib import Path
 
 import jupytext
@@ -13,9 +14,14 @@ def run_until(number: str, name: str) -> dict:
     matplotlib.use("Agg", force=True)
     (path,) = (ROOT / "notebooks" / "source").glob(f"{number}_*.py")
     names: dict = {"__name__": "lesson"}
-    for cell in jupytext.read(path, fmt="py:percent").cells:
-        if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
-            exec(compile(cell.source, str(path), "exec"), names)
-            if name in names:
-                return names
+    before = Path.cwd()
+    os.chdir(ROOT / "notebooks")  # where its kernel would run
+    try:
+        for cell in jupytext.read(path, fmt="py:percent").cells:
+            if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
+                exec(compile(cell.source, str(path), "exec"), names)
+                if name in names:
+                    return names
+    finally:
+        os.chdir(before)
     raise KeyError(f"lesson {number} never defines {name}")
