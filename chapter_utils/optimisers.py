@@ -1,4 +1,4 @@
-"""An optimiser for weights that are kept orthogonal (benchmarks/robustness.py)."""
+"""An optimiser for weights that are kept orthogonal (lesson 7)."""
 
 import torch
 from torch import Tensor

@@ -46,7 +46,8 @@ def certified_radius(
 
     Without `matrix`: margin / (sqrt(2) L) with L = `lipschitz` a guaranteed bound of the network x -> logits (Tsuzuku,
     Sato and Sugiyama, 1802.04034). With `matrix` P (classes, features), the last layer being f -> P f + c: L is the bound
-    of L |P| (lesson 7).
+    of the *features*, and the radius is min over j of (F_y - F_j) / (L |p_y - p_j|), never smaller than that of L |P|
+    (lesson 7). Computed in float64, rounded down to the type of the logits.
 
     `rounding` bounds the error of each logit, here and anywhere near (`rounding.rounding_bound`). Two logits err at two places, so
     the gaps shrink by four times as much. Without it the radius concerns exact logits of a network in exact arithmetic.

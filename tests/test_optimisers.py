@@ -1,4 +1,4 @@
-"""The optimiser for orthogonal weights, the last layer with unit rows and the random affine maps of lesson 7."""
+"""The optimiser for orthogonal weights and the random affine maps of lesson 7."""
 
 import math
 
