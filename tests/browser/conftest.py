@@ -129,7 +129,9 @@ def lab(tmp_path_factory):
             server.wait()
 
 
-# In the page. Lab's own status says idle before there is a kernel; then Run All would ask for one and wait for ever.
+# In the page. A lab that starts while another announces its name in localStorage takes fright; here no page hears of another.
+ALONE = "window.addEventListener('storage', event => event.stopImmediatePropagation());"
+# Lab's own status says idle before there is a kernel; then Run All would ask for one and wait for ever.
 IDLE = """
 const pause = () => new Promise(done => setTimeout(done, 30));
 window.idle = async () => {
@@ -157,10 +159,9 @@ class OpenNotebook:
         self.page.on("console", lambda message: message.type == "error" and self.trouble.append(f"console: {message.text}"))
         self.page.on("pageerror", lambda error: self.trouble.append(f"page error: {error}"))
         self.page.on("websocket", lambda socket: socket.on("framereceived", self._frame))
-        self.page.add_init_script(IDLE + RUN_ALL)
+        self.page.add_init_script(ALONE + IDLE + RUN_ALL)
         address = f"{lab['address']}/lab/workspaces/{stem}/tree/notebooks/{stem}.ipynb?token={lab['token']}&reset"
         self.page.goto(address, wait_until="commit")
-        self.page.wait_for_function("window.jupyterapp", polling=100)  # two windows that start at once get one name and fail
 
     def _frame(self, payload):
         """An error under `observe` appears nowhere in the page: only the kernel's message tells of it."""
