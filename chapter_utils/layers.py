@@ -43,8 +43,8 @@ class GradientField(nn.Module):
         self.operator, self.activation = operator, activation
         self.bias = nn.Parameter(torch.zeros(operator.outputs))
 
-    def forward(self, x: Tensor, scale: float | Tensor = 1.0) -> Tensor:
-        """scale * g(x), of the shape of x."""
+    def forward(self, x: Tensor, scale: float | Tensor | None = None) -> Tensor:
+        """g(x), times `scale` if it is given, of the shape of x."""
         act, _ = ACTIVATIONS[self.activation]
         return self.operator.adjoint(act(self.operator(x, self.bias)), x.shape[1:], scale)
 

@@ -38,7 +38,8 @@ def power_iteration(
     """Estimate the norm of a linear map from *below* (lesson 3).
 
     `start` is any non-zero vector of the map's input shape; it is not changed. Returns the estimate |A v|, a 0-dim tensor
-    that is differentiable in the weights of `operator`, and the unit vector v, to be used as the next warm start.
+    that is differentiable in the weights of `operator`, and the unit vector v, to be used as the next warm start. Where
+    A^T A v is zero or not finite, v stays as it was.
     """
     if steps < 0:
         raise ValueError(f"steps must be 0 or more, got {steps}")
@@ -47,7 +48,7 @@ def power_iteration(
         for _ in range(steps):
             w = adjoint(operator(v))
             size = w.norm()
-            v = torch.where(size > 0, w / size, v)
+            v = torch.where((size > 0) & (size < math.inf), w / size, v)
     return operator(v).norm(), v
 
 

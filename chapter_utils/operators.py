@@ -30,8 +30,11 @@ class LinearOperator(nn.Module):
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
-    def adjoint(self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor = 1.0) -> Tensor:
+    def adjoint(self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor | None = None) -> Tensor:
         raise NotImplementedError
+
+    def _scaled(self, scale: float | Tensor | None) -> Tensor:
+        return self.weight if scale is None else scale * self.weight
 
     def _check(self, input_shape: tuple[int, ...]) -> None:
         """Raise ValueError if the map does not take inputs of shape (batch, *input_shape)."""
@@ -65,7 +68,7 @@ class LinearOperator(nn.Module):
         """Estimate for inputs like the batch x (B, ...); the direction found is kept for the next call."""
         shape = x.shape[1:]
         v, steps = self._direction, 1
-        if v is None or v.shape[1:] != shape or v.device != x.device or v.dtype != x.dtype or not torch.isfinite(v).all():
+        if v is None or v.shape[1:] != shape or v.device != x.device or v.dtype != x.dtype:
             start = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
             v, steps = start.to(x)[None], 20
         estimate, self._direction = power_iteration(self, lambda y: self.adjoint(y, shape), v, steps)
@@ -105,8 +108,8 @@ class DenseOperator(LinearOperator):
         self._check(x.shape[1:])
         return F.linear(x, self.weight, bias)
 
-    def adjoint(self, y: Tensor, input_shape=None, scale: float | Tensor = 1.0) -> Tensor:
-        return y @ (scale * self.weight)
+    def adjoint(self, y: Tensor, input_shape=None, scale: float | Tensor | None = None) -> Tensor:
+        return y @ self._scaled(scale)
 
 
 class ShiftOperator(LinearOperator):
@@ -138,8 +141,8 @@ class ShiftOperator(LinearOperator):
         self._check(x.shape[1:])
         return F.conv2d(self._shift(x, 1), self.weight[:, :, None, None], bias)
 
-    def adjoint(self, y: Tensor, input_shape=None, scale: float | Tensor = 1.0) -> Tensor:
-        return self._shift(F.conv2d(y, (scale * self.weight).T[:, :, None, None]), -1)
+    def adjoint(self, y: Tensor, input_shape=None, scale: float | Tensor | None = None) -> Tensor:
+        return self._shift(F.conv2d(y, self._scaled(scale).T[:, :, None, None]), -1)
 
 
 class ConvOperator(LinearOperator):
@@ -170,12 +173,12 @@ class ConvOperator(LinearOperator):
             return F.conv2d(_wrap(x, self.padding), self.weight, bias, self.stride)
         return F.conv2d(x, self.weight, bias, self.stride, self.padding)
 
-    def adjoint(self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor = 1.0) -> Tensor:
+    def adjoint(self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor | None = None) -> Tensor:
         circular = self.padding_mode == "circular"
         kernel, inner = self.weight.shape[-1], 0 if circular else self.padding
         sides = [n + 2 * (self.padding - inner) for n in input_shape[1:]]  # of the image that conv2d sees
         missing = [(n + 2 * inner - kernel) % self.stride for n in sides]  # rows that no window reached
-        x = F.conv_transpose2d(y, scale * self.weight, stride=self.stride, padding=inner, output_padding=missing)
+        x = F.conv_transpose2d(y, self._scaled(scale), stride=self.stride, padding=inner, output_padding=missing)
         if circular and self.padding:
             plain = torch.zeros(len(y), *input_shape, dtype=y.dtype, device=y.device)
             x = torch.func.vjp(lambda v: _wrap(v, self.padding), plain)[1](x)[0]

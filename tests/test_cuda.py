@@ -5,7 +5,20 @@ import math
 import pytest
 import torch
 
-from chapter_utils import data, layers, lipschitz, models, ode, operators, regimes, robustness, training
+from chapter_utils import (
+    data,
+    layers,
+    lipschitz,
+    models,
+    ode,
+    operators,
+    optimisers,
+    regimes,
+    robustness,
+    rounding,
+    structure,
+    training,
+)
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 NETS = {
@@ -34,11 +47,14 @@ def test_a_network_gives_the_same_on_both_devices(name, digits):
     x, y = digits.test_images[:20].double(), digits.test_labels[:20]
     proved = robustness.certify(net, x, y)
     here, bound = net(x), lipschitz.lipschitz_bound(net, (1, 28, 28)) if name != "spectral" else 1.0
+    room = rounding.rounding_bound(net, (1, 28, 28)) if name != "spectral" else 0.0
     net, x, y = net.cuda(), x.cuda(), y.cuda()
     there = net(x)
     assert on_gpu(there) and torch.allclose(here, there.cpu(), rtol=1e-9, atol=1e-9)
     if name != "spectral":
         assert lipschitz.lipschitz_bound(net, (1, 28, 28)) == pytest.approx(bound, rel=1e-9)
+        assert rounding.rounding_bound(net, (1, 28, 28)) == pytest.approx(room, rel=1e-6)
+        assert (there.cpu() - here).norm(dim=1).max() <= 2 * room, "the two computations differ by more than rounding allows"
     radii = robustness.certified_radius(there, y, bound)
     assert on_gpu(radii) and torch.allclose(radii.cpu(), robustness.certified_radius(here, y.cpu(), bound))
     radii = robustness.certify(net, x, y)
@@ -64,6 +80,54 @@ def test_training_on_the_gpu_learns_and_keeps_its_bound(name, digits):
         assert lipschitz.lipschitz_bound(net, (1, 28, 28)) <= 1 + 1e-6
 
 
+def test_a_training_goes_on_from_its_checkpoint_here_and_on_the_cpu(digits, tmp_path):
+    """The recipe of lesson 7, stopped within the second of three epochs."""
+    images, labels = digits.train_images[::8], digits.train_labels[::8]
+    left = [5]
+
+    def after_step(model):
+        operators.restore_orthonormal_rows(model)
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    def train(device, checkpoint=None):
+        model = models.nonexpansive_net(width=16, depth=2).to(device)
+        history = training.fit(
+            model, images.to(device), labels.to(device), lambda f, y: training.margin_cross_entropy(f, y, 0.5, 0.2), 3, 128, 0.03,
+            after_step, training.random_affine, progress=False, checkpoint=checkpoint, optimiser=optimisers.Muon,
+        )  # fmt: skip
+        assert all(parameter.device.type == device for parameter in model.parameters())
+        return model, history
+
+    _, history = train("cuda", tmp_path / "training")
+    assert history.interrupted and len(history.losses) == 1
+    (tmp_path / "copy").write_bytes((tmp_path / "training").read_bytes())
+    whole, unbroken = train("cuda")
+    for device, file in (("cuda", "training"), ("cpu", "copy")):
+        model, history = train(device, tmp_path / file)
+        assert history.losses == pytest.approx(unbroken.losses, rel=1e-3)
+        x = digits.test_images[:50]
+        assert torch.allclose(model(x.to(device)).cpu(), whole(x.cuda()).cpu(), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        structure.MassPreservingBlock(4),
+        structure.SymplecticBlock(4),
+        structure.VolumePreservingBlock(5),
+        structure.SumPreservingProjection(6, 3),
+    ],
+    ids=lambda block: type(block).__name__,
+)
+def test_structure_is_kept_here_too(block):
+    block = block.double()
+    x = torch.randn(7, getattr(block, "features", 6), dtype=torch.float64)
+    here, there = block(x), block.cuda()(x.cuda())
+    assert on_gpu(there) and torch.allclose(here, there.cpu(), atol=1e-12)
+
+
 def test_flows_and_linear_maps_follow_their_input():
     a = torch.tensor([[-1.0, 2.0], [0.0, -1.0]], dtype=torch.float64, device="cuda")
     x = torch.randn(5, 2, dtype=torch.float64, device="cuda")
@@ -72,7 +136,12 @@ def test_flows_and_linear_maps_follow_their_input():
     assert on_gpu(path) and torch.allclose(path[-1], x @ torch.linalg.matrix_exp(a).T, atol=1e-4)
     assert torch.as_tensor(ode.logarithmic_norm(a)).item() == pytest.approx(ode.logarithmic_norm(a.cpu()))
     step = ode.runge_kutta_step(lambda z: -z, x, 0.1, ode.named_tableau("rk4"))
-    assert on_gpu(step)
+    assert on_gpu(step) and torch.allclose(step, math.exp(-0.1) * x, atol=1e-6)
+    implicit = ode.runge_kutta_step(lambda z: z @ a.T, x, 0.5, ode.tableau([[1.0]], [1.0]))
+    assert on_gpu(implicit) and torch.allclose(implicit @ (torch.eye(2).to(a) - 0.5 * a).T, x, atol=1e-9)
+    matrix = lipschitz.dense_matrix(lambda z: z @ a.T, (2,), device="cuda")
+    assert on_gpu(matrix) and torch.allclose(matrix, a)
+    assert lipschitz.dense_norm_bound(matrix) == pytest.approx(torch.linalg.matrix_norm(a, 2).item(), rel=1e-9)
     for operator, shape in (
         (operators.DenseOperator(3, 4), (3,)),
         (operators.ShiftOperator(5), (5, 4, 4)),

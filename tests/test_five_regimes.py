@@ -217,9 +217,9 @@ def test_no_attack_breaks_a_certificate(regime, digits):
         ours = robustness.pgd(model, x, y, eps, steps=100, restarts=5)
         attack = foolbox.attacks.L2PGD(steps=100)
         torch.manual_seed(0)
-        _, theirs, _ = attack(foolbox.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=eps)
+        _, theirs, _ = attack(foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=eps)
         stronger = foolbox.attacks.DDNAttack(steps=100)  # looks for the nearest misclassified point
-        _, nearest, fooled = stronger(foolbox.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=None)
+        _, nearest, fooled = stronger(foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=None)
         with torch.no_grad():
             for attacked in (ours, theirs):
                 assert (attacked - x).flatten(1).norm(dim=1).max() <= eps * (1 + 1e-5)

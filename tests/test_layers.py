@@ -250,6 +250,9 @@ def test_zero_weights_give_the_identity_and_nan_stays_visible():
         block.eval()(x)
     with pytest.raises(ValueError, match="NaN or infinite"):
         lipschitz.lipschitz_bound(block, (3,))
+    with torch.no_grad():
+        block.field.operator.weight.copy_(2 * torch.eye(3))
+    assert block.train().field.operator.norm_estimate(x).item() == pytest.approx(2), "the warm start recovers with the weights"
 
 
 def test_blocks_accept_an_empty_batch():

@@ -53,7 +53,7 @@ def test_pgd_is_at_least_as_strong_as_foolbox_at_equal_budget(norm, eps, seed):
     network, x, y = small_problem(seed, samples=200)
     attack = {2: foolbox.attacks.L2PGD, math.inf: foolbox.attacks.LinfPGD}[norm](steps=20, rel_stepsize=2.5 / 20)
     torch.manual_seed(seed)
-    *_, fooled = attack(foolbox.PyTorchModel(network, bounds=(0, 1)), x, y, epsilons=eps)
+    *_, fooled = attack(foolbox.PyTorchModel(network, bounds=(0, 1), device=x.device), x, y, epsilons=eps)
     ours = robustness.pgd(network, x, y, eps, norm, steps=20, seed=seed)
     with torch.no_grad():
         success = (network(ours).argmax(1) != y).float().mean().item()
@@ -164,7 +164,7 @@ def test_no_certificate_is_broken_by_our_attack_or_foolbox(build):
         with torch.no_grad():
             assert (network(torch.cat(attacked)).argmax(1) == y[:20]).all()
         boundary = foolbox.attacks.DDNAttack(steps=60)  # looks for the nearest misclassified point
-        _, found, success = boundary(foolbox.PyTorchModel(network, bounds=(0, 1)), x, y, epsilons=None)
+        _, found, success = boundary(foolbox.PyTorchModel(network, bounds=(0, 1), device=x.device), x, y, epsilons=None)
         distance = (found - x).flatten(1).norm(dim=1)
         assert success.float().mean() > 0.9
         assert (distance[success] >= radius[success] * (1 - 1e-4)).all()
