@@ -1,6 +1,6 @@
 """What non-expansiveness costs, and how the cost grows.
 
-    python benchmarks/layer_cost.py [--repeats 30] [--threads 2] [--device auto] [--channels-last] [--compile]
+    python benchmarks/layer_cost.py [--repeats 30] [--threads 2] [--device auto] [--channels-last]
 
 A chain of non-expansive convolution blocks x - tau K^T relu(K x + b), next to residual blocks x + B relu(A x + b) and to nothing but
 the two convolutions of each. In training a step is forward and backward, the norm enforcement (one warm step of power iteration)
@@ -55,8 +55,6 @@ def measure(size: Size, train: bool, options: argparse.Namespace, device: torch.
     torch.manual_seed(0)
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     nets = {name: net.to(device, memory_format=layout).train(train) for name, net in chains(size).items()}
-    if options.compile:
-        nets = {name: torch.compile(net) for name, net in nets.items()}
     x = torch.randn(size.batch, size.channels, size.side, size.side, device=device).contiguous(memory_format=layout)
     gradient = torch.randn_like(x)
     x.requires_grad_(train)
@@ -88,7 +86,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--channels-last", action="store_true")
-    parser.add_argument("--compile", action="store_true", help="through torch.compile, which needs a C++ compiler")
     options = parser.parse_args()
     if options.repeats < 2 or options.threads < 1:
         parser.error("--repeats must be at least 2, --threads at least 1")
