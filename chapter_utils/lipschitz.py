@@ -100,9 +100,8 @@ def conv_norm_bound(
     Long, 1805.10408); with a stride, frequencies that the coarse grid cannot tell apart share one matrix. A
     zero-padded convolution is a torus convolution, on a torus large enough that nothing wraps onto the image, from which
     some inputs and outputs are left out: its norm is at most that of the torus. Multiplying inputs and outputs by a wave
-    exp(i phi x) changes no norm, but moves all frequencies by phi: of four such tori the best counts.
-    For circular padding that keeps the size, with
-    a stride that divides it, the bound is the norm itself.
+    exp(i phi x) changes no norm, but moves all frequencies by phi: of four such tori the best counts. For circular padding
+    that keeps the size, with a stride that divides it, the bound is the norm itself.
     """
     if weight.ndim != 4:
         raise ValueError(f"a kernel of shape (out, in, height, width) is needed, got {tuple(weight.shape)}")

@@ -8,9 +8,9 @@ class Muon(torch.optim.Optimizer):
     """Steepest descent with momentum in the spectral norm: every parameter moves by a step of length about `lr`.
 
     Let M be the gradient averaged over time. Among all matrices of norm 1, the one that descends fastest along M = U S V^T
-    is -U V^T: all directions move equally far, not only those of large gradient (Bernstein and Newhouse, 2409.20325). U V^T
-    is approximated by five steps of an iteration with matrix products only, which takes nearly all singular values into
-    [0.7, 1.2] (Liu et al., 2502.16982). A vector is a matrix with one column and moves by -lr M / |M|; a kernel
+    is -U V^T: all directions move equally far, not only those of large gradient (Jordan et al. 2024; Bernstein and Newhouse,
+    2409.20325). U V^T is approximated by five steps of an iteration with matrix products only, which takes nearly all
+    singular values into [0.7, 1.2] (Liu et al., 2502.16982). A vector is a matrix with one column and moves by -lr M / |M|; a kernel
     (out, in, height, width) is the matrix (out, in * height * width). Raises ValueError if `lr` or `momentum` is out of range.
     """
 
