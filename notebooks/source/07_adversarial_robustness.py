@@ -456,7 +456,9 @@ for (name, _), (left, middle, right) in zip(pair.items(), grid, strict=True):
     middle.set_title("change", loc="center", fontsize=9)
     bars.append(right.bar(range(10), [0] * 10, color=plotting.BLUE))
     right.axhline(0, color=plotting.BLACK, linewidth=1)
-    right.set(ylim=(-1.05, 1.05), xticks=range(10), title=f"{name}: lead over the true class, scaled")
+    right.set(
+        ylim=(-1.05, 1.05), xticks=range(10), title=f"{name}: lead over the true class, scaled"
+    )
 grid[1, 2].set_xlabel("class")
 
 
@@ -477,7 +479,9 @@ def draw_attack(digit, eps):
         change.set_data((z - x)[0, 0].cpu().numpy())
         radius = proved[name][digit].item()
         left.set_title(
-            f"read as {logits.argmax().item()}\nclean: certified to {radius:.2f}", loc="center", fontsize=9
+            f"read as {logits.argmax().item()}\nclean: certified to {radius:.2f}",
+            loc="center",
+            fontsize=9,
         )
         verdicts.append(f"{name}: {logits.argmax().item()} (certified to {radius:.2f})")
     return (
