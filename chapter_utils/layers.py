@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .lipschitz import ROUNDING, dense_norm_bound, lipschitz_bound, need, output_shape
+from .lipschitz import ROUNDING, blank_input, dense_norm_bound, lipschitz_bound, need
 from .ode import circle_contractivity_radius, named_tableau, runge_kutta_step
 from .operators import DenseOperator, LinearOperator
 
@@ -102,7 +102,10 @@ class NonExpansiveBlock(nn.Module):
         down = 1 - 2 * torch.finfo(dtype).eps  # the step is rounded to dtype: never past the bound
         if self.time_span is None:
             return 1, self.step * down / smoothness
-        number = max(1, math.ceil(self.time_span * float(smoothness) / (self.limit() * down)))
+        number = self.time_span * float(smoothness) / (self.limit() * down)
+        if not number <= 1e5:
+            raise ValueError(f"time_span={self.time_span} would take {number:.3g} steps with weights as large as these")
+        number = max(1, math.ceil(number))
         return number, self.time_span / number
 
     def forward(self, x: Tensor) -> Tensor:
@@ -211,6 +214,8 @@ class Normalization(nn.Module):
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
         need(input_shape[0] == len(self.mean), self, input_shape)
+        if not (self.std > 0).all() or not torch.isfinite(self.std).all():
+            raise ValueError(f"std must be positive and finite, is now {self.std.flatten().tolist()}")
         return (1 + ROUNDING) / self.std.double().min().item()
 
 
@@ -227,5 +232,10 @@ class ResidualBlock(nn.Module):
         return x + change
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
-        need(output_shape(self.branch, input_shape) == tuple(input_shape), self, input_shape)
-        return (1 + lipschitz_bound(self.branch, input_shape)) * (1 + ROUNDING)
+        bound = lipschitz_bound(self.branch, input_shape)
+        with torch.inference_mode(False), torch.no_grad():
+            x = blank_input(self.branch, input_shape)
+            need(self.branch(x).shape == x.shape, self, input_shape)
+        if x._version:
+            raise ValueError(f"the branch changes its input in place, so this is no residual block: {self.branch}")
+        return (1 + bound) * (1 + ROUNDING)

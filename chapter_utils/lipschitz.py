@@ -11,11 +11,13 @@ from typing import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
 from torch.nn.utils import parametrize
 
 from .verified import gamma, singular_value_bound
 
 ROUNDING = 1e-10
+UNKNOWN = "no Lipschitz bound is known for {}; its class must define lipschitz_bound(input_shape) and forward"
 SMALLEST = sys.float_info.min  # no bound is smaller: a product that underflows bounds nothing
 
 
@@ -141,7 +143,7 @@ def conv_norm_bound(
         if promise < best:
             best, rows = promise, torus_rows
     largest = singular_value_bound(rows) + _symbol_error(weight, groups) * math.sqrt(aliases)
-    return size * largest * math.sqrt(repeats / aliases) * (1 + ROUNDING)
+    return math.nextafter(size * largest * math.sqrt(repeats / aliases) * (1 + ROUNDING), math.inf)
 
 
 def _symbols(weight: Tensor, torus: list[int], dilation: tuple[int, int], groups: int, move: tuple[int, int] = (0, 0)) -> Tensor:
@@ -183,32 +185,64 @@ def lipschitz_bound(module: nn.Module, input_shape: tuple[int, ...]) -> float:
     and ValueError for weights that are not finite, for shapes that do not fit and for layers whose behaviour in training
     mode is not the one bounded.
     """
+    refuse_altered(module)
     for part in module.modules():
-        if part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part):
-            raise TypeError(f"{type(part).__name__} has forward hooks or a replaced forward, which may change what it computes")
         if part.training and parametrize.is_parametrized(part):
             raise ValueError(
                 f"the weights of {type(part).__name__} may change at every use in training mode: call model.eval() first"
             )
-    # A subclass that computes something else does not inherit the bound: the two methods belong together.
     for kind in type(module).__mro__:
-        if kind in _RULES:
-            return max(_RULES[kind](module, tuple(input_shape)), SMALLEST)
-        if {"forward", "lipschitz_bound"} <= vars(kind).keys():
-            return max(module.lipschitz_bound(tuple(input_shape)), SMALLEST)
+        if kind in _RULES or {"forward", "lipschitz_bound"} <= vars(kind).keys():
+            bound = _RULES[kind](module, tuple(input_shape)) if kind in _RULES else module.lipschitz_bound(tuple(input_shape))
+            if math.isnan(bound):
+                raise ValueError(f"the numbers of {module} give no bound, they may be NaN or negative")
+            return max(bound, SMALLEST)
         if "forward" in vars(kind) or "lipschitz_bound" in vars(kind):
             break
-    raise TypeError(
-        f"no Lipschitz bound is known for {type(module).__name__}; its class must define lipschitz_bound(input_shape) and forward"
-    )
+    raise TypeError(UNKNOWN.format(type(module).__name__))
+
+
+def refuse_altered(module: nn.Module) -> None:
+    """Raise TypeError if `module` or a part of it may compute something else than its class in torch or in this package.
+
+    A subclass that replaces a method does not inherit the bound. A class that defines `forward` and `lipschitz_bound`, or an
+    operator's `forward` and `_bound`, answers for itself and for its parts.
+    """
+    if module_hooks._global_forward_hooks or module_hooks._global_forward_pre_hooks:
+        raise TypeError("there are forward hooks for all modules, which may change what they compute")
+    for part in module.modules():
+        if part._forward_hooks or part._forward_pre_hooks:
+            raise TypeError(f"{type(part).__name__} has forward hooks, which may change what it computes")
+        for name in vars(part):
+            if callable(getattr(type(part), name, None)):
+                raise TypeError(f"the method {name} of a {type(part).__name__} is replaced, which may change what it computes")
+    _refuse_other_methods(module)
+
+
+def _refuse_other_methods(module: nn.Module) -> None:
+    for kind in type(module).__mro__:
+        own = vars(kind).keys()
+        if kind.__module__.split(".")[0] in ("torch", __package__):
+            break
+        if "forward" in own and own & {"lipschitz_bound", "_bound"}:
+            return
+        inherited = set().union(*(vars(base) for base in kind.__mro__[1:])) - {"extra_repr", "reset_parameters"}
+        if any(name == "__call__" or not name.startswith("__") for name in own & inherited):
+            raise TypeError(UNKNOWN.format(type(module).__name__))
+    for child in module.children():
+        _refuse_other_methods(child)
 
 
 @torch.no_grad()
 def output_shape(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of the output, without the batch, of `module` for an input of shape (batch, *input_shape)."""
-    tensors = [*module.parameters(), *module.buffers()]
-    like = tensors[0] if tensors else torch.zeros(())
-    return tuple(module(torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)).shape[1:])
+    return tuple(module(blank_input(module, input_shape)).shape[1:])
+
+
+def blank_input(module: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
+    """Zeros (1, *input_shape) of the type and on the device of the module."""
+    like = next((tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()), torch.zeros(()))
+    return torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
 
 
 def _sequential(module: nn.Sequential, shape) -> float:
@@ -226,9 +260,13 @@ def _linear(module: nn.Linear, shape) -> float:
 
 def _conv(module: nn.Conv2d, shape) -> float:
     need(len(shape) == 3 and shape[0] == module.in_channels, module, shape)
-    return conv_norm_bound(
-        module.weight.detach(), shape[1:], module.stride, module.padding, module.dilation, module.groups, module.padding_mode
-    )
+    stride, dilation = _pair(module.stride), _pair(module.dilation)
+    padding = module.padding if isinstance(module.padding, str) else _pair(module.padding)
+    if module.padding_mode == "circular" and not isinstance(padding, str):
+        used = tuple(module._reversed_padding_repeated_twice)
+        if used != tuple(p for p in reversed(padding) for _ in range(2)):
+            raise ValueError(f"the padding of {module} was changed after it was made, and is not the one it uses")
+    return conv_norm_bound(module.weight.detach(), shape[1:], stride, padding, dilation, module.groups, module.padding_mode)
 
 
 def _batch_norm(module: nn.BatchNorm2d, shape) -> float:
@@ -267,6 +305,8 @@ def _max_pool(module: nn.MaxPool2d, shape) -> float:
     need(len(shape) == 3, module, shape)
     if _pair(module.dilation) != (1, 1):
         raise ValueError("max pooling is bounded for dilation 1 only")
+    if module.return_indices:
+        raise ValueError("max pooling that returns indices has no Lipschitz bound")
     windows = math.prod(-(-k // s) for k, s in zip(_pair(module.kernel_size), _pair(module.stride), strict=True))
     return math.sqrt(windows) * (1 + ROUNDING)  # a bright pixel is the maximum of at most that many windows
 
@@ -278,8 +318,8 @@ def _flatten(module: nn.Flatten, shape) -> float:
 
 
 def _softplus(module: nn.Softplus, shape) -> float:
-    if module.threshold < 20:
-        raise ValueError(f"softplus jumps at its threshold, {module.threshold}; from 20 on the jump is below 3e-9")
+    if not (module.threshold >= 40 and module.beta > 0):
+        raise ValueError(f"softplus jumps at its threshold, {module.threshold}, by more than rounding: use Softplus(threshold=40)")
     return 1.0
 
 
@@ -292,8 +332,8 @@ _RULES: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], float]] = {
     nn.AvgPool2d: _average_pool,
     nn.AdaptiveAvgPool2d: _global_average,
     nn.MaxPool2d: _max_pool,
-    nn.LeakyReLU: lambda m, shape: max(1.0, abs(m.negative_slope)),
-    nn.ELU: lambda m, shape: max(1.0, abs(m.alpha)),
+    nn.LeakyReLU: lambda m, shape: max(abs(m.negative_slope), 1.0),
+    nn.ELU: lambda m, shape: max(abs(m.alpha), 1.0),
     nn.Flatten: _flatten,
     nn.Softplus: _softplus,
     nn.Sigmoid: lambda m, shape: 0.25,

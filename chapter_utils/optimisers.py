@@ -45,12 +45,16 @@ class Muon(torch.optim.Optimizer):
 
 
 def equal_directions(matrices: Tensor, steps: int = 5) -> Tensor:
-    """About U V^T for every matrix U S V^T of a batch (..., rows, columns); zero stays zero.
+    """About U V^T for every matrix U S V^T of a batch (..., rows, columns); zero, and what is below
+    all normal numbers, gives zero.
 
     Each step maps the singular values by s -> 3.4445 s - 4.7750 s^3 + 2.0315 s^5, which drives them towards 1. It is a
     multiplication by a polynomial in the Gram matrix, so only the small Gram matrices are iterated.
     """
-    x = matrices / torch.linalg.matrix_norm(matrices, keepdim=True).clamp_min(torch.finfo(matrices.dtype).tiny)
+    tiny = torch.finfo(matrices.dtype).tiny
+    largest = matrices.abs().amax((-2, -1), keepdim=True)  # divided by it no square underflows
+    x = torch.where(largest < tiny, 0.0, matrices / largest.clamp_min(tiny))
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(tiny)
     if min(x.shape[-2:]) == 1:  # a single row or column is done
         return x
     wide = x if x.shape[-2] <= x.shape[-1] else x.mT

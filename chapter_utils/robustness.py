@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .lipschitz import lipschitz_bound
+from .lipschitz import lipschitz_bound, refuse_altered
 from .rounding import last_matrix, rounding_bound
 from .verified import gamma
 
@@ -30,9 +30,11 @@ def certify(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     ValueError as `lipschitz_bound` and `rounding_bound` do.
     """
     _check_images(images, labels)
+    refuse_altered(model)
     exact, shape = copy.deepcopy(model).double().eval(), tuple(images.shape[1:])
-    matrix = last_matrix(exact[-1]) if isinstance(exact, nn.Sequential) else None
-    bound = lipschitz_bound(exact if matrix is None else exact[:-1], shape)
+    matrix = last_matrix(exact[-1]) if isinstance(exact, nn.Sequential) and len(exact) else None
+    features = exact if matrix is None else nn.Sequential(*list(exact)[:-1]).eval()  # exact[:-1] would call __init__ of a subclass
+    bound = lipschitz_bound(features, shape)
     with torch.no_grad():
         logits = torch.cat([exact(batch.double()) for batch in images.split(500)])
     radii = certified_radius(logits, labels, bound, matrix, rounding_bound(exact, shape))
@@ -71,7 +73,7 @@ def certified_radius(
     radii = radii.scatter(1, labels[:, None], math.inf).min(1).values  # the own class is no rival (0 / 0 in the second form)
     down = (1 - gamma(terms)) * (1 - torch.finfo(logits.dtype).eps)  # all this is rounded, and the result once more
     radii = (down * radii).clamp(0, torch.finfo(logits.dtype).max).to(logits.dtype)
-    return torch.where(gaps.isfinite().all(1), radii, 0.0)
+    return torch.where(gaps.isfinite().all(1) & (radii >= torch.finfo(logits.dtype).tiny), radii, 0.0)
 
 
 # ---- attacks ---------------------------------------------------------------------------------------------------------
@@ -231,5 +233,7 @@ def _check_attack(images: Tensor, labels: Tensor, eps: float, norm: float, loss:
 def _check_images(images: Tensor, labels: Tensor) -> None:
     if not len(images) or len(images) != len(labels):
         raise ValueError(f"as many labels as images are needed, at least one; got {len(images)} and {len(labels)}")
+    if labels.dtype != torch.int64:
+        raise ValueError(f"labels must be numbers of classes, int64, got {labels.dtype}")
     if images.min() < 0 or images.max() > 1 or not torch.isfinite(images).all():
         raise ValueError("images must lie in [0, 1]: put a normalisation into the network, as its first layer")

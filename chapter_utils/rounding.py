@@ -21,7 +21,7 @@ from .layers import (
     ZeroPadLift,
     certifiable,
 )  # fmt: skip
-from .lipschitz import dense_norm_bound, lipschitz_bound, output_shape
+from .lipschitz import blank_input, dense_norm_bound, lipschitz_bound, output_shape
 from .operators import LinearOperator
 from .regimes import UntiedBlock
 from .switching import SwitchingBlock
@@ -65,7 +65,10 @@ def _through(module: nn.Module, shape: tuple[int, ...], error: float, size: floa
             shape = output_shape(child, shape)
         return error, size
     slope, own = lipschitz_bound(module, shape), _own_error(module, shape, size + error, dtype)
-    return slope * error + own, slope * size + _at_zero(module, shape) + own
+    error, size = slope * error + own, slope * size + _at_zero(module, shape) + own
+    if not size + error <= torch.finfo(dtype).max:
+        raise ValueError(f"the outputs of {type(module).__name__} may be too large for {dtype}")
+    return error, size
 
 
 def _own_error(module: nn.Module, shape: tuple[int, ...], size: float, dtype: torch.dtype) -> float:
@@ -140,6 +143,6 @@ def _sums(operator: LinearOperator, shape: tuple[int, ...]) -> tuple[int, float]
 
 def _at_zero(function, shape: tuple[int, ...], like: Tensor | None = None) -> float:
     """|f(0)|, a little enlarged; no square of a tiny entry underflows."""
-    like = next(iter(function.parameters()), torch.zeros(())) if like is None else like
-    values = function(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
+    zeros = blank_input(function, shape) if like is None else torch.zeros(1, *shape, dtype=like.dtype, device=like.device)
+    values = function(zeros)
     return 1.01 * math.hypot(*values.flatten().tolist())

@@ -75,16 +75,24 @@ class SwitchingBlock(nn.Module):
         super().__init__()
         self.down, self.up = GradientField(contractive, "leaky_relu"), GradientField(expansive, "relu")
         self.prescribed, self.substeps = steps, tuple(substeps)
-        if min(self.substeps) < 1:
-            raise ValueError(f"substeps must be at least 1, got {substeps}")
         if steps is None:
             self.raw = nn.Parameter(torch.zeros(2))
+        self._check()
+
+    def _check(self) -> None:
+        """Raise ValueError for settings, perhaps changed since, with which the pair may expand."""
+        if (self.down.activation, self.up.activation) != ("leaky_relu", "relu"):
+            raise ValueError(f"the activations must be leaky_relu and relu, not {self.down.activation} and {self.up.activation}")
+        if min(self.substeps) < 1:
+            raise ValueError(f"substeps must be at least 1, got {self.substeps}")
+        if self.prescribed is None:
             return
-        limit = largest_expansion(steps[0], self.substeps)
-        if not 0 < steps[0] < 2 * self.substeps[0]:
-            raise ValueError(f"h1 must lie in (0, {2 * self.substeps[0]}), got {steps[0]}")
-        if not -2 * self.substeps[1] <= steps[1] <= limit:
-            raise ValueError(f"with h1 = {steps[0]} the expansive step h2 may be at most {limit:.6f}, got {steps[1]}")
+        (down, up), (parts_down, parts_up) = self.prescribed, self.substeps
+        if not 0 < down < 2 * parts_down:
+            raise ValueError(f"h1 must lie in (0, {2 * parts_down}), got {down}")
+        limit = largest_expansion(down, self.substeps)
+        if not -2 * parts_up <= up <= limit:
+            raise ValueError(f"with h1 = {down} the expansive step h2 may be at most {limit:.6f}, got {up}")
 
     def conditioning(self, input_shape: tuple[int, ...]) -> float:
         """Guaranteed lower bound of lambda_min / lambda_max of A^T A: 1 for an orthogonal A, 0 where the step is left out."""
@@ -133,6 +141,7 @@ class SwitchingBlock(nn.Module):
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
         certifiable(self)
+        self._check()
         if self.prescribed is None and not torch.isfinite(self.raw).all():
             raise ValueError("the learned steps are NaN or infinite, so no bound holds")
         for field in (self.down, self.up):

@@ -27,6 +27,8 @@ def singular_value_bound(matrices: Tensor, largest: bool = True) -> float:
     So the extreme eigenvalue of one matrix is computed, moved a little outwards, and checked for all; those that fail have theirs
     computed, and so on.
     """
+    if matrices.dtype not in (torch.float64, torch.complex128):
+        raise ValueError(f"the rounding errors are known for float64 and complex128, not for {matrices.dtype}")
     matrices = matrices.cpu().reshape(-1, *matrices.shape[-2:])  # the CPU's matrix products are plain sums
     entry = (torch.view_as_real(matrices) if matrices.is_complex() else matrices).abs().amax().item()
     if not math.isfinite(entry):

@@ -26,6 +26,7 @@ NETS = {
     "spectral": lambda: models.spectral_resnet(width=32),
     "nonexpansive": lambda: models.nonexpansive_net(width=32),
     "cnn": lambda: models.nonexpansive_cnn(channels=4, depth=1),
+    "normalised": lambda: torch.nn.Sequential(layers.Normalization([0.1], [0.3]), *models.nonexpansive_net(width=32, depth=2)),
     **{regime: lambda regime=regime: regimes.regime_net(regime, channels=4, depth=1) for regime in regimes.REGIMES},
 }
 

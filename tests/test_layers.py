@@ -329,6 +329,11 @@ def test_steps_beyond_the_bound_are_refused_with_the_limit():
     for time_span in (0, -1, math.inf, math.nan):
         with pytest.raises(ValueError, match="time_span"):
             NonExpansiveBlock(field, time_span=time_span)
+    with torch.no_grad():
+        field.operator.weight.mul_(1e5)
+    for block in (NonExpansiveBlock(field, time_span=1.0).eval(), NonExpansiveBlock(field, time_span=1.0)):
+        with pytest.raises(ValueError, match=r"would take 5e[+]09 steps"):
+            block(torch.zeros(1, 3))
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_max_pooling_is_attained_by_one_bright_pixel(kernel, stride, expected):
 
 @pytest.mark.parametrize(
     "activation",
-    [nn.ReLU(), nn.LeakyReLU(0.3), nn.LeakyReLU(2.0), nn.ELU(), nn.ELU(1.5), nn.Tanh(), nn.Softplus(), nn.Hardtanh(), nn.Sigmoid(),
+    [nn.ReLU(), nn.LeakyReLU(0.3), nn.LeakyReLU(2.0), nn.ELU(), nn.ELU(1.5), nn.Tanh(), nn.Softplus(threshold=40), nn.Hardtanh(), nn.Sigmoid(),
      nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Mish()],
 )  # fmt: skip
 def test_activation_constants_are_the_largest_slopes_rounded_up(activation):
@@ -240,6 +240,108 @@ def test_unknown_modules_are_named_never_counted_as_one():
         lipschitz.lipschitz_bound(hooked, (2,))
 
 
+class Answering(nn.Module):
+    """States its own bound: what its parts are is its business."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Doubled(2, 2)
+
+    def forward(self, x):
+        return self.inner(x).tanh()
+
+    def lipschitz_bound(self, input_shape):
+        return 2 * lipschitz.dense_norm_bound(self.inner.weight.detach())
+
+
+def replaced(part, name):
+    """The part with one method of its own."""
+    setattr(part, name, lambda *arguments: getattr(type(part), name)(part, *arguments))
+    return part
+
+
+def derived(base, *names):
+    """A subclass that replaces some methods, each by one that does the same."""
+    return type("Derived", (base,), {name: lambda self, *a, name=name: getattr(base, name)(self, *a) for name in names})
+
+
+def chain(field=None, **parts):
+    """The parts of a non-expansive block; those given by name are used instead."""
+    field = field or layers.GradientField(parts.get("operator") or operators.DenseOperator(2, 2))
+    return nn.Sequential(parts.get("block", layers.NonExpansiveBlock)(field)).eval()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        derived(nn.Conv2d, "_conv_forward")(1, 1, 3),
+        replaced(nn.Conv2d(1, 1, 3), "_conv_forward"),
+        nn.Sequential(derived(nn.Flatten, "__call__")()),
+        derived(nn.Sequential, "forward")(nn.ReLU()),
+        chain(derived(layers.GradientField, "forward")(operators.DenseOperator(2, 2))),
+        chain(operator=derived(operators.DenseOperator, "forward", "adjoint")(2, 2)),
+        chain(operator=derived(operators.DenseOperator, "norm_bound")(2, 2)),
+        chain(operator=replaced(operators.DenseOperator(2, 2), "norm_bound")),
+        chain(block=derived(layers.NonExpansiveBlock, "steps")),
+    ],
+)
+def test_a_replaced_method_is_refused_wherever_it_is(module):
+    with pytest.raises(TypeError, match=r"no Lipschitz bound is known for Derived|is replaced"):
+        lipschitz.lipschitz_bound(module, (1, 8, 8))
+
+
+def test_a_class_that_answers_for_itself_and_a_new_constructor_are_taken():
+    class Net(nn.Sequential):
+        def __init__(self, width):
+            super().__init__(nn.Linear(2, width), nn.ReLU(), Answering())
+
+        def extra_repr(self):
+            return "mine"
+
+        def features(self, x):
+            return self[0](x)
+
+    net = Net(2)
+    product = lipschitz.lipschitz_bound(net[0], (2,)) * net[2].lipschitz_bound((2,))
+    assert lipschitz.lipschitz_bound(net, (2,)) == pytest.approx(product, rel=1e-8)
+    net[2].inner.register_forward_hook(lambda module, arguments, output: 3 * output)
+    with pytest.raises(TypeError, match="hooks"):
+        lipschitz.lipschitz_bound(net, (2,))
+
+
+def test_hooks_for_all_modules_are_seen():
+    handle = nn.modules.module.register_module_forward_hook(lambda module, arguments, output: 3 * output)
+    try:
+        with pytest.raises(TypeError, match="hooks for all modules"):
+            lipschitz.lipschitz_bound(nn.ReLU(), (2,))
+    finally:
+        handle.remove()
+
+
+def test_settings_changed_after_construction():
+    conv = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+    conv.stride, conv.padding = 2, 2  # numbers are fine for PyTorch, too
+    truth = torch.linalg.matrix_norm(lipschitz.dense_matrix(conv.double(), (1, 6, 6)).detach(), 2).item()
+    assert truth <= lipschitz.lipschitz_bound(conv, (1, 6, 6)) <= 1.3 * truth
+    circular = nn.Conv2d(1, 1, 1, padding=3, padding_mode="circular")
+    assert lipschitz.lipschitz_bound(circular, (1, 6, 6)) > 0
+    circular.padding = (0, 0)
+    with pytest.raises(ValueError, match="changed after it was made"):
+        lipschitz.lipschitz_bound(circular, (1, 6, 6))
+    normalisation = layers.Normalization([0.5, 0.5], [0.1, 0.2]).eval()
+    for bad in (-0.1, 0.0, math.nan, math.inf):
+        normalisation.std[0] = bad
+        with pytest.raises(ValueError, match="positive and finite"):
+            lipschitz.lipschitz_bound(normalisation, (2, 3, 3))
+
+
+def test_a_model_that_is_refused_is_not_changed():
+    norm = nn.BatchNorm2d(1)
+    with pytest.raises(ValueError, match=r"model.eval"):
+        lipschitz.lipschitz_bound(layers.ResidualBlock(nn.Sequential(norm)), (1, 4, 4))
+    assert norm.num_batches_tracked == 0 and norm.running_var == 1
+
+
 @pytest.mark.parametrize(
     "module, shape, message",
     [
@@ -253,7 +355,13 @@ def test_unknown_modules_are_named_never_counted_as_one():
         (nn.MaxPool2d(2, dilation=2), (1, 5, 5), "dilation 1"),
         (nn.MaxPool2d(2), (5,), "does not take inputs"),
         (nn.BatchNorm2d(3).eval(), (5, 4, 4), "does not take inputs"),
-        (nn.Softplus(threshold=0.5), (3,), "jumps"),
+        (nn.Softplus(), (3,), "jumps"),
+        (nn.Softplus(-1.0, 40), (3,), "jumps"),
+        (nn.LeakyReLU(math.nan), (3,), "no bound"),
+        (nn.MaxPool2d(2, return_indices=True), (1, 4, 4), "indices"),
+        (layers.ResidualBlock(nn.Sequential(nn.SiLU(inplace=True), nn.Linear(3, 3))), (3,), "in place"),
+        (layers.ResidualBlock(nn.Sequential(nn.Flatten(), nn.ELU(3, inplace=True))), (3,), "in place"),
+        (layers.ResidualBlock(nn.Linear(3, 4)), (3,), "does not take inputs"),
     ],
 )
 def test_clear_sentences(module, shape, message):

@@ -17,7 +17,7 @@ def seeded(seed):
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (30, 20), (3, 20, 30), (1, 9), (9, 1)])
-@pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
+@pytest.mark.parametrize("scale", [1e-35, 1e-15, 1.0, 1e15])
 def test_all_directions_become_about_equally_long_and_stay_where_they_are(shape, scale):
     for seed in range(5):
         matrix = torch.randn(shape, generator=seeded(seed))
@@ -69,6 +69,20 @@ def test_muon_goes_downhill_and_returns_the_loss_of_a_closure():
 
     losses = [optimiser.step(closure).item() for _ in range(200)]
     assert losses[-1] < 0.02 * losses[0]
+
+
+def test_weights_stay_where_they_are_when_gradients_have_been_zero_for_long():
+    """The average decays through numbers whose squares underflow."""
+    for shape in ((4, 4), (4, 1), (5,)):
+        weight = torch.nn.Parameter(torch.ones(shape))
+        optimiser = optimisers.Muon([weight], lr=0.01)
+        for step in range(1200):
+            weight.grad = torch.full(shape, float(step < 5)) * torch.randn(shape, generator=seeded(step))
+            optimiser.step()
+        assert weight.detach().abs().max() < 20  # at most 1,200 steps of length 0.01
+        end = weight.detach().clone()
+        optimiser.step()
+        assert torch.equal(weight.detach(), end), "zero by now"
 
 
 def test_muon_refuses_impossible_settings():

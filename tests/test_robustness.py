@@ -231,3 +231,6 @@ def test_images_and_labels_must_fit():
         robustness.certified_radius(network(x), y, 0.0)
     with pytest.raises(ValueError, match="logits"):
         robustness.certified_radius(network(x)[:, 0], y, 1.0)
+    for labels in (y.float(), y.to(torch.uint8)):
+        with pytest.raises(ValueError, match="int64"):
+            robustness.pgd(network, x, labels, 0.1)

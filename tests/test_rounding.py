@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.prune import l1_unstructured
 
 from chapter_utils import layers, lipschitz, models, operators, regimes, robustness, rounding, switching
 
@@ -283,6 +284,42 @@ def test_hooks_and_other_forwards_are_not_overlooked():
         rounding.rounding_bound(Magnified(*two_classes()).eval(), (1, 1, 1))
 
 
+def test_a_sequential_with_a_constructor_of_its_own_is_certified_as_it_is():
+    class Net(nn.Sequential):
+        def __init__(self, wide=False):  # a slice of a Sequential calls this with a dictionary of layers
+            super().__init__(nn.Flatten(), nn.Linear(16, 64 if wide else 16), nn.ReLU(), nn.Linear(64 if wide else 16, 3))
+
+    torch.manual_seed(0)
+    net = Net(wide=True).double().eval()
+    net[1].weight.data.mul_(100)
+    x = torch.rand(20, 1, 4, 4, generator=seeded(0), dtype=torch.float64)
+    with torch.no_grad():
+        y = net(x).argmax(1)
+    assert torch.equal(robustness.certify(net, x, y), robustness.certify(nn.Sequential(*net), x, y))
+    with pytest.raises(ValueError, match="logits"):
+        robustness.certify(nn.Sequential(), x, y)
+    with pytest.raises(TypeError, match="hooks"):  # said before the copy, which a pruned layer does not allow
+        robustness.certify(nn.Sequential(nn.Flatten(), l1_unstructured(nn.Linear(16, 3), "weight", 0.5)), x, y)
+
+
+def test_a_changed_activation_of_a_pair_is_noticed():
+    block = switching.SwitchingBlock(*(operators.DenseOperator(4, 4) for _ in range(2)), (0.3, 0.141)).eval()
+    block.down.activation = "relu"
+    with pytest.raises(ValueError, match="leaky_relu and relu, not relu"):
+        rounding.rounding_bound(nn.Sequential(block).eval(), (4,))
+    block.down.activation, block.prescribed = "leaky_relu", (1e4, 0.0)
+    with pytest.raises(ValueError, match="h1 must lie"):
+        rounding.rounding_bound(nn.Sequential(block).eval(), (4,))
+
+
+@pytest.mark.parametrize("dtype, size", [(torch.float16, 4e4), (torch.float32, 3e38)])
+def test_outputs_that_may_overflow_have_no_bound(dtype, size):
+    linear = nn.Linear(2, 1).to(dtype)
+    linear.weight.data.fill_(size)
+    with pytest.raises(ValueError, match="too large for torch"):
+        rounding.rounding_bound(nn.Sequential(linear).eval(), (2,))
+
+
 def test_biases_whose_squares_underflow_count():
     first, second = nn.Linear(1, 3).double(), nn.Linear(3, 2).double()
     first.weight.data = torch.tensor([[2.0**-617], [0.0], [0.0]], dtype=torch.float64)
@@ -344,6 +381,7 @@ def test_extreme_numbers_in_a_single_certificate():
     assert 4.2 < robustness.certified_radius(logits, torch.tensor([0]), 1e38).item() <= 6e38 / (math.sqrt(2) * 1e38)
     small = robustness.certified_radius(torch.tensor([[1e-5, 0.0]]), torch.tensor([0]), 2e-45)
     assert small.item() <= torch.finfo(torch.float32).max  # as large as a float32 can say
+    assert robustness.certified_radius(torch.tensor([[1.0, 0.0]]).half(), torch.tensor([0]), 7.5e6).item() <= 9.4e-8
 
 
 def test_a_field_whose_bound_underflows_still_counts():

@@ -1,18 +1,35 @@
-"""benchmarks/soundness.py: the hunt counts what it tries, finds certificates that are broken, and lets true ones stand."""
+"""benchmarks/soundness.py and convolution_bounds.py: what is broken is found and counted, and what is true stands."""
 
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import torch
 
-from chapter_utils import robustness
+from chapter_utils import lipschitz, robustness
 from lesson import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
+import convolution_bounds
 import soundness
 
-TINY = soundness.Effort(0, 12, 12, 1, (20, 2), 20, (3, 15), 5, (4, 20), 8, 1)
+TINY = soundness.Effort(0, 12, 12, 1, (20, 2), 20, (3, 15), 5, (4, 20))
+
+
+class InThisProcess(ProcessPoolExecutor):
+    def __init__(self, *_):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, function, *arguments):
+        value = function(*arguments)
+        return type("Done", (), {"result": lambda self: value})()
 
 
 def linear(seed=0, samples=12):
@@ -71,39 +88,33 @@ def test_norms_from_before_a_change_are_found(norms):
 
 
 def test_convolution_bounds_below_the_truth_would_be_found(monkeypatch):
-    excesses = soundness.random_excesses(8, 0)
+    excesses = convolution_bounds.random_excesses(8, 0)
     assert all(value is None or value >= 0 for value in excesses)
-    true_bound = soundness.lipschitz.lipschitz_bound
-    monkeypatch.setattr(soundness.lipschitz, "lipschitz_bound", lambda conv, shape: true_bound(conv, shape) / 8)
-    assert any(value is not None and value < 0 for value in soundness.random_excesses(8, 0))
+    true_bound = lipschitz.lipschitz_bound
+    monkeypatch.setattr(lipschitz, "lipschitz_bound", lambda conv, shape: true_bound(conv, shape) / 8)
+    assert any(value is not None and value < 0 for value in convolution_bounds.random_excesses(8, 0))
+
+
+@pytest.mark.parametrize("drawn, trained, code", [(0.5, 0.02, 0), (-1e-6, 0.01, 1), (0.5, -1e-6, 1), (0.5, 0.021, 1)])
+def test_the_bounds_end_with_1_below_the_truth_or_too_far_above_it(monkeypatch, capsys, drawn, trained, code):
+    monkeypatch.setattr(convolution_bounds, "ProcessPoolExecutor", InThisProcess)
+    monkeypatch.setattr(convolution_bounds, "random_excesses", lambda number, seed: [drawn, None])
+    monkeypatch.setattr(convolution_bounds, "trained_excesses", lambda epochs, seed: [(14, trained)])
+    monkeypatch.setattr(sys, "argv", ["convolution_bounds.py"])
+    assert convolution_bounds.main() == code
+    assert "trained, on 14 x 14" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("enlarge, code", [(1.0, 1), (1.1, 0)])
 def test_the_whole_hunt_ends_with_1_if_a_control_finds_nothing(monkeypatch, tmp_path, capsys, enlarge, code):
-    """Short: one family, one control, and the bounds of trained kernels given."""
-
-    class InThisProcess(soundness.ProcessPoolExecutor):
-        def __init__(self, *_):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def submit(self, function, *arguments):
-            value = function(*arguments)
-            return type("Done", (), {"result": lambda self: value})()
-
+    """Short: one family and one control."""
     monkeypatch.setattr(soundness, "ProcessPoolExecutor", InThisProcess)
     monkeypatch.setattr(soundness, "QUICK", TINY)
     monkeypatch.setattr(soundness, "FAMILIES", {"linear": soundness.FAMILIES["linear"]})
     monkeypatch.setattr(soundness, "KINDS", ("trained", "random"))
     monkeypatch.setattr(soundness, "CONTROLS", {"enlarged": ("linear", "random", enlarge, None)})
-    monkeypatch.setattr(soundness, "trained_excesses", lambda epochs, seed: [(14, 0.01)])
     monkeypatch.setattr(sys, "argv", ["soundness.py", "--quick", "--results", str(tmp_path / "found.json")])
     assert soundness.main() == code
     found = json.loads((tmp_path / "found.json").read_text())
-    assert [row["violations"] for row in found["hunts"]] == [0, 0] and len(found["random"]) == 8
+    assert [row["violations"] for row in found["hunts"]] == [0, 0]
     assert "0 violations" in capsys.readouterr().out

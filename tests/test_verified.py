@@ -108,6 +108,11 @@ def test_entries_that_are_not_finite(bad):
     assert verified.singular_value_bound(huge) >= 1.7e308
 
 
+def test_other_types_are_refused():
+    with pytest.raises(ValueError, match=r"not for torch.float32"):
+        verified.singular_value_bound(torch.eye(3))
+
+
 def test_too_many_terms():
     with pytest.raises(ValueError, match="nothing can be said about sums of 1e\\+08 terms"):
         verified.gamma(1e8, torch.float32)
