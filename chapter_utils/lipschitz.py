@@ -227,8 +227,8 @@ def _refuse_other_methods(module: nn.Module) -> None:
         if "forward" in own and own & {"lipschitz_bound", "_bound"}:
             return
         inherited = set().union(*(vars(base) for base in kind.__mro__[1:])) - {"extra_repr", "reset_parameters"}
-        if any(name == "__call__" or not name.startswith("__") for name in own & inherited):
-            raise TypeError(UNKNOWN.format(type(module).__name__))
+        if replaced := sorted(name for name in own & inherited if name == "__call__" or not name.startswith("__")):
+            raise TypeError(UNKNOWN.format(f"{type(module).__name__}, which replaces {replaced[0]}"))
     for child in module.children():
         _refuse_other_methods(child)
 
