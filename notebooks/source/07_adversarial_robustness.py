@@ -456,9 +456,7 @@ for (name, _), (left, middle, right) in zip(pair.items(), grid, strict=True):
     middle.set_title("change", loc="center", fontsize=9)
     bars.append(right.bar(range(10), [0] * 10, color=plotting.BLUE))
     right.axhline(0, color=plotting.BLACK, linewidth=1)
-    right.set(
-        ylim=(-1.05, 1.05), xticks=range(10), title=f"{name}: lead over the true class, scaled"
-    )
+    right.set(ylim=(-1.05, 1.05), xticks=range(10), title=f"{name}: lead, scaled")
 grid[1, 2].set_xlabel("class")
 
 
