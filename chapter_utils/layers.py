@@ -56,6 +56,8 @@ class GradientField(nn.Module):
         return slope * _squared(self.operator.norm_bound(tuple(x.shape[1:])))
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
+        if (type(self).forward, type(self).smoothness) != (GradientField.forward, GradientField.smoothness):
+            raise TypeError(f"{type(self).__name__} computes something else than a GradientField: of its steps nothing is known")
         slope = ACTIVATIONS[self.activation][1]
         return slope * _squared(self.operator.norm_bound(tuple(input_shape))) * (1 + ROUNDING)
 
@@ -120,7 +122,7 @@ class NonExpansiveBlock(nn.Module):
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
         certifiable(self)
         self.limit()  # raises if the step has been changed to one beyond the bound
-        self.field.lipschitz_bound(input_shape)  # raises if the weights are not finite or the shape does not fit
+        GradientField.lipschitz_bound(self.field, input_shape)  # raises for other fields, shapes, weights that are not finite
         return 1.0
 
 

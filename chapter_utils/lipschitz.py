@@ -17,6 +17,7 @@ from torch.nn.utils import parametrize
 from .verified import gamma, singular_value_bound
 
 ROUNDING = 1e-10
+HARMLESS = {"extra_repr", "reset_parameters", "train", "eval", "state_dict", "load_state_dict", "compile", "_abc_impl"}
 UNKNOWN = "no Lipschitz bound is known for {}; its class must define lipschitz_bound(input_shape) and forward"
 SMALLEST = sys.float_info.min  # no bound is smaller: a product that underflows bounds nothing
 
@@ -206,29 +207,36 @@ def refuse_altered(module: nn.Module) -> None:
     """Raise TypeError if `module` or a part of it may compute something else than its class in torch or in this package.
 
     A subclass that replaces a method does not inherit the bound. A class that defines `forward` and `lipschitz_bound`, or an
-    operator's `forward` and `_bound`, answers for itself and for its parts.
+    operator's `forward`, `adjoint`, `_bound` and `_smallest`, answers for itself and for its parts.
     """
     if module_hooks._global_forward_hooks or module_hooks._global_forward_pre_hooks:
         raise TypeError("there are forward hooks for all modules, which may change what they compute")
     for part in module.modules():
         if part._forward_hooks or part._forward_pre_hooks:
             raise TypeError(f"{type(part).__name__} has forward hooks, which may change what it computes")
-        for name in vars(part):
-            if callable(getattr(type(part), name, None)):
+        ours = set().union(*(vars(kind) for kind in type(part).__mro__ if _is_ours(kind)))
+        for name in ours & vars(part).keys():
+            if callable(getattr(type(part), name)) and not name.startswith("__"):  # Python does not look at those
                 raise TypeError(f"the method {name} of a {type(part).__name__} is replaced, which may change what it computes")
     _refuse_other_methods(module)
 
 
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.split(".")[0] in ("torch", __package__)
+
+
 def _refuse_other_methods(module: nn.Module) -> None:
-    for kind in type(module).__mro__:
-        own = vars(kind).keys()
-        if kind.__module__.split(".")[0] in ("torch", __package__):
-            break
-        if "forward" in own and own & {"lipschitz_bound", "_bound"}:
+    if isinstance(module, parametrize.ParametrizationList):
+        return  # the bounds read the weights that come out of it
+    kinds = type(module).__mro__
+    for place, kind in enumerate(kinds):
+        own = set() if _is_ours(kind) else vars(kind).keys()
+        if {"forward", "lipschitz_bound"} <= own or {"forward", "adjoint", "_bound", "_smallest"} <= own:
             return
-        inherited = set().union(*(vars(base) for base in kind.__mro__[1:])) - {"extra_repr", "reset_parameters"}
+        inherited = set().union(*(vars(base) for base in kinds[place + 1 :])) - HARMLESS
         if replaced := sorted(name for name in own & inherited if name == "__call__" or not name.startswith("__")):
-            raise TypeError(UNKNOWN.format(f"{type(module).__name__}, which replaces {replaced[0]}"))
+            new = not any("forward" in vars(base) for base in kinds[place + 1 :] if base is not nn.Module)
+            raise TypeError(UNKNOWN.format(type(module).__name__ + ("" if new else f", which replaces {replaced[0]}")))
     for child in module.children():
         _refuse_other_methods(child)
 
@@ -262,9 +270,10 @@ def _conv(module: nn.Conv2d, shape) -> float:
     need(len(shape) == 3 and shape[0] == module.in_channels, module, shape)
     stride, dilation = _pair(module.stride), _pair(module.dilation)
     padding = module.padding if isinstance(module.padding, str) else _pair(module.padding)
-    if module.padding_mode == "circular" and not isinstance(padding, str):
-        used = tuple(module._reversed_padding_repeated_twice)
-        if used != tuple(p for p in reversed(padding) for _ in range(2)):
+    if module.padding_mode == "circular":
+        reach = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, module.weight.shape[2:], strict=True)]
+        pairs = [(r // 2, r - r // 2) for r in reach] if isinstance(padding, str) else [(p, p) for p in padding]
+        if tuple(module._reversed_padding_repeated_twice) != tuple(p for pair in reversed(pairs) for p in pair):
             raise ValueError(f"the padding of {module} was changed after it was made, and is not the one it uses")
     return conv_norm_bound(module.weight.detach(), shape[1:], stride, padding, dilation, module.groups, module.padding_mode)
 
@@ -318,8 +327,8 @@ def _flatten(module: nn.Flatten, shape) -> float:
 
 
 def _softplus(module: nn.Softplus, shape) -> float:
-    if not (module.threshold >= 40 and module.beta > 0):
-        raise ValueError(f"softplus jumps at its threshold, {module.threshold}, by more than rounding: use Softplus(threshold=40)")
+    if not (40 <= module.threshold <= 80 and module.beta > 0):  # below it jumps by more than rounding, above it overflows
+        raise ValueError(f"softplus is bounded for positive beta and a threshold from 40 to 80 only: {module}")
     return 1.0
 
 

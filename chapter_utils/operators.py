@@ -12,7 +12,7 @@ from .lipschitz import conv_norm_bound, conv_smallest_bound, dense_norm_bound, d
 class LinearOperator(nn.Module):
     """A linear map with its adjoint and bounds of how much it stretches. Subclasses define `forward`, `adjoint`, `_check`,
     `_settings` if there are any, and, unless the singular values are those of the matrix `weight`, `_bound` and `_smallest`.
-    (A subclass outside this package must define `_bound` beside its `forward`: otherwise no certificate trusts it.)
+    (A subclass outside this package must define `forward`, `adjoint`, `_bound` and `_smallest`, or no certificate trusts it.)
 
     `forward` adds a `bias` of shape (`outputs`,) if one is given, `adjoint` multiplies the weight by `scale`: cheaper than the image.
     `norm_bound(input_shape)` is a guaranteed upper bound in float64, kept until the weights change; `smallest_bound(input_shape)`

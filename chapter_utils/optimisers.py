@@ -51,6 +51,8 @@ def equal_directions(matrices: Tensor, steps: int = 5) -> Tensor:
     Each step maps the singular values by s -> 3.4445 s - 4.7750 s^3 + 2.0315 s^5, which drives them towards 1. It is a
     multiplication by a polynomial in the Gram matrix, so only the small Gram matrices are iterated.
     """
+    if not matrices.numel():
+        return matrices
     tiny = torch.finfo(matrices.dtype).tiny
     largest = matrices.abs().amax((-2, -1), keepdim=True)  # divided by it no square underflows
     x = torch.where(largest < tiny, 0.0, matrices / largest.clamp_min(tiny))

@@ -66,9 +66,13 @@ def _through(module: nn.Module, shape: tuple[int, ...], error: float, size: floa
         return error, size
     slope, own = lipschitz_bound(module, shape), _own_error(module, shape, size + error, dtype)
     error, size = slope * error + own, slope * size + _at_zero(module, shape) + own
-    if not size + error <= torch.finfo(dtype).max:
-        raise ValueError(f"the outputs of {type(module).__name__} may be too large for {dtype}")
+    _need_room(size + error, dtype)
     return error, size
+
+
+def _need_room(size: float, dtype: torch.dtype) -> None:
+    if not size <= torch.finfo(dtype).max:
+        raise ValueError(f"numbers on the way to the outputs may be too large for {dtype}")
 
 
 def _own_error(module: nn.Module, shape: tuple[int, ...], size: float, dtype: torch.dtype) -> float:
@@ -99,6 +103,7 @@ def _own_error(module: nn.Module, shape: tuple[int, ...], size: float, dtype: to
         own = step * (largest * error + gamma(terms, dtype) * absolute * (inside + error))
         own += math.prod(shape) * terms * tiny * (1 + inside + error)  # step * A and the products underflow
         change = step * largest * (inside + error) + own
+        _need_room(size + change, dtype)
         if step < tiny:  # the step itself underflows
             own += change
         total = slope * total + own + gamma(1, dtype) * (size + change)
@@ -130,7 +135,9 @@ def _affine(operator: LinearOperator, bias: Tensor | None, shape, size: float, d
     terms, absolute = _sums(operator, shape)
     offset = 0.0 if bias is None else _at_zero(lambda x: operator(x, bias), shape, operator.weight)
     underflow = math.prod(output_shape(operator, shape)) * terms * torch.finfo(dtype).tiny
-    return gamma(terms, dtype) * (absolute * size + offset) + underflow, operator.norm_bound(shape) * size + offset, offset
+    error, inside = gamma(terms, dtype) * (absolute * size + offset) + underflow, operator.norm_bound(shape) * size + offset
+    _need_room(inside + error, dtype)
+    return error, inside, offset
 
 
 def _sums(operator: LinearOperator, shape: tuple[int, ...]) -> tuple[int, float]:

@@ -145,6 +145,6 @@ class SwitchingBlock(nn.Module):
         if self.prescribed is None and not torch.isfinite(self.raw).all():
             raise ValueError("the learned steps are NaN or infinite, so no bound holds")
         for field in (self.down, self.up):
-            field.lipschitz_bound(input_shape)  # raises if the weights are not finite or the shape does not fit
+            GradientField.lipschitz_bound(field, input_shape)  # raises for other fields, shapes, weights that are not finite
         kappa = SLOPE * self.conditioning(input_shape) * (1 - self._slack())
         return pair_factor(self.steps(input_shape), self.substeps, kappa) * (1 + self._slack() / 4 + ROUNDING)

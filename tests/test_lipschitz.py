@@ -1,5 +1,6 @@
 """Upper bounds against dense singular values, lower bounds against exact Jacobians."""
 
+import abc
 import math
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chapter_utils import layers, lipschitz, operators
+from chapter_utils import layers, lipschitz, operators, switching
 
 SEEDS = range(4)
 
@@ -254,6 +255,15 @@ class Answering(nn.Module):
         return 2 * lipschitz.dense_norm_bound(self.inner.weight.detach())
 
 
+class Calling:
+    def __call__(self, x):
+        return 10 * super().__call__(x)
+
+
+class CallingModule(Calling, nn.Module):
+    pass
+
+
 def replaced(part, name):
     """The part with one method of its own."""
     setattr(part, name, lambda *arguments: getattr(type(part), name)(part, *arguments))
@@ -283,30 +293,68 @@ def chain(field=None, **parts):
         chain(operator=derived(operators.DenseOperator, "norm_bound")(2, 2)),
         chain(operator=replaced(operators.DenseOperator(2, 2), "norm_bound")),
         chain(block=derived(layers.NonExpansiveBlock, "steps")),
+        chain(operator=derived(operators.DenseOperator, "forward", "_bound")(2, 2)),
+        type("Derived", (Calling, nn.Linear), {})(8, 2),
+        type("Derived", (nn.ReLU, CallingModule), {})(),
+        nn.utils.parametrizations.spectral_norm(derived(nn.Conv2d, "_conv_forward")(1, 1, 3)).eval(),
     ],
 )
 def test_a_replaced_method_is_refused_wherever_it_is(module):
-    with pytest.raises(TypeError, match=r"no Lipschitz bound is known for Derived|is replaced"):
+    with pytest.raises(TypeError, match=r"no Lipschitz bound is known for (Parametrized)?Derived|is replaced"):
         lipschitz.lipschitz_bound(module, (1, 8, 8))
 
 
 def test_a_class_that_answers_for_itself_and_a_new_constructor_are_taken():
-    class Net(nn.Sequential):
+    class Net(nn.Sequential, abc.ABC):
         def __init__(self, width):
             super().__init__(nn.Linear(2, width), nn.ReLU(), Answering())
 
-        def extra_repr(self):
-            return "mine"
+        norm = nn.BatchNorm2d  # a setting that happens to be callable
+
+        def train(self, mode=True):
+            self.norm = nn.Identity
+            return super().train(mode)
 
         def features(self, x):
             return self[0](x)
 
-    net = Net(2)
+    net = Net(2).eval()
     product = lipschitz.lipschitz_bound(net[0], (2,)) * net[2].lipschitz_bound((2,))
     assert lipschitz.lipschitz_bound(net, (2,)) == pytest.approx(product, rel=1e-8)
     net[2].inner.register_forward_hook(lambda module, arguments, output: 3 * output)
     with pytest.raises(TypeError, match="hooks"):
         lipschitz.lipschitz_bound(net, (2,))
+
+
+def test_a_parametrisation_and_a_module_without_a_bound():
+    class Symmetric(nn.Module):
+        def forward(self, x):
+            return x.triu() + x.triu(1).mT
+
+    linear = nn.Linear(3, 3)
+    nn.utils.parametrize.register_parametrization(linear, "weight", Symmetric())
+    bound = lipschitz.dense_norm_bound(linear.weight.detach())
+    assert lipschitz.lipschitz_bound(linear.eval(), (3,)) == pytest.approx(bound, rel=1e-8)
+    with pytest.raises(TypeError, match="known for Symmetric; its class must define"):
+        lipschitz.lipschitz_bound(nn.Sequential(Symmetric()), (3, 3))
+
+
+def test_a_field_that_is_no_gradient_has_no_safe_step():
+    class Turning(layers.GradientField):
+        def forward(self, x, scale=1.0):
+            return scale * x.roll(1, -1)
+
+        def lipschitz_bound(self, input_shape):
+            return 1.0
+
+    for block in (
+        layers.NonExpansiveBlock(Turning(operators.DenseOperator(2, 2))),
+        switching.SwitchingBlock(*(operators.DenseOperator(2, 2) for _ in range(2)), (0.3, 0.141)),
+    ):
+        if isinstance(block, switching.SwitchingBlock):
+            block.up = Turning(operators.DenseOperator(2, 2))
+        with pytest.raises(TypeError, match="Turning computes something else"):
+            lipschitz.lipschitz_bound(block.eval(), (2,))
 
 
 def test_hooks_for_all_modules_are_seen():
@@ -325,9 +373,15 @@ def test_settings_changed_after_construction():
     assert truth <= lipschitz.lipschitz_bound(conv, (1, 6, 6)) <= 1.3 * truth
     circular = nn.Conv2d(1, 1, 1, padding=3, padding_mode="circular")
     assert lipschitz.lipschitz_bound(circular, (1, 6, 6)) > 0
-    circular.padding = (0, 0)
+    for padding in ((0, 0), "same"):
+        circular.padding = padding
+        with pytest.raises(ValueError, match="changed after it was made"):
+            lipschitz.lipschitz_bound(circular, (1, 6, 6))
+    same = nn.Conv2d(1, 1, (3, 2), padding="same", dilation=(3, 1), padding_mode="circular")
+    assert lipschitz.lipschitz_bound(same, (1, 8, 8)) > 0
+    same.dilation = (1, 1)
     with pytest.raises(ValueError, match="changed after it was made"):
-        lipschitz.lipschitz_bound(circular, (1, 6, 6))
+        lipschitz.lipschitz_bound(same, (1, 8, 8))
     normalisation = layers.Normalization([0.5, 0.5], [0.1, 0.2]).eval()
     for bad in (-0.1, 0.0, math.nan, math.inf):
         normalisation.std[0] = bad
@@ -355,8 +409,9 @@ def test_a_model_that_is_refused_is_not_changed():
         (nn.MaxPool2d(2, dilation=2), (1, 5, 5), "dilation 1"),
         (nn.MaxPool2d(2), (5,), "does not take inputs"),
         (nn.BatchNorm2d(3).eval(), (5, 4, 4), "does not take inputs"),
-        (nn.Softplus(), (3,), "jumps"),
-        (nn.Softplus(-1.0, 40), (3,), "jumps"),
+        (nn.Softplus(), (3,), "from 40 to 80"),
+        (nn.Softplus(threshold=1000), (3,), "from 40 to 80"),
+        (nn.Softplus(-1.0, 40), (3,), "positive beta"),
         (nn.LeakyReLU(math.nan), (3,), "no bound"),
         (nn.MaxPool2d(2, return_indices=True), (1, 4, 4), "indices"),
         (layers.ResidualBlock(nn.Sequential(nn.SiLU(inplace=True), nn.Linear(3, 3))), (3,), "in place"),

@@ -29,6 +29,7 @@ def test_all_directions_become_about_equally_long_and_stay_where_they_are(shape,
         assert (between - torch.diag_embed(values)).abs().max() < 1e-3
         assert values.max() < 1.3 and values.median() > 0.6
     assert torch.equal(optimisers.equal_directions(torch.zeros(shape)), torch.zeros(shape))
+    assert optimisers.equal_directions(torch.zeros(0, 3)).shape == (0, 3)
 
 
 def test_a_step_has_the_length_asked_for_whatever_the_size_of_the_gradient():

@@ -313,11 +313,15 @@ def test_a_changed_activation_of_a_pair_is_noticed():
 
 
 @pytest.mark.parametrize("dtype, size", [(torch.float16, 4e4), (torch.float32, 3e38)])
-def test_outputs_that_may_overflow_have_no_bound(dtype, size):
+def test_numbers_that_may_overflow_have_no_bound(dtype, size):
     linear = nn.Linear(2, 1).to(dtype)
     linear.weight.data.fill_(size)
-    with pytest.raises(ValueError, match="too large for torch"):
-        rounding.rounding_bound(nn.Sequential(linear).eval(), (2,))
+    untied = regimes.UntiedBlock(*(operators.DenseOperator(2, 2) for _ in range(2))).to(dtype)
+    untied.inner.weight.data.fill_(size)
+    untied.outer.weight.data.fill_(1 / size)
+    for module in (linear, untied):
+        with pytest.raises(ValueError, match="too large for torch"):
+            rounding.rounding_bound(nn.Sequential(module).eval(), (2,))
 
 
 def test_biases_whose_squares_underflow_count():
