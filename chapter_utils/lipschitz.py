@@ -113,12 +113,8 @@ def conv_norm_bound(
     if isinstance(padding, str) and padding not in ("same", "valid"):
         raise ValueError(f"padding must be two numbers, 'same' or 'valid', got {padding!r}")
     reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    if isinstance(padding, str):
-        sides = [(r // 2, r - r // 2) if padding == "same" else (0, 0) for r in reach]
-    else:
-        sides = [(p, p) for p in padding]
     torus, strides, repeats = [], [], 1
-    for n, s, r, (left, right) in zip(input_size, stride, reach, sides, strict=True):
+    for n, s, r, (left, right) in zip(input_size, stride, reach, _padded_sides(padding, reach), strict=True):
         outputs = n + left + right - r
         if outputs < 1:
             raise ValueError(f"an image of side {n}, padded by {left} and {right}, is smaller than the kernel's reach {r + 1}")
@@ -145,6 +141,13 @@ def conv_norm_bound(
             best, rows = promise, torus_rows
     largest = singular_value_bound(rows) + _symbol_error(weight, groups) * math.sqrt(aliases)
     return math.nextafter(size * largest * math.sqrt(repeats / aliases) * (1 + ROUNDING), math.inf)
+
+
+def _padded_sides(padding: tuple[int, int] | str, reach: list[int]) -> list[tuple[int, int]]:
+    """Pixels added at the two ends of each axis, for a kernel that reaches so far."""
+    if isinstance(padding, str):
+        return [(r // 2, r - r // 2) if padding == "same" else (0, 0) for r in reach]
+    return [(p, p) for p in padding]
 
 
 def _symbols(weight: Tensor, torus: list[int], dilation: tuple[int, int], groups: int, move: tuple[int, int] = (0, 0)) -> Tensor:
@@ -271,9 +274,9 @@ def _conv(module: nn.Conv2d, shape) -> float:
     stride, dilation = _pair(module.stride), _pair(module.dilation)
     padding = module.padding if isinstance(module.padding, str) else _pair(module.padding)
     if module.padding_mode == "circular":
-        reach = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, module.weight.shape[2:], strict=True)]
-        pairs = [(r // 2, r - r // 2) for r in reach] if isinstance(padding, str) else [(p, p) for p in padding]
-        if tuple(module._reversed_padding_repeated_twice) != tuple(p for pair in reversed(pairs) for p in pair):
+        reach = [d * (k - 1) for d, k in zip(dilation, module.weight.shape[2:], strict=True)]
+        used = tuple(p for sides in reversed(_padded_sides(padding, reach)) for p in sides)
+        if tuple(module._reversed_padding_repeated_twice) != used:
             raise ValueError(f"the padding of {module} was changed after it was made, and is not the one it uses")
     return conv_norm_bound(module.weight.detach(), shape[1:], stride, padding, dilation, module.groups, module.padding_mode)
 

@@ -347,12 +347,10 @@ def test_a_field_that_is_no_gradient_has_no_safe_step():
         def lipschitz_bound(self, input_shape):
             return 1.0
 
-    for block in (
-        layers.NonExpansiveBlock(Turning(operators.DenseOperator(2, 2))),
-        switching.SwitchingBlock(*(operators.DenseOperator(2, 2) for _ in range(2)), (0.3, 0.141)),
-    ):
-        if isinstance(block, switching.SwitchingBlock):
-            block.up = Turning(operators.DenseOperator(2, 2))
+    turning = Turning(operators.DenseOperator(2, 2))
+    pair = switching.SwitchingBlock(*(operators.DenseOperator(2, 2) for _ in range(2)), (0.3, 0.141))
+    pair.up = turning
+    for block in (layers.NonExpansiveBlock(turning), pair):
         with pytest.raises(TypeError, match="Turning computes something else"):
             lipschitz.lipschitz_bound(block.eval(), (2,))
 
