@@ -11,14 +11,12 @@ from typing import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as module_hooks
 from torch.nn.utils import parametrize
 
+from .refusals import UNKNOWN, refuse_altered
 from .verified import gamma, singular_value_bound
 
 ROUNDING = 1e-10
-HARMLESS = {"extra_repr", "reset_parameters", "train", "eval", "state_dict", "load_state_dict", "compile", "_abc_impl"}
-UNKNOWN = "no Lipschitz bound is known for {}; its class must define lipschitz_bound(input_shape) and forward"
 SMALLEST = sys.float_info.min  # no bound is smaller: a product that underflows bounds nothing
 
 
@@ -185,8 +183,8 @@ def lipschitz_bound(module: nn.Module, input_shape: tuple[int, ...]) -> float:
     """Guaranteed upper bound of the Lipschitz constant of `module` on inputs of shape (batch, *input_shape) (lesson 3).
 
     Bounds multiply along an `nn.Sequential`. A module may state its own bound by a method
-    `lipschitz_bound(input_shape)`; all layers of this package do. Raises TypeError naming a module that is not known,
-    and ValueError for weights that are not finite, for shapes that do not fit and for layers whose behaviour in training
+    `lipschitz_bound(input_shape)`; all layers of this package do. Raises TypeError naming a module that is not known or may
+    compute something else (`refusals`), and ValueError for weights that are not finite, for shapes that do not fit and for layers whose behaviour in training
     mode is not the one bounded.
     """
     refuse_altered(module)
@@ -204,44 +202,6 @@ def lipschitz_bound(module: nn.Module, input_shape: tuple[int, ...]) -> float:
         if "forward" in vars(kind) or "lipschitz_bound" in vars(kind):
             break
     raise TypeError(UNKNOWN.format(type(module).__name__))
-
-
-def refuse_altered(module: nn.Module) -> None:
-    """Raise TypeError if `module` or a part of it may compute something else than its class in torch or in this package.
-
-    A subclass that replaces a method does not inherit the bound. A class that defines `forward` and `lipschitz_bound`, or an
-    operator's `forward`, `adjoint`, `_bound` and `_smallest`, answers for itself and for its parts.
-    """
-    if module_hooks._global_forward_hooks or module_hooks._global_forward_pre_hooks:
-        raise TypeError("there are forward hooks for all modules, which may change what they compute")
-    for part in module.modules():
-        if part._forward_hooks or part._forward_pre_hooks:
-            raise TypeError(f"{type(part).__name__} has forward hooks, which may change what it computes")
-        ours = set().union(*(vars(kind) for kind in type(part).__mro__ if _is_ours(kind)))
-        for name in ours & vars(part).keys():
-            if callable(getattr(type(part), name)) and not name.startswith("__"):  # Python does not look at those
-                raise TypeError(f"the method {name} of a {type(part).__name__} is replaced, which may change what it computes")
-    _refuse_other_methods(module)
-
-
-def _is_ours(kind: type) -> bool:
-    return kind.__module__.split(".")[0] in ("torch", __package__)
-
-
-def _refuse_other_methods(module: nn.Module) -> None:
-    if isinstance(module, parametrize.ParametrizationList):
-        return  # the bounds read the weights that come out of it
-    kinds = type(module).__mro__
-    for place, kind in enumerate(kinds):
-        own = set() if _is_ours(kind) else vars(kind).keys()
-        if {"forward", "lipschitz_bound"} <= own or {"forward", "adjoint", "_bound", "_smallest"} <= own:
-            return
-        inherited = set().union(*(vars(base) for base in kinds[place + 1 :])) - HARMLESS
-        if replaced := sorted(name for name in own & inherited if name == "__call__" or not name.startswith("__")):
-            new = not any("forward" in vars(base) for base in kinds[place + 1 :] if base is not nn.Module)
-            raise TypeError(UNKNOWN.format(type(module).__name__ + ("" if new else f", which replaces {replaced[0]}")))
-    for child in module.children():
-        _refuse_other_methods(child)
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .lipschitz import lipschitz_bound, refuse_altered
+from .lipschitz import lipschitz_bound
+from .refusals import refuse_altered
 from .rounding import last_matrix, rounding_bound
 from .verified import gamma
 
