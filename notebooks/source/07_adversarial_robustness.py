@@ -396,7 +396,7 @@ assert (
 #
 # **Question.** The non-expansive network has several ingredients. Which of them matter?
 #
-# Take one away at a time, train again, and look: an **ablation**. This takes about ten minutes on two quiet cores, so the numbers below were computed before: three seeds for each row, each trained for about 73 epochs on 3,200 of the
+# Take one away at a time, train again, and look: an **ablation**. That is 24 trainings of about 20 seconds, more than a lesson should wait for, so the numbers below were computed before: three seeds for each row, each trained for about 73 epochs on 3,200 of the
 # training digits and measured on the other 800. (Never choose ingredients on the test images: they would no longer tell the truth.) In the folder above this one, the following command repeats it; then let the cell below read the new file.
 #
 # ```
