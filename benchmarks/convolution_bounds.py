@@ -25,7 +25,11 @@ from chapter_utils import data, layers, lipschitz, models, operators, training
 def excess(operator: nn.Module, shape: tuple[int, ...]) -> float | None:
     """Bound of a convolution over the norm of its dense matrix, minus 1; None if that is 0, as no tap meets the image."""
     truth = torch.linalg.matrix_norm(lipschitz.dense_matrix(operator, shape), 2).item()
-    stated = operator.norm_bound(shape) if hasattr(operator, "norm_bound") else lipschitz.lipschitz_bound(operator, shape)
+    stated = (
+        operator.norm_bound(shape)
+        if hasattr(operator, "norm_bound")
+        else lipschitz.lipschitz_bound(operator, shape)
+    )
     return stated / truth - 1 if truth else None
 
 
@@ -42,17 +46,34 @@ def random_excesses(number: int, seed: int) -> list[float | None]:
         return pick(low, high), pick(low, high)
 
     while len(values) < number:
-        groups, stride, padding, mode = pick(1, 3), pair(1, 4), pair(0, 5), ("zeros", "circular")[pick(0, 1)]
+        groups, stride, padding, mode = (
+            pick(1, 3),
+            pair(1, 4),
+            pair(0, 5),
+            ("zeros", "circular")[pick(0, 1)],
+        )
         if pick(0, 1):
             stride, padding = (1, 1), ("same", "valid", padding, padding)[pick(0, 3)]
         shape = (groups * pick(1, 3), *pair(2, 11))
-        conv = nn.Conv2d(shape[0], groups * pick(1, 3), pair(1, 5), stride, padding, pair(1, 3), groups, False, mode).double()
+        conv = nn.Conv2d(
+            shape[0],
+            groups * pick(1, 3),
+            pair(1, 5),
+            stride,
+            padding,
+            pair(1, 3),
+            groups,
+            False,
+            mode,
+        ).double()
         normal, kept = (torch.randn(conv.weight.shape, generator=draw).double() for _ in range(2))
         weight = (normal, normal, normal * (kept > 0.5), torch.ones_like(normal))[pick(0, 3)]
         conv.weight.detach().copy_(weight * 10.0 ** pick(-20, 20))
         try:
             values.append(excess(conv, shape))
-        except RuntimeError:  # the image is smaller than the kernel or than the circular padding: another one
+        except (
+            RuntimeError
+        ):  # the image is smaller than the kernel or than the circular padding: another one
             continue
     return values
 
@@ -70,7 +91,16 @@ def trained_excesses(epochs: int, seed: int) -> list[tuple[int, float | None]]:
     loss = partial(training.margin_cross_entropy, margin=1.0, temperature=0.25)
     for model in (models.nonexpansive_cnn(channels=8, seed=seed), plain):
         restore = operators.restore_orthonormal_rows
-        training.fit(model, digits.train_images, digits.train_labels, loss, epochs, after_step=restore, seed=seed, progress=False)
+        training.fit(
+            model,
+            digits.train_images,
+            digits.train_labels,
+            loss,
+            epochs,
+            after_step=restore,
+            seed=seed,
+            progress=False,
+        )
         shape = digits.train_images.shape[1:]
         for layer in model.double():
             kernel = layer.field.operator if isinstance(layer, layers.NonExpansiveBlock) else layer
@@ -82,25 +112,37 @@ def trained_excesses(epochs: int, seed: int) -> list[tuple[int, float | None]]:
 
 def bounds_table(groups: dict[str, list[float | None]]) -> dict[str, tuple[int, float]]:
     """Prints it; number of bounds below the truth and mean excess of each group."""
-    print(f"\n{'bounds of convolutions':40s}{'kernels':>10s}{'norm 0':>8s}{'below truth':>12s}{'mean excess':>25s}{'largest':>10s}")
+    print(
+        f"\n{'bounds of convolutions':40s}{'kernels':>10s}{'norm 0':>8s}{'below truth':>12s}{'mean excess':>25s}{'largest':>10s}"
+    )
     found = {}
     for name, values in groups.items():
         known = [value for value in values if value is not None]
         below, mean = sum(not value >= -1e-13 for value in known), sum(known) / len(known)
-        print(f"{name:40s}{len(values):10d}{len(values) - len(known):8d}{below:12d}{mean:25.3%}{max(known):10.2%}")
+        print(
+            f"{name:40s}{len(values):10d}{len(values) - len(known):8d}{below:12d}{mean:25.3%}{max(known):10.2%}"
+        )
         found[name] = below, mean
     return found
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a sixth of the convolutions, one training of one epoch")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a sixth of the convolutions, one training of one epoch",
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.threads < 1:
         parser.error("--threads must be at least 1")
-    number, seeds, epochs, seed = (100, 1, 1, options.seed) if options.quick else (600, 3, 4, options.seed)
+    number, seeds, epochs, seed = (
+        (100, 1, 1, options.seed) if options.quick else (600, 3, 4, options.seed)
+    )
     print(f"seed {seed}, torch {torch.__version__}")
     with ProcessPoolExecutor(options.threads, multiprocessing.get_context("spawn")) as pool:
         parts = [pool.submit(random_excesses, number // 4, 4 * seed + k) for k in range(4)]
@@ -108,7 +150,9 @@ def main() -> int:
         drawn = [value for part in parts for value in part.result()]
         trained = [value for part in trainings for value in part.result()]
     groups = {"random": drawn, "trained": [value for _, value in trained]}
-    groups |= {f"trained, on {n} x {n}": [value for m, value in trained if m == n] for n, _ in trained}
+    groups |= {
+        f"trained, on {n} x {n}": [value for m, value in trained if m == n] for n, _ in trained
+    }
     found = bounds_table(groups)
     return int(found["random"][0] + found["trained"][0] > 0 or not found["trained"][1] <= 0.02)
 

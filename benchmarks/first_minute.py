@@ -26,7 +26,11 @@ PATIENCE = 120_000  # milliseconds
 
 
 def visit(course: Path, home: Path, chromium: str, start: float) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "VIRTUAL_ENV"))}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("JUPYTER", "VIRTUAL_ENV"))
+    }
     environment |= {"HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
 
     def reached(milestone: str) -> None:
@@ -45,25 +49,36 @@ def visit(course: Path, home: Path, chromium: str, start: float) -> None:
         told = []
         for line in server.stdout:
             told.append(line)
-            if found := re.search(r"(http://(?:localhost|127\.0\.0\.1):\d+)/lab\?token=(\w+)", line):
+            if found := re.search(
+                r"(http://(?:localhost|127\.0\.0\.1):\d+)/lab\?token=(\w+)", line
+            ):
                 break
         else:
             sys.exit("make lab ended:\n" + "".join(told[-20:]))
         reached("JupyterLab has started")
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+            browser = playwright.chromium.launch(
+                executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+            )
             page = browser.new_page(viewport={"width": 1200, "height": 1000})
             page.set_default_timeout(PATIENCE)
             page.goto(f"{found[1]}/lab/tree/{LESSON}.ipynb?token={found[2]}")
             page.get_by_role("heading", level=1).first.wait_for()
             reached("lesson 1 is on the screen")
-            page.wait_for_function("document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'")
+            page.wait_for_function(
+                "document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'"
+            )
             page.get_by_role("menuitem", name="Run", exact=True).click()
             page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-            box = page.locator(".jp-OutputArea-output .widget-vbox", has=page.locator(".widget-html img")).first
+            box = page.locator(
+                ".jp-OutputArea-output .widget-vbox", has=page.locator(".widget-html img")
+            ).first
             box.wait_for(state="attached")
             reached("the first live figure is there")
-            slider, before = box.locator("[role=slider]").first, box.locator(".widget-html img").get_attribute("src")
+            slider, before = (
+                box.locator("[role=slider]").first,
+                box.locator(".widget-html img").get_attribute("src"),
+            )
             slider.scroll_into_view_if_needed()
             slider.press("ArrowRight")
             moved = "([box, src]) => box.querySelector('.widget-html img').src !== src"
@@ -76,12 +91,20 @@ def visit(course: Path, home: Path, chromium: str, start: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", type=Path, help="folder for the clone, which is kept; a temporary one without")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the clone, which is kept; a temporary one without"
+    )
     options = parser.parse_args()
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    chromium = (
+        os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    )
     if not chromium:
-        parser.error("no Chromium was found: apt install chromium, or name one with CHROMIUM=/path/to/chrome")
+        parser.error(
+            "no Chromium was found: apt install chromium, or name one with CHROMIUM=/path/to/chrome"
+        )
     if options.keep and options.keep.exists():
         parser.error(f"{options.keep} exists already")
     with tempfile.TemporaryDirectory() as temporary:
@@ -92,7 +115,13 @@ def main() -> None:
         print("first visit")
         subprocess.run(["git", "clone", "-q", str(ROOT), str(course)], check=True)
         print(f"{time.monotonic() - start:7.1f} s  cloned", flush=True)
-        subprocess.run(["make", "venv"], cwd=course, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            ["make", "venv"],
+            cwd=course,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         print(f"{time.monotonic() - start:7.1f} s  installed", flush=True)
         visit(course, home, chromium, start)
         print("second visit")

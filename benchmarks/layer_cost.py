@@ -45,17 +45,29 @@ def chains(size: Size) -> dict[str, nn.Module]:
             return nn.Sequential(conv(False), conv(False))
         if name == "residual":
             return layers.ResidualBlock(nn.Sequential(conv(True), nn.ReLU(), conv(False)))
-        return layers.NonExpansiveBlock(layers.GradientField(operators.ConvOperator(size.channels, size.channels)))
+        return layers.NonExpansiveBlock(
+            layers.GradientField(operators.ConvOperator(size.channels, size.channels))
+        )
 
-    return {name: nn.Sequential(*(block(name) for _ in range(size.depth))) for name in ("bare", "residual", "non-expansive")}
+    return {
+        name: nn.Sequential(*(block(name) for _ in range(size.depth)))
+        for name in ("bare", "residual", "non-expansive")
+    }
 
 
-def measure(size: Size, train: bool, options: argparse.Namespace, device: torch.device) -> dict[str, list[float]]:
+def measure(
+    size: Size, train: bool, options: argparse.Namespace, device: torch.device
+) -> dict[str, list[float]]:
     """Seconds of each repeat for each chain."""
     torch.manual_seed(0)
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
-    nets = {name: net.to(device, memory_format=layout).train(train) for name, net in chains(size).items()}
-    x = torch.randn(size.batch, size.channels, size.side, size.side, device=device).contiguous(memory_format=layout)
+    nets = {
+        name: net.to(device, memory_format=layout).train(train)
+        for name, net in chains(size).items()
+    }
+    x = torch.randn(size.batch, size.channels, size.side, size.side, device=device).contiguous(
+        memory_format=layout
+    )
     gradient = torch.randn_like(x)
     x.requires_grad_(train)
 
@@ -75,13 +87,17 @@ def measure(size: Size, train: bool, options: argparse.Namespace, device: torch.
     for repeat in range(options.repeats + 3):
         for name, net in nets.items():
             spent = seconds(net)
-            if repeat >= 3:  # the first runs allocate memory, start the power iteration and compute the norm for evaluation
+            if (
+                repeat >= 3
+            ):  # the first runs allocate memory, start the power iteration and compute the norm for evaluation
                 times[name].append(spent)
     return times
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="auto")
@@ -104,7 +120,10 @@ def main() -> None:
                     [a / b for a, b in zip(times["non-expansive"], times[other], strict=True)], n=4
                 )
                 cells.append(f"{middle:8.2f} ({low:5.2f} to {high:5.2f})")
-            print(f"{size.depth:6d}{size.channels:10d}{size.side:6d}{size.batch:7d}" + "".join(cells), flush=True)
+            print(
+                f"{size.depth:6d}{size.channels:10d}{size.side:6d}{size.batch:7d}" + "".join(cells),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -40,19 +40,28 @@ def run(path: Path, python: str, folder: Path) -> tuple[float, str]:
     os.environ["JUPYTER_PATH"] = str(folder)
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(MEASURE))
-    NotebookClient(notebook, kernel_name="measured", timeout=900, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
+    NotebookClient(
+        notebook,
+        kernel_name="measured",
+        timeout=900,
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    ).execute()
     peak, what = re.match(r"(\d+) (.*)", notebook.cells[-1].outputs[0].text).groups()
     return int(peak) * 1024 / 1e9, what
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("lessons", nargs="*", help="two-digit numbers; all if none is given")
     parser.add_argument("--python", default=sys.executable)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     paths = [
-        path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")) if not options.lessons or path.name[:2] in options.lessons
+        path
+        for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+        if not options.lessons or path.name[:2] in options.lessons
     ]
     peaks = []
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +71,10 @@ def main() -> int:
             if not peaks:
                 print(f"{what}\n{'lesson':36s}{'peak (GB)':>10s}{'seconds':>9s}   at most {AIM} GB")
             peaks.append(peak)
-            print(f"{path.stem:36s}{peak:10.2f}{time.perf_counter() - start:9.0f}   {'yes' if peak <= AIM else 'NO'}", flush=True)
+            print(
+                f"{path.stem:36s}{peak:10.2f}{time.perf_counter() - start:9.0f}   {'yes' if peak <= AIM else 'NO'}",
+                flush=True,
+            )
     return int(max(peaks) > AIM)
 
 

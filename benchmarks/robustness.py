@@ -30,12 +30,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chapter_utils import checkpoints, data, lipschitz, models, operators, optimisers, robustness, training
+from chapter_utils import (
+    checkpoints,
+    data,
+    lipschitz,
+    models,
+    operators,
+    optimisers,
+    robustness,
+    training,
+)
 
 RADII = (0.1, 0.25, 0.5, 1.0, 1.58)
 ATTACKED = (1.0, 1.58)
-COLUMNS = ("clean", *(f"c {eps:g}" for eps in RADII), *(f"PGD {eps:g}" for eps in ATTACKED), "weights", "ms", "MB")
-QUIET = {"ours": 21.0, "deel": 13.2}  # ms a step: fastest of many, two threads of a 2-core Xeon with AVX-512
+COLUMNS = (
+    "clean",
+    *(f"c {eps:g}" for eps in RADII),
+    *(f"PGD {eps:g}" for eps in ATTACKED),
+    "weights",
+    "ms",
+    "MB",
+)
+QUIET = {
+    "ours": 21.0,
+    "deel": 13.2,
+}  # ms a step: fastest of many, two threads of a 2-core Xeon with AVX-512
 
 
 @dataclass(frozen=True)
@@ -54,8 +73,12 @@ class Recipe:
     batch: int = 256
 
     def train(self, digits: data.ImageData, steps: int, seed: int, augment) -> nn.Module:
-        model = models.nonexpansive_net(width=self.width, depth=self.depth, step=self.step, seed=seed)
-        loss = partial(training.margin_cross_entropy, margin=self.margin, temperature=self.temperature)
+        model = models.nonexpansive_net(
+            width=self.width, depth=self.depth, step=self.step, seed=seed
+        )
+        loss = partial(
+            training.margin_cross_entropy, margin=self.margin, temperature=self.temperature
+        )
         epochs = epochs_for(steps, len(digits.train_labels), self.batch)
         training.fit(model, digits.train_images, digits.train_labels, loss, epochs, self.batch, self.learning_rate,
                      operators.restore_orthonormal_rows, augment, optimiser=self.optimiser, seed=seed, progress=False)  # fmt: skip
@@ -88,12 +111,22 @@ class Deel:
 
         with models.seeded(seed):
             sides = [784] + self.depth * [self.width]
-            hidden = [part for n, m in pairwise(sides) for part in (torchlip.SpectralLinear(n, m), torchlip.GroupSort2())]
-            model = nn.Sequential(nn.Flatten(), *hidden, torchlip.FrobeniusLinear(self.width, 10, disjoint_neurons=True))
+            hidden = [
+                part
+                for n, m in pairwise(sides)
+                for part in (torchlip.SpectralLinear(n, m), torchlip.GroupSort2())
+            ]
+            model = nn.Sequential(
+                nn.Flatten(),
+                *hidden,
+                torchlip.FrobeniusLinear(self.width, 10, disjoint_neurons=True),
+            )
         epochs = epochs_for(steps, len(digits.train_labels), self.batch)
         training.fit(model, digits.train_images, digits.train_labels, loss, epochs, self.batch, self.learning_rate,
                      augment=augment, seed=seed, progress=False)  # fmt: skip
-        return nn.Sequential(*(getattr(part, "vanilla_export", lambda part=part: part)() for part in model))
+        return nn.Sequential(
+            *(getattr(part, "vanilla_export", lambda part=part: part)() for part in model)
+        )
 
     @staticmethod
     def certificate(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -126,12 +159,18 @@ ABLATION = {
 }
 
 
-def measure(contestant: Recipe | Deel, steps: int, seed: int, threads: int, validation: bool) -> list[float]:
+def measure(
+    contestant: Recipe | Deel, steps: int, seed: int, threads: int, validation: bool
+) -> list[float]:
     """Clean, certified, attacked accuracy, parameters, ms a step, MB: one training in a process of its own."""
     torch.set_num_threads(threads)
     digits = data.load_images("mnist5k")
     if validation:  # the images are sorted by class: every fifth is a fair sample
-        x, y, held = digits.train_images, digits.train_labels, torch.arange(len(digits.train_labels)) % 5 == 0
+        x, y, held = (
+            digits.train_images,
+            digits.train_labels,
+            torch.arange(len(digits.train_labels)) % 5 == 0,
+        )
         digits = data.ImageData(x[~held], y[~held], x[held], y[held], digits.classes)
     ticks: list[float] = []
 
@@ -140,24 +179,39 @@ def measure(contestant: Recipe | Deel, steps: int, seed: int, threads: int, vali
         return contestant.augment(images, generator) if contestant.augment else images
 
     model = contestant.train(digits, steps, seed, augment)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1e6 if sys.platform == "darwin" else 1e3
+    )
     model, images, labels = model.eval().double(), digits.test_images.double(), digits.test_labels
     with torch.no_grad():
         logits = model(images)
     radius = contestant.certificate(model, images, labels)
-    standing = robustness.attacked_correct(model, images, labels, list(ATTACKED), steps=20, seed=seed)
+    standing = robustness.attacked_correct(
+        model, images, labels, list(ATTACKED), steps=20, seed=seed
+    )
     for eps, row in zip(ATTACKED, standing, strict=True):
         assert not ((radius > eps) & ~row).any(), "a certificate was broken"
     certified = [(radius > eps).double().mean().item() for eps in RADII]
     fastest = min(b - a for a, b in pairwise(ticks))
     parameters = sum(p.numel() for p in model.parameters())
     clean = (logits.argmax(1) == labels).double().mean().item()
-    return [clean, *certified, *standing.double().mean(1).tolist(), parameters, 1e3 * fastest, memory]
+    return [
+        clean,
+        *certified,
+        *standing.double().mean(1).tolist(),
+        parameters,
+        1e3 * fastest,
+        memory,
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, nargs="+", default=[60.0, 20.0], help="seconds on a quiet machine")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--budget", type=float, nargs="+", default=[60.0, 20.0], help="seconds on a quiet machine"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true")
@@ -177,14 +231,20 @@ def main() -> None:
     try:
         import deel.torchlip  # noqa: F401
     except ImportError:
-        contestants = {name: pair for name, pair in contestants.items() if isinstance(pair[0], Recipe)}
+        contestants = {
+            name: pair for name, pair in contestants.items() if isinstance(pair[0], Recipe)
+        }
         print("deel-torchlip is not installed and left out: pip install deel-torchlip")
 
     print(
         f"mean of {seeds} seeds, {options.threads} threads, torch {torch.__version__}; certified at {RADII}, PGD-20 at {ATTACKED}"
     )
     *heads, weights, ms, memory = COLUMNS
-    print(f"{'':36s}{'steps':>6s}" + "".join(f"{head:>9s}" for head in heads) + f"{weights:>10s}{ms:>7s}{memory:>6s}")
+    print(
+        f"{'':36s}{'steps':>6s}"
+        + "".join(f"{head:>9s}" for head in heads)
+        + f"{weights:>10s}{ms:>7s}{memory:>6s}"
+    )
     context = multiprocessing.get_context("spawn")
     kept = []
     for name, (contestant, seconds) in contestants.items():
@@ -192,14 +252,33 @@ def main() -> None:
         rows = []
         for seed in range(seeds):
             with ProcessPoolExecutor(1, context) as process:
-                rows.append(process.submit(measure, contestant, steps, seed, options.threads, options.ablation).result())
-        kept.append({"name": name, "steps": steps, "seeds": [dict(zip(COLUMNS, row, strict=True)) for row in rows]})
+                rows.append(
+                    process.submit(
+                        measure, contestant, steps, seed, options.threads, options.ablation
+                    ).result()
+                )
+        kept.append(
+            {
+                "name": name,
+                "steps": steps,
+                "seeds": [dict(zip(COLUMNS, row, strict=True)) for row in rows],
+            }
+        )
         if options.results:
-            content = {"torch": torch.__version__, "threads": options.threads, "validation": options.ablation, "rows": kept}
-            checkpoints.replace_file(options.results, (json.dumps(content, indent=1) + "\n").encode())
+            content = {
+                "torch": torch.__version__,
+                "threads": options.threads,
+                "validation": options.ablation,
+                "rows": kept,
+            }
+            checkpoints.replace_file(
+                options.results, (json.dumps(content, indent=1) + "\n").encode()
+            )
         *rates, weights, ms, memory = torch.tensor(rows, dtype=torch.float64).mean(0).tolist()
         print(
-            f"{name:36s}{steps:6d}" + "".join(f"{rate:9.3f}" for rate in rates) + f"{weights:10.0f}{ms:7.1f}{memory:6.0f}",
+            f"{name:36s}{steps:6d}"
+            + "".join(f"{rate:9.3f}" for rate in rates)
+            + f"{weights:10.0f}{ms:7.1f}{memory:6.0f}",
             flush=True,
         )
 

@@ -39,7 +39,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chapter_utils import checkpoints, data, lipschitz, models, operators, regimes, robustness, rounding, training
+from chapter_utils import (
+    checkpoints,
+    data,
+    lipschitz,
+    models,
+    operators,
+    regimes,
+    robustness,
+    rounding,
+    training,
+)
 
 SHAPE = (1, 12, 12)  # the digits, averaged
 FAMILIES = {
@@ -49,7 +59,10 @@ FAMILIES = {
     "nonexpansive_net": partial(models.nonexpansive_net, width=32, depth=3),
     "nonexpansive_net, deep": partial(models.nonexpansive_net, width=32),
     "nonexpansive_cnn": partial(models.nonexpansive_cnn, channels=8, depth=1),
-    **{f"regime {name}": partial(regimes.regime_net, name, channels=8, depth=1) for name in regimes.REGIMES},
+    **{
+        f"regime {name}": partial(regimes.regime_net, name, channels=8, depth=1)
+        for name in regimes.REGIMES
+    },
 }
 KINDS = ("trained", "random", "scaled", "spiked", "tiny")
 CONTROLS = {  # name: (family, weights, radii times, norms taken from)
@@ -88,16 +101,32 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, epochs: int, seed: i
         value = training.margin_cross_entropy(logits, y, margin=1.0, temperature=0.25)
         return value + 0.1 * regimes.orthogonality_penalty(model) if naive else value
 
-    training.fit(model, images, labels, loss, epochs, after_step=operators.restore_orthonormal_rows, seed=seed, progress=False)
+    training.fit(
+        model,
+        images,
+        labels,
+        loss,
+        epochs,
+        after_step=operators.restore_orthonormal_rows,
+        seed=seed,
+        progress=False,
+    )
 
 
-def network(family: str, kind: str, digits: data.ImageData, epochs: int, seed: int, norms: str | None = None) -> nn.Module:
+def network(
+    family: str, kind: str, digits: data.ImageData, epochs: int, seed: int, norms: str | None = None
+) -> nn.Module:
     """A network in float64. With `norms` its operators state norms that are too small."""
-    model, draw = FAMILIES[family](image_shape=SHAPE, seed=seed), torch.Generator().manual_seed(seed)
+    model, draw = (
+        FAMILIES[family](image_shape=SHAPE, seed=seed),
+        torch.Generator().manual_seed(seed),
+    )
     if kind != "random":
         train(model, digits.train_images, digits.train_labels, epochs, seed)
     model, images = model.double().eval().requires_grad_(False), digits.test_images.double()
-    exactly = (lambda p: p) if kind == "tiny" else torch.Tensor.float  # all others are float32 numbers
+    exactly = (
+        (lambda p: p) if kind == "tiny" else torch.Tensor.float
+    )  # all others are float32 numbers
     last = {id(p) for p in model[-1].parameters()}
     model(images)  # its norms are remembered now
     for p in model.parameters():
@@ -107,9 +136,13 @@ def network(family: str, kind: str, digits: data.ImageData, epochs: int, seed: i
             p.mul_(10 ** (6 * torch.rand((), generator=draw) - 3))
         elif kind == "spiked" and p.ndim > 1:
             matrix = p.flatten(1)
-            u, v = (F.normalize(torch.randn(n, generator=draw).double(), dim=0) for n in matrix.shape)
+            u, v = (
+                F.normalize(torch.randn(n, generator=draw).double(), dim=0) for n in matrix.shape
+            )
             p.add_(3 * torch.linalg.matrix_norm(matrix, 2) * torch.outer(u, v).reshape(p.shape))
-        elif kind == "tiny" and (id(p) in last or (p.ndim > 1 and torch.rand((), generator=draw) < 0.5)):
+        elif kind == "tiny" and (
+            id(p) in last or (p.ndim > 1 and torch.rand((), generator=draw) < 0.5)
+        ):
             p.mul_(1e-170)
         p.copy_(exactly(p))
     for part in model.modules():
@@ -117,7 +150,9 @@ def network(family: str, kind: str, digits: data.ImageData, epochs: int, seed: i
             _, (shape, _), norm = part._known["norm"]
             if norms == "power iteration":
                 start = torch.randn(1, *shape, generator=draw).double()
-                norm = lipschitz.power_iteration(part, lambda y, part=part, shape=shape: part.adjoint(y, shape), start)[0].item()
+                norm = lipschitz.power_iteration(
+                    part, lambda y, part=part, shape=shape: part.adjoint(y, shape), start
+                )[0].item()
             part._known["norm"] = (part.weight.detach().clone(), part._known["norm"][1], norm)
     if kind != "trained":  # several classes are to be predicted
         model[-1].bias.copy_(exactly(model[-1].bias - model(images).mean(0)))
@@ -151,7 +186,11 @@ def pgd(frame: Frame, labels: Tensor, seed: int, steps: int, restarts: int, loss
 
     The ball of radius 1/2 around 1/2 fills [0, 1], so that the box of `robustness.pgd` cuts off nothing.
     """
-    centre, best, largest = torch.full_like(frame.images, 0.5), torch.zeros_like(frame.images), -math.inf
+    centre, best, largest = (
+        torch.full_like(frame.images, 0.5),
+        torch.zeros_like(frame.images),
+        -math.inf,
+    )
     for k in range(restarts):
         options = {"steps": steps, "step_size": 1.25 / steps * 6**k, "loss": loss, "seed": seed + k}
         found = 2 * robustness.pgd(lambda z: frame(2 * z - 1), centre, labels, 0.5, **options) - 1
@@ -173,7 +212,9 @@ def boundary(frame: Frame, labels: Tensor, seed: int, pool: Tensor, attack) -> T
     """The boundary attack from the nearest image of `pool` with another prediction; NaN where there is none."""
     pool = pool.to(frame.images)
     same = frame.model(pool).argmax(1) == labels[:, None]
-    nearest = torch.cdist(frame.images.flatten(1), pool.flatten(1)).masked_fill(same, math.inf).argmin(1)
+    nearest = (
+        torch.cdist(frame.images.flatten(1), pool.flatten(1)).masked_fill(same, math.inf).argmin(1)
+    )
     start = (pool[nearest] - frame.images) / frame.units
     ready = frame(start).argmax(1) != labels
     found = torch.full_like(start, math.nan)
@@ -186,10 +227,15 @@ def boundary(frame: Frame, labels: Tensor, seed: int, pool: Tensor, attack) -> T
 def attacks(effort: Effort, pool: Tensor) -> dict[str, tuple]:
     """Name: (attack, whether it is confined to the certified ball, number of images or None for all)."""
     (steps, restarts), (searches, each), (few, walk) = effort.pgd, effort.carlini, effort.boundary
-    carlini = foolbox.attacks.L2CarliniWagnerAttack(searches, each, stepsize=0.02 / BOX, initial_const=1.0)
+    carlini = foolbox.attacks.L2CarliniWagnerAttack(
+        searches, each, stepsize=0.02 / BOX, initial_const=1.0
+    )
     deepfool = foolbox.attacks.L2DeepFoolAttack(steps=effort.deepfool, overshoot=1e-3)
     decisions = foolbox.attacks.BoundaryAttack(steps=walk, update_stats_every_k=2)
-    confined = {f"PGD {name}": partial(pgd, steps=steps, restarts=restarts, loss=name) for name in robustness.LOSSES}
+    confined = {
+        f"PGD {name}": partial(pgd, steps=steps, restarts=restarts, loss=name)
+        for name in robustness.LOSSES
+    }
     return {name: (attack, True, None) for name, attack in confined.items()} | {
         "DDN": (partial(search, attack=foolbox.attacks.DDNAttack(steps=effort.ddn)), False, None),
         "Carlini-Wagner": (partial(search, attack=carlini), False, None),
@@ -204,12 +250,21 @@ def shorten(model: nn.Module, images: Tensor, points: Tensor, labels: Tensor) ->
     low, high = (torch.full_like(images[:, :1, :1, :1], value) for value in (0.0, 1.0))
     for _ in range(45):
         middle = (low + high) / 2
-        wrong = ~(robustness.margin_loss(model(images + middle * (points - images)), labels) < 0).reshape(middle.shape)
+        wrong = ~(
+            robustness.margin_loss(model(images + middle * (points - images)), labels) < 0
+        ).reshape(middle.shape)
         low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
     return torch.where(high < 1, images + high * (points - images), points)
 
 
-def hunt(model: nn.Module, images: Tensor, labels: Tensor, effort: Effort, seed: int = 0, enlarge: float = 1.0) -> dict:
+def hunt(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    effort: Effort,
+    seed: int = 0,
+    enlarge: float = 1.0,
+) -> dict:
     """Attack all certified images (B, ...), float32 numbers in [0, 1]; `enlarge` multiplies the radii, for controls."""
     pool, exact = images.double(), copy.deepcopy(model).double().eval().requires_grad_(False)
     farthest = math.sqrt(pool[0].numel())  # how far `rounding_bound` reaches
@@ -220,17 +275,28 @@ def hunt(model: nn.Module, images: Tensor, labels: Tensor, effort: Effort, seed:
     if not len(images):
         return row
     leads, x = -robustness.margin_loss(exact(images), labels), images.clone().requires_grad_()
-    slopes = torch.autograd.grad((robustness.margin_loss(exact(x), labels) / leads).sum(), x)[0].flatten(1).norm(dim=1)
-    guess = slopes.reciprocal().nan_to_num(farthest).clamp(radii, torch.full_like(radii, 2 * farthest))  # distance of an error
+    slopes = (
+        torch.autograd.grad((robustness.margin_loss(exact(x), labels) / leads).sum(), x)[0]
+        .flatten(1)
+        .norm(dim=1)
+    )
+    guess = (
+        slopes.reciprocal().nan_to_num(farthest).clamp(radii, torch.full_like(radii, 2 * farthest))
+    )  # distance of an error
     nearest = torch.full_like(radii, math.inf)
     for dtype in (torch.float64, torch.float32):
         attacked = copy.deepcopy(exact).to(dtype)
-        if not all(torch.equal(p, q.double()) for p, q in zip(exact.parameters(), attacked.parameters(), strict=True)):
+        if not all(
+            torch.equal(p, q.double())
+            for p, q in zip(exact.parameters(), attacked.parameters(), strict=True)
+        ):
             continue  # another network
         room = 2 * rounding.rounding_bound(attacked, images.shape[1:])
         for name, (attack, confined, few) in attacks(effort, pool).items():
             x, y, claimed = images[:few], labels[:few], radii[:few]
-            frame = Frame(attacked, x.to(dtype), 0.9999 * claimed if confined else guess[:few], leads[:few])
+            frame = Frame(
+                attacked, x.to(dtype), 0.9999 * claimed if confined else guess[:few], leads[:few]
+            )
             points = frame.point(attack(frame, y, seed)).detach()
             with torch.no_grad():
                 seen = robustness.margin_loss(attacked(points), y)
@@ -239,9 +305,14 @@ def hunt(model: nn.Module, images: Tensor, labels: Tensor, effort: Effort, seed:
             distances = (points - x).flatten(1).norm(dim=1)
             error, near = ~(margins < 0) & distances.isfinite(), distances * (1 + 1e-12) < claimed
             only, explained = ~error & ~(seen < 0), -margins <= room
-            nearest[:few] = torch.where(error, torch.minimum(nearest[:few], distances), nearest[:few])
+            nearest[:few] = torch.where(
+                error, torch.minimum(nearest[:few], distances), nearest[:few]
+            )
             tried = points.flatten(1).isfinite().all(1)
-            counts = {"pairs": int(tried.sum()), "violations": int((near & (error | (only & ~explained))).sum())}
+            counts = {
+                "pairs": int(tried.sum()),
+                "violations": int((near & (error | (only & ~explained))).sum()),
+            }
             entry = row["attacks"].setdefault(name, {"pairs": 0, "violations": 0, "errors": 0})
             for key, number in counts.items():
                 row[key] += number
@@ -249,27 +320,45 @@ def hunt(model: nn.Module, images: Tensor, labels: Tensor, effort: Effort, seed:
             row["float32_only"] += int((near & only).sum())
             entry["errors"] += int(error.sum())
     ratios = (nearest / radii)[nearest.isfinite()]
-    return row | ({"tightest": ratios.min().item(), "median": ratios.median().item()} if len(ratios) else {})
+    return row | (
+        {"tightest": ratios.min().item(), "median": ratios.median().item()} if len(ratios) else {}
+    )
 
 
 @cache
 def small_digits() -> data.ImageData:
     digits = data.load_images("mnist5k")
-    train_images, test_images = (F.adaptive_avg_pool2d(x, SHAPE[1:]) for x in (digits.train_images, digits.test_images))
+    train_images, test_images = (
+        F.adaptive_avg_pool2d(x, SHAPE[1:]) for x in (digits.train_images, digits.test_images)
+    )
     return digits._replace(train_images=train_images, test_images=test_images)
 
 
-def hunted(family: str, kind: str, effort: Effort, seed: int, enlarge: float = 1.0, norms: str | None = None) -> dict:
+def hunted(
+    family: str,
+    kind: str,
+    effort: Effort,
+    seed: int,
+    enlarge: float = 1.0,
+    norms: str | None = None,
+) -> dict:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", "the smallest eigenvalue")
     start, digits = time.perf_counter(), small_digits()
-    chosen = torch.randperm(len(digits.test_labels), generator=torch.Generator().manual_seed(seed))[: effort.images]
+    chosen = torch.randperm(len(digits.test_labels), generator=torch.Generator().manual_seed(seed))[
+        : effort.images
+    ]
     images, labels = digits.test_images[chosen], digits.test_labels[chosen]
     model = network(family, kind, digits._replace(test_images=images), effort.epochs, seed, norms)
     if kind != "trained":
         labels = model(images.double()).argmax(1)
     row = hunt(model, images, labels, effort, seed, enlarge)
-    return {"family": family, "weights": kind, **row, "seconds": round(time.perf_counter() - start, 1)}
+    return {
+        "family": family,
+        "weights": kind,
+        **row,
+        "seconds": round(time.perf_counter() - start, 1),
+    }
 
 
 # ---- the whole hunt --------------------------------------------------------------------------------------------------
@@ -277,14 +366,26 @@ def hunted(family: str, kind: str, effort: Effort, seed: int, enlarge: float = 1
 
 def hunts_table(title: str, rows) -> list[dict]:
     heads = "".join(
-        h.rjust(w) for h, w in (("certified", 10), ("pairs", 8), ("violations", 12), ("f32 only", 10), ("tightest", 18))
+        h.rjust(w)
+        for h, w in (
+            ("certified", 10),
+            ("pairs", 8),
+            ("violations", 12),
+            ("f32 only", 10),
+            ("tightest", 18),
+        )
     )
     print(f"\n{title:40s}{heads}{'median':>10s}{'s':>6s}")
     kept = []
     for name, row in rows:
         counts = f"{row['certified']:10d}{row['pairs']:8d}{row['violations']:12d}{row['float32_only']:10d}"
-        tightest, median = (math.nan if row[key] is None else row[key] for key in ("tightest", "median"))
-        print(f"{name:29s}{row['weights']:11s}{counts}{tightest:18.11g}{median:10.5g}{row['seconds']:6.0f}", flush=True)
+        tightest, median = (
+            math.nan if row[key] is None else row[key] for key in ("tightest", "median")
+        )
+        print(
+            f"{name:29s}{row['weights']:11s}{counts}{tightest:18.11g}{median:10.5g}{row['seconds']:6.0f}",
+            flush=True,
+        )
         kept.append({"name": name, **row})
     return kept
 
@@ -293,13 +394,19 @@ def attacks_table(rows: list[dict]) -> None:
     print(f"\n{'attack':50s}{'pairs':>8s}{'violations':>12s}{'errors found':>25s}")
     for name in max((row["attacks"] for row in rows), key=len):
         entries = [row["attacks"][name] for row in rows if name in row["attacks"]]
-        pairs, broken, errors = (sum(entry[key] for entry in entries) for key in ("pairs", "violations", "errors"))
+        pairs, broken, errors = (
+            sum(entry[key] for entry in entries) for key in ("pairs", "violations", "errors")
+        )
         print(f"{name:50s}{pairs:8d}{broken:12d}{errors:25d}")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="about a minute; too few pairs to prove anything")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="about a minute; too few pairs to prove anything"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, help="JSON file to write")
@@ -309,14 +416,25 @@ def main() -> int:
     if options.threads < 1:
         parser.error("--threads must be at least 1")
     effort, seed, start = QUICK if options.quick else Effort(), options.seed, time.perf_counter()
-    print(f"{options.threads} threads, seed {seed}, torch {torch.__version__}, foolbox {foolbox.__version__}\n{effort}")
+    print(
+        f"{options.threads} threads, seed {seed}, torch {torch.__version__}, foolbox {foolbox.__version__}\n{effort}"
+    )
 
     with ProcessPoolExecutor(options.threads, multiprocessing.get_context("spawn")) as pool:
-        hunts = [(family, pool.submit(hunted, family, kind, effort, seed)) for family in FAMILIES for kind in KINDS]
+        hunts = [
+            (family, pool.submit(hunted, family, kind, effort, seed))
+            for family in FAMILIES
+            for kind in KINDS
+        ]
         fewer = replace(effort, images=effort.control)
-        controls = [(name, pool.submit(hunted, *case[:2], fewer, seed, *case[2:])) for name, case in CONTROLS.items()]
+        controls = [
+            (name, pool.submit(hunted, *case[:2], fewer, seed, *case[2:]))
+            for name, case in CONTROLS.items()
+        ]
         rows = hunts_table("family, weights", ((name, future.result()) for name, future in hunts))
-        wrong = hunts_table("control, weights", ((name, future.result()) for name, future in controls))
+        wrong = hunts_table(
+            "control, weights", ((name, future.result()) for name, future in controls)
+        )
 
     attacks_table(rows)
     pairs, broken, found = (
@@ -324,9 +442,16 @@ def main() -> int:
         sum(r["violations"] for r in rows),
         sum(r["violations"] > 0 for r in wrong),
     )
-    print(f"\n{pairs} pairs, {broken} violations; {found} of {len(wrong)} controls found some; {time.perf_counter() - start:.0f} s")
+    print(
+        f"\n{pairs} pairs, {broken} violations; {found} of {len(wrong)} controls found some; {time.perf_counter() - start:.0f} s"
+    )
     if options.results:
-        content = {"torch": torch.__version__, "foolbox": foolbox.__version__, "seed": seed, "effort": asdict(effort)}
+        content = {
+            "torch": torch.__version__,
+            "foolbox": foolbox.__version__,
+            "seed": seed,
+            "effort": asdict(effort),
+        }
         content |= {"hunts": rows, "controls": wrong}
         checkpoints.replace_file(options.results, (json.dumps(content, indent=1) + "\n").encode())
     return int(broken > 0 or found < len(wrong) or pairs < effort.needed)

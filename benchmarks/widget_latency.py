@@ -51,7 +51,9 @@ def live_figures(path: Path) -> dict[str, WithControls]:
         for cell in jupytext.read(path, fmt="py:percent").cells
         if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", [])
     ]
-    last = max((number for number, source in enumerate(cells) if "LiveFigure(" in source), default=-1)
+    last = max(
+        (number for number, source in enumerate(cells) if "LiveFigure(" in source), default=-1
+    )
     names: dict = {"__name__": "lesson"}
     for source in cells[: last + 1]:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -73,7 +75,11 @@ def positions(control, moves: int) -> list:
 def settings(live: WithControls, moves: int) -> list[dict]:
     """What the figure is asked to show: each control moved in turn while the others rest."""
     rest = {name: control.value for name, control in live.controls.items()}
-    return [{**rest, name: value} for name, control in live.controls.items() for value in positions(control, moves)]
+    return [
+        {**rest, name: value}
+        for name, control in live.controls.items()
+        for value in positions(control, moves)
+    ]
 
 
 def plot_anew(figure) -> bytes:
@@ -91,17 +97,29 @@ def plot_anew(figure) -> bytes:
                       label=line.get_label(), transform=axis.transData if line.get_transform() == old.transData else None)  # fmt: skip
         for image in old.images:
             if isinstance(image, AxesImage):
-                axis.imshow(image.get_array(), cmap=image.get_cmap(), extent=image.get_extent(), aspect=old.get_aspect())
+                axis.imshow(
+                    image.get_array(),
+                    cmap=image.get_cmap(),
+                    extent=image.get_extent(),
+                    aspect=old.get_aspect(),
+                )
         for patch in old.patches:
             if hasattr(patch, "get_height"):
-                axis.bar(patch.get_x(), patch.get_height(), width=patch.get_width(), color=patch.get_facecolor())
+                axis.bar(
+                    patch.get_x(),
+                    patch.get_height(),
+                    width=patch.get_width(),
+                    color=patch.get_facecolor(),
+                )
         for group in old.collections:
             if isinstance(group, Quiver):
                 axis.quiver(group.X, group.Y, group.U, group.V)
             elif isinstance(group, PathCollection) and len(group.get_offsets()):
                 axis.scatter(*np.asarray(group.get_offsets()).T)
             else:
-                axis.add_collection(PathCollection(group.get_paths(), transform=axis.transData), autolim=False)
+                axis.add_collection(
+                    PathCollection(group.get_paths(), transform=axis.transData), autolim=False
+                )
         for text in old.texts:
             axis.text(*text.get_position(), text.get_text(), fontsize=text.get_fontsize())
         axis.set(xscale=old.get_xscale(), yscale=old.get_yscale(), xlim=old.get_xlim(), ylim=old.get_ylim(),
@@ -118,7 +136,9 @@ def plot_anew(figure) -> bytes:
 def milliseconds(actions: list, values: list[dict]) -> list[tuple[list[float], list[float]]]:
     """Elapsed and processor times of each action for each setting; the actions take turns, so that other load meets all alike."""
     times: list[tuple[list[float], list[float]]] = [([], []) for _ in actions]
-    for number, chosen in enumerate([values[0], *values]):  # the first round warms caches and is not counted
+    for number, chosen in enumerate(
+        [values[0], *values]
+    ):  # the first round warms caches and is not counted
         for action, (elapsed, worked) in zip(actions, times, strict=True):
             start, work = time.perf_counter(), time.process_time()
             action(**chosen)
@@ -133,9 +153,15 @@ def median_and_p90(times: list[float]) -> tuple[float, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lessons", nargs="*", help="two-digit numbers; without any: all but the slow ones")
-    parser.add_argument("--moves", type=int, default=20, help="positions of each slider (default 20)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "lessons", nargs="*", help="two-digit numbers; without any: all but the slow ones"
+    )
+    parser.add_argument(
+        "--moves", type=int, default=20, help="positions of each slider (default 20)"
+    )
     options = parser.parse_args()
     matplotlib.use("Agg", force=True)
     warnings.filterwarnings("ignore")
@@ -144,7 +170,9 @@ def main() -> int:
     paths = sorted(SOURCE.glob("[0-9][0-9]_*.py"))
     wanted = options.lessons or [path.name[:2] for path in paths if path.name[:2] not in SLOW]
     print(f"{'':32s}{'update (ms)':^24s}  {'re-plot (ms)':^15s}")
-    print(f"{'live figure':26s}{'moves':>6s}{'median':>8s}{'p90':>7s}{'CPU':>7s}  {'median':>10s}{'p90':>7s}   median <= {AIM:.0f}")
+    print(
+        f"{'live figure':26s}{'moves':>6s}{'median':>8s}{'p90':>7s}{'CPU':>7s}  {'median':>10s}{'p90':>7s}   median <= {AIM:.0f}"
+    )
     missed = 0
     for path in paths:
         if path.name[:2] not in wanted:

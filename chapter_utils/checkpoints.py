@@ -21,7 +21,9 @@ def replace_file(path: str | Path, content: bytes) -> None:
     Raises OSError naming the file if the disk is full or the folder cannot be written to; the old file is then untouched.
     """
     path = Path(path)
-    scratch = path.with_name(f".{path.name}.part")  # in the same folder: renaming is atomic only within one file system
+    scratch = path.with_name(
+        f".{path.name}.part"
+    )  # in the same folder: renaming is atomic only within one file system
     try:
         with open(scratch, "wb") as file:
             file.write(content)
@@ -33,7 +35,9 @@ def replace_file(path: str | Path, content: bytes) -> None:
             scratch.unlink(missing_ok=True)
         except OSError:
             pass
-        raise OSError(f"{path} could not be written ({error}); what was there before is unchanged") from error
+        raise OSError(
+            f"{path} could not be written ({error}); what was there before is unchanged"
+        ) from error
 
 
 def save(path: str | Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
@@ -65,8 +69,17 @@ def load(path: str | Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 def refuse_other_settings(path: str | Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raises ValueError naming each setting that differs; a file can only be continued with the settings it was begun with."""
-    names = [name for name in {**stored, **wanted} if stored.get(name, ABSENT) != wanted.get(name, ABSENT)]
+    names = [
+        name
+        for name in {**stored, **wanted}
+        if stored.get(name, ABSENT) != wanted.get(name, ABSENT)
+    ]
     if names:
-        told = [f"{name} is {stored.get(name, ABSENT)} there and {wanted.get(name, ABSENT)} here" for name in names[:3]]
+        told = [
+            f"{name} is {stored.get(name, ABSENT)} there and {wanted.get(name, ABSENT)} here"
+            for name in names[:3]
+        ]
         more = f"; and {len(names) - 3} more" if len(names) > 3 else ""
-        raise ValueError(f"{path} belongs to other settings: {'; '.join(told)}{more}. Delete it or give another name")
+        raise ValueError(
+            f"{path} belongs to other settings: {'; '.join(told)}{more}. Delete it or give another name"
+        )

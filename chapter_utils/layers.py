@@ -25,7 +25,10 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "relu": (F.relu, 1.0),
     "leaky_relu": (lambda x: F.leaky_relu(x, 0.5), 1.0),
     "tanh": (torch.tanh, 1.0),
-    "softplus": (lambda x: F.softplus(x, threshold=40), 1.0),  # at 20, the default, it jumps down by 2e-9
+    "softplus": (
+        lambda x: F.softplus(x, threshold=40),
+        1.0,
+    ),  # at 20, the default, it jumps down by 2e-9
     "sigmoid": (torch.sigmoid, 0.25),
 }
 
@@ -39,7 +42,9 @@ class GradientField(nn.Module):
     def __init__(self, operator: LinearOperator, activation: str = "relu"):
         super().__init__()
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be nondecreasing, one of {', '.join(ACTIVATIONS)}; got {activation!r}")
+            raise ValueError(
+                f"activation must be nondecreasing, one of {', '.join(ACTIVATIONS)}; got {activation!r}"
+            )
         self.operator, self.activation = operator, activation
         self.bias = nn.Parameter(torch.zeros(operator.outputs))
 
@@ -56,8 +61,13 @@ class GradientField(nn.Module):
         return slope * _squared(self.operator.norm_bound(tuple(x.shape[1:])))
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
-        if (type(self).forward, type(self).smoothness) != (GradientField.forward, GradientField.smoothness):
-            raise TypeError(f"{type(self).__name__} computes something else than a GradientField: of its steps nothing is known")
+        if (type(self).forward, type(self).smoothness) != (
+            GradientField.forward,
+            GradientField.smoothness,
+        ):
+            raise TypeError(
+                f"{type(self).__name__} computes something else than a GradientField: of its steps nothing is known"
+            )
         slope = ACTIVATIONS[self.activation][1]
         return slope * _squared(self.operator.norm_bound(tuple(input_shape))) * (1 + ROUNDING)
 
@@ -77,7 +87,13 @@ class NonExpansiveBlock(nn.Module):
     Shapes (B, ...) -> (B, ...). Raises ValueError for a step beyond the bound, saying the limit.
     """
 
-    def __init__(self, field: GradientField, step: float | None = None, method: str = "euler", time_span: float | None = None):
+    def __init__(
+        self,
+        field: GradientField,
+        step: float | None = None,
+        method: str = "euler",
+        time_span: float | None = None,
+    ):
         super().__init__()
         if step is not None and time_span is not None:
             raise ValueError(f"give step or time_span, not both; got {step} and {time_span}")
@@ -92,9 +108,13 @@ class NonExpansiveBlock(nn.Module):
         if not tableau.explicit:
             raise ValueError(f"{self.method} is implicit; a layer needs an explicit method")
         if longest == 0:
-            raise ValueError(f"{self.method} has circle-contractivity radius 0: no step size is guaranteed to be non-expansive")
+            raise ValueError(
+                f"{self.method} has circle-contractivity radius 0: no step size is guaranteed to be non-expansive"
+            )
         if self.time_span is None and not 0 < self.step <= longest:
-            raise ValueError(f"step c = tau L must lie in (0, {longest:g}] for {self.method}, got {self.step}")
+            raise ValueError(
+                f"step c = tau L must lie in (0, {longest:g}] for {self.method}, got {self.step}"
+            )
         if self.time_span is not None and not 0 < self.time_span < math.inf:
             raise ValueError(f"time_span must be positive and finite, got {self.time_span}")
         return longest
@@ -106,13 +126,17 @@ class NonExpansiveBlock(nn.Module):
             return 1, self.step * down / smoothness
         number = self.time_span * float(smoothness) / (self.limit() * down)
         if not number <= 1e5:
-            raise ValueError(f"time_span={self.time_span} would take {number:.3g} steps with weights as large as these")
+            raise ValueError(
+                f"time_span={self.time_span} would take {number:.3g} steps with weights as large as these"
+            )
         number = max(1, math.ceil(number))
         return number, self.time_span / number
 
     def forward(self, x: Tensor) -> Tensor:
         smoothness = self.field.smoothness(x)
-        if not smoothness >= torch.finfo(x.dtype).tiny:  # zero weights, zero field; NaN must stay visible
+        if (
+            not smoothness >= torch.finfo(x.dtype).tiny
+        ):  # zero weights, zero field; NaN must stay visible
             return x + 0 * smoothness
         (number, size), tableau = self.steps(smoothness, x.dtype), named_tableau(self.method)
         for _ in range(number):
@@ -122,7 +146,9 @@ class NonExpansiveBlock(nn.Module):
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
         certifiable(self)
         self.limit()  # raises if the step has been changed to one beyond the bound
-        GradientField.lipschitz_bound(self.field, input_shape)  # raises for other fields, shapes, weights that are not finite
+        GradientField.lipschitz_bound(
+            self.field, input_shape
+        )  # raises for other fields, shapes, weights that are not finite
         return 1.0
 
 
@@ -159,7 +185,9 @@ class NonExpansiveLinear(nn.Module):
 def certifiable(module: nn.Module) -> None:
     """Raise ValueError if a part of `module` is in training mode, where nothing is guaranteed."""
     if any(part.training for part in module.modules()):
-        raise ValueError(f"{type(module).__name__} has no guaranteed bound in training mode: call model.eval() first")
+        raise ValueError(
+            f"{type(module).__name__} has no guaranteed bound in training mode: call model.eval() first"
+        )
 
 
 # ---- isometries and parts of ordinary networks -----------------------------------------------------------------------
@@ -176,7 +204,9 @@ class ZeroPadLift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         need(x.shape[1] == self.in_channels, self, x.shape[1:])
-        return torch.cat([x, x.new_zeros(len(x), self.out_channels - self.in_channels, *x.shape[2:])], 1)
+        return torch.cat(
+            [x, x.new_zeros(len(x), self.out_channels - self.in_channels, *x.shape[2:])], 1
+        )
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}"
@@ -208,7 +238,9 @@ class Normalization(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
         if self.mean.shape != self.std.shape or not (self.std > 0).all():
-            raise ValueError(f"mean and std need one number a channel, std positive; got {mean} and {std}")
+            raise ValueError(
+                f"mean and std need one number a channel, std positive; got {mean} and {std}"
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         need(x.shape[1] == len(self.mean), self, x.shape[1:])  # or the channels would be copied
@@ -217,7 +249,9 @@ class Normalization(nn.Module):
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
         need(input_shape[0] == len(self.mean), self, input_shape)
         if not (self.std > 0).all() or not torch.isfinite(self.std).all():
-            raise ValueError(f"std must be positive and finite, is now {self.std.flatten().tolist()}")
+            raise ValueError(
+                f"std must be positive and finite, is now {self.std.flatten().tolist()}"
+            )
         return (1 + ROUNDING) / self.std.double().min().item()
 
 
@@ -239,5 +273,7 @@ class ResidualBlock(nn.Module):
             x = blank_input(self.branch, input_shape)
             need(self.branch(x).shape == x.shape, self, input_shape)
         if x._version:
-            raise ValueError(f"the branch changes its input in place, so this is no residual block: {self.branch}")
+            raise ValueError(
+                f"the branch changes its input in place, so this is no residual block: {self.branch}"
+            )
         return (1 + bound) * (1 + ROUNDING)

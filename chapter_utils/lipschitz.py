@@ -23,7 +23,12 @@ SMALLEST = sys.float_info.min  # no bound is smaller: a product that underflows 
 # ---- linear maps -----------------------------------------------------------------------------------------------------
 
 
-def dense_matrix(operator: Callable[[Tensor], Tensor], input_shape: tuple[int, ...], dtype=torch.float64, device=None) -> Tensor:
+def dense_matrix(
+    operator: Callable[[Tensor], Tensor],
+    input_shape: tuple[int, ...],
+    dtype=torch.float64,
+    device=None,
+) -> Tensor:
     """Matrix (outputs, inputs) of a linear map, column by column; `operator` takes a batch (inputs, *input_shape).
 
     For exact checks on small cases (lesson 3).
@@ -34,7 +39,10 @@ def dense_matrix(operator: Callable[[Tensor], Tensor], input_shape: tuple[int, .
 
 
 def power_iteration(
-    operator: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor], start: Tensor, steps: int = 1
+    operator: Callable[[Tensor], Tensor],
+    adjoint: Callable[[Tensor], Tensor],
+    start: Tensor,
+    steps: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Estimate the norm of a linear map from *below* (lesson 3).
 
@@ -105,17 +113,23 @@ def conv_norm_bound(
     that keeps the size, with a stride that divides it, the bound is the norm itself.
     """
     if weight.ndim != 4:
-        raise ValueError(f"a kernel of shape (out, in, height, width) is needed, got {tuple(weight.shape)}")
+        raise ValueError(
+            f"a kernel of shape (out, in, height, width) is needed, got {tuple(weight.shape)}"
+        )
     if padding_mode not in ("zeros", "circular"):
         raise ValueError(f"padding_mode must be 'zeros' or 'circular', got {padding_mode!r}")
     if isinstance(padding, str) and padding not in ("same", "valid"):
         raise ValueError(f"padding must be two numbers, 'same' or 'valid', got {padding!r}")
     reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
     torus, strides, repeats = [], [], 1
-    for n, s, r, (left, right) in zip(input_size, stride, reach, _padded_sides(padding, reach), strict=True):
+    for n, s, r, (left, right) in zip(
+        input_size, stride, reach, _padded_sides(padding, reach), strict=True
+    ):
         outputs = n + left + right - r
         if outputs < 1:
-            raise ValueError(f"an image of side {n}, padded by {left} and {right}, is smaller than the kernel's reach {r + 1}")
+            raise ValueError(
+                f"an image of side {n}, padded by {left} and {right}, is smaller than the kernel's reach {r + 1}"
+            )
         if padding_mode == "zeros":
             side = n + max(left, right, left + right - r)
             torus.append(-(-side // s) * s)
@@ -124,7 +138,9 @@ def conv_norm_bound(
             s = s if n % s == 0 else 1
             torus.append(n)
             strides.append(s)
-            repeats *= -(-outputs // n)  # circular padding beyond the kernel's reach repeats outputs
+            repeats *= -(
+                -outputs // n
+            )  # circular padding beyond the kernel's reach repeats outputs
     size = _finite(weight).double().abs().max().item()
     if size == 0:
         return 0.0
@@ -132,9 +148,13 @@ def conv_norm_bound(
     moves = [(0, 0), (0, 1), (1, 0), (1, 1)] if padding_mode == "zeros" else [(0, 0)]
     best, rows = math.inf, None
     for move in moves:
-        torus_rows = _fold_aliases(_symbols(weight, torus, dilation, groups, move), strides).flatten(0, 2)
+        torus_rows = _fold_aliases(
+            _symbols(weight, torus, dilation, groups, move), strides
+        ).flatten(0, 2)
         few = torch.linalg.vector_norm(torus_rows, dim=(1, 2)).topk(min(8, len(torus_rows))).indices
-        promise = torch.linalg.matrix_norm(torus_rows[few], 2).max().item()  # of the few matrices that look largest
+        promise = (
+            torch.linalg.matrix_norm(torus_rows[few], 2).max().item()
+        )  # of the few matrices that look largest
         if promise < best:
             best, rows = promise, torus_rows
     largest = singular_value_bound(rows) + _symbol_error(weight, groups) * math.sqrt(aliases)
@@ -148,12 +168,20 @@ def _padded_sides(padding: tuple[int, int] | str, reach: list[int]) -> list[tupl
     return [(p, p) for p in padding]
 
 
-def _symbols(weight: Tensor, torus: list[int], dilation: tuple[int, int], groups: int, move: tuple[int, int] = (0, 0)) -> Tensor:
+def _symbols(
+    weight: Tensor,
+    torus: list[int],
+    dilation: tuple[int, int],
+    groups: int,
+    move: tuple[int, int] = (0, 0),
+) -> Tensor:
     """Fourier transform of the kernel on the torus: (groups, torus height, torus width, out / groups, in / groups), the
     frequencies moved by `move` halves of their distance."""
     waves = []
     for side, d, k, half in zip(torus, dilation, weight.shape[2:], move, strict=True):
-        turns = torch.outer(2 * torch.arange(side) + half, d * torch.arange(k)) % (2 * side)  # exact integers before the division
+        turns = torch.outer(2 * torch.arange(side) + half, d * torch.arange(k)) % (
+            2 * side
+        )  # exact integers before the division
         angle = turns.to(weight) * (math.pi / side)
         waves.append(torch.polar(torch.ones_like(angle), angle))
     kernel = weight.unflatten(0, (groups, -1)).to(torch.complex128)
@@ -173,7 +201,9 @@ def _fold_aliases(symbols: Tensor, strides: list[int]) -> Tensor:
     groups, height, width, out, inp = symbols.shape
     sy, sx = strides
     blocks = symbols.reshape(groups, sy, height // sy, sx, width // sx, out, inp)
-    return blocks.permute(0, 2, 4, 5, 1, 3, 6).reshape(groups, height // sy, width // sx, out, sy * sx * inp)
+    return blocks.permute(0, 2, 4, 5, 1, 3, 6).reshape(
+        groups, height // sy, width // sx, out, sy * sx * inp
+    )
 
 
 # ---- whole networks --------------------------------------------------------------------------------------------------
@@ -195,9 +225,15 @@ def lipschitz_bound(module: nn.Module, input_shape: tuple[int, ...]) -> float:
             )
     for kind in type(module).__mro__:
         if kind in _RULES or {"forward", "lipschitz_bound"} <= vars(kind).keys():
-            bound = _RULES[kind](module, tuple(input_shape)) if kind in _RULES else module.lipschitz_bound(tuple(input_shape))
+            bound = (
+                _RULES[kind](module, tuple(input_shape))
+                if kind in _RULES
+                else module.lipschitz_bound(tuple(input_shape))
+            )
             if math.isnan(bound):
-                raise ValueError(f"the numbers of {module} give no bound, they may be NaN or negative")
+                raise ValueError(
+                    f"the numbers of {module} give no bound, they may be NaN or negative"
+                )
             return max(bound, SMALLEST)
         if "forward" in vars(kind) or "lipschitz_bound" in vars(kind):
             break
@@ -212,7 +248,14 @@ def output_shape(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, 
 
 def blank_input(module: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
     """Zeros (1, *input_shape) of the type and on the device of the module."""
-    like = next((tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()), torch.zeros(()))
+    like = next(
+        (
+            tensor
+            for tensor in (*module.parameters(), *module.buffers())
+            if tensor.is_floating_point()
+        ),
+        torch.zeros(()),
+    )
     return torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
 
 
@@ -237,14 +280,26 @@ def _conv(module: nn.Conv2d, shape) -> float:
         reach = [d * (k - 1) for d, k in zip(dilation, module.weight.shape[2:], strict=True)]
         used = tuple(p for sides in reversed(_padded_sides(padding, reach)) for p in sides)
         if tuple(module._reversed_padding_repeated_twice) != used:
-            raise ValueError(f"the padding of {module} was changed after it was made, and is not the one it uses")
-    return conv_norm_bound(module.weight.detach(), shape[1:], stride, padding, dilation, module.groups, module.padding_mode)
+            raise ValueError(
+                f"the padding of {module} was changed after it was made, and is not the one it uses"
+            )
+    return conv_norm_bound(
+        module.weight.detach(),
+        shape[1:],
+        stride,
+        padding,
+        dilation,
+        module.groups,
+        module.padding_mode,
+    )
 
 
 def _batch_norm(module: nn.BatchNorm2d, shape) -> float:
     need(len(shape) == 3 and shape[0] == module.num_features, module, shape)
     if module.training or module.running_var is None:
-        raise ValueError("batch normalisation has no Lipschitz bound in training mode: call model.eval() first")
+        raise ValueError(
+            "batch normalisation has no Lipschitz bound in training mode: call model.eval() first"
+        )
     scale = (_finite(module.running_var).double() + module.eps).rsqrt()
     if module.affine:
         scale = scale * _finite(module.weight.detach()).double().abs()
@@ -259,9 +314,17 @@ def _dropout(module: nn.Dropout, shape) -> float:
 
 def _average_pool(module: nn.AvgPool2d, shape) -> float:
     need(len(shape) == 3, module, shape)
-    if module.ceil_mode or module.divisor_override or not (module.count_include_pad or module.padding in (0, (0, 0))):
-        raise ValueError("average pooling is bounded for ceil_mode=False, count_include_pad=True and no divisor_override only")
-    kernel, stride, padding = (_pair(v) for v in (module.kernel_size, module.stride, module.padding))
+    if (
+        module.ceil_mode
+        or module.divisor_override
+        or not (module.count_include_pad or module.padding in (0, (0, 0)))
+    ):
+        raise ValueError(
+            "average pooling is bounded for ceil_mode=False, count_include_pad=True and no divisor_override only"
+        )
+    kernel, stride, padding = (
+        _pair(v) for v in (module.kernel_size, module.stride, module.padding)
+    )
     box = torch.full((1, 1, *kernel), 1 / math.prod(kernel), dtype=torch.float64)
     return conv_norm_bound(box, shape[1:], stride, padding)
 
@@ -269,7 +332,9 @@ def _average_pool(module: nn.AvgPool2d, shape) -> float:
 def _global_average(module: nn.AdaptiveAvgPool2d, shape) -> float:
     need(len(shape) == 3, module, shape)
     if _pair(module.output_size) != (1, 1):
-        raise ValueError(f"adaptive average pooling is bounded for output_size 1 only, got {module.output_size}")
+        raise ValueError(
+            f"adaptive average pooling is bounded for output_size 1 only, got {module.output_size}"
+        )
     return (1 + ROUNDING) / math.sqrt(math.prod(shape[1:]))
 
 
@@ -279,8 +344,12 @@ def _max_pool(module: nn.MaxPool2d, shape) -> float:
         raise ValueError("max pooling is bounded for dilation 1 only")
     if module.return_indices:
         raise ValueError("max pooling that returns indices has no Lipschitz bound")
-    windows = math.prod(-(-k // s) for k, s in zip(_pair(module.kernel_size), _pair(module.stride), strict=True))
-    return math.sqrt(windows) * (1 + ROUNDING)  # a bright pixel is the maximum of at most that many windows
+    windows = math.prod(
+        -(-k // s) for k, s in zip(_pair(module.kernel_size), _pair(module.stride), strict=True)
+    )
+    return math.sqrt(windows) * (
+        1 + ROUNDING
+    )  # a bright pixel is the maximum of at most that many windows
 
 
 def _flatten(module: nn.Flatten, shape) -> float:
@@ -290,8 +359,12 @@ def _flatten(module: nn.Flatten, shape) -> float:
 
 
 def _softplus(module: nn.Softplus, shape) -> float:
-    if not (40 <= module.threshold <= 80 and module.beta > 0):  # below it jumps by more than rounding, above it overflows
-        raise ValueError(f"softplus is bounded for positive beta and a threshold from 40 to 80 only: {module}")
+    if not (
+        40 <= module.threshold <= 80 and module.beta > 0
+    ):  # below it jumps by more than rounding, above it overflows
+        raise ValueError(
+            f"softplus is bounded for positive beta and a threshold from 40 to 80 only: {module}"
+        )
     return 1.0
 
 
@@ -333,7 +406,10 @@ def jacobian_norms(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_()
         outputs = network(x).flatten(1)
-        rows = [torch.autograd.grad(outputs[:, k].sum(), x, retain_graph=True)[0] for k in range(outputs.shape[1])]
+        rows = [
+            torch.autograd.grad(outputs[:, k].sum(), x, retain_graph=True)[0]
+            for k in range(outputs.shape[1])
+        ]
     return torch.linalg.matrix_norm(torch.stack(rows, 1).flatten(2), 2)
 
 

@@ -15,18 +15,26 @@ from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear, Residu
 from .operators import ConvOperator, DenseOperator
 
 
-def resnet(image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, seed: int = 0) -> nn.Sequential:
+def resnet(
+    image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, seed: int = 0
+) -> nn.Sequential:
     """Plain residual network on the pixels: x + B relu(A x + b) in each of `depth` blocks, `width` hidden units."""
     features = math.prod(image_shape)
     with seeded(seed):
         blocks = [
-            ResidualBlock(nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, features, bias=False)))
+            ResidualBlock(
+                nn.Sequential(
+                    nn.Linear(features, width), nn.ReLU(), nn.Linear(width, features, bias=False)
+                )
+            )
             for _ in range(depth)
         ]
         return nn.Sequential(nn.Flatten(), *blocks, nn.Linear(features, classes))
 
 
-def spectral_resnet(image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, seed: int = 0) -> nn.Sequential:
+def spectral_resnet(
+    image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, seed: int = 0
+) -> nn.Sequential:
     """The same network with every matrix spectrally normalised (Miyato et al., 1802.05957): its bound is about 2^depth."""
     model = resnet(image_shape, classes, width, depth, seed)
     with seeded(seed):
@@ -37,7 +45,12 @@ def spectral_resnet(image_shape=(1, 28, 28), classes: int = 10, width: int = 256
 
 
 def nonexpansive_net(
-    image_shape=(1, 28, 28), classes: int = 10, width: int = 64, depth: int = 12, step: float = 2.0, seed: int = 0
+    image_shape=(1, 28, 28),
+    classes: int = 10,
+    width: int = 64,
+    depth: int = 12,
+    step: float = 2.0,
+    seed: int = 0,
 ) -> nn.Sequential:
     """Non-expansive network on the pixels: x - tau A^T relu(A x + b) in each block, A with `width` orthonormal rows.
 
@@ -45,13 +58,20 @@ def nonexpansive_net(
     """
     features = math.prod(image_shape)
     with seeded(seed):
-        fields = [GradientField(DenseOperator(features, width, orthonormal=True)) for _ in range(depth)]
+        fields = [
+            GradientField(DenseOperator(features, width, orthonormal=True)) for _ in range(depth)
+        ]
         blocks = [NonExpansiveBlock(field, step) for field in fields]
         return nn.Sequential(nn.Flatten(), *blocks, NonExpansiveLinear(features, classes))
 
 
 def nonexpansive_cnn(
-    image_shape=(1, 28, 28), classes: int = 10, channels: int = 16, depth: int = 2, step: float = 2.0, seed: int = 0
+    image_shape=(1, 28, 28),
+    classes: int = 10,
+    channels: int = 16,
+    depth: int = 2,
+    step: float = 2.0,
+    seed: int = 0,
 ) -> nn.Sequential:
     """Non-expansive convolutional network: two stages, each a 2 x 2 pixel-to-channel rearrangement (an isometry), a zero
     lift and `depth` convolution blocks. The image sides must be divisible by 4."""
@@ -64,7 +84,10 @@ def nonexpansive_cnn(
         for stage in (1, 2):
             narrow, wide = 4 * wide, max(4 * wide, stage * channels)
             layers += [nn.PixelUnshuffle(2), ZeroPadLift(narrow, wide)]
-            layers += [NonExpansiveBlock(GradientField(ConvOperator(wide, wide)), step) for _ in range(depth)]
+            layers += [
+                NonExpansiveBlock(GradientField(ConvOperator(wide, wide)), step)
+                for _ in range(depth)
+            ]
         features = wide * (height // 4) * (width // 4)
         return nn.Sequential(*layers, nn.Flatten(), NonExpansiveLinear(features, classes))
 

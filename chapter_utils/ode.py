@@ -25,11 +25,15 @@ def tableau(A: Sequence, b: Sequence) -> Tableau:
     """Tableau from nested lists. Raises ValueError if the shapes do not fit or the weights do not sum to 1."""
     A, b = torch.as_tensor(A, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64)
     if b.ndim != 1 or A.shape != (len(b), len(b)):
-        raise ValueError(f"a tableau needs A of shape (s, s) and b of shape (s,), got {tuple(A.shape)} and {tuple(b.shape)}")
+        raise ValueError(
+            f"a tableau needs A of shape (s, s) and b of shape (s,), got {tuple(A.shape)} and {tuple(b.shape)}"
+        )
     if not (A.isfinite().all() and b.isfinite().all()):
         raise ValueError("a tableau needs finite entries, this one contains NaN or infinity")
     if abs(b.sum().item() - 1) > 1e-12:
-        raise ValueError(f"the weights b of a consistent method sum to 1, these sum to {b.sum().item():g}")
+        raise ValueError(
+            f"the weights b of a consistent method sum to 1, these sum to {b.sum().item():g}"
+        )
     return Tableau(A, b)
 
 
@@ -41,8 +45,14 @@ TABLEAUS = {
     "ssprk3": tableau([[0, 0, 0], [1, 0, 0], [1 / 4, 1 / 4, 0]], [1 / 6, 1 / 6, 2 / 3]),
     "heun3": tableau([[0, 0, 0], [1 / 3, 0, 0], [0, 2 / 3, 0]], [1 / 4, 0, 3 / 4]),
     "kutta3": tableau([[0, 0, 0], [1 / 2, 0, 0], [-1, 2, 0]], [1 / 6, 2 / 3, 1 / 6]),
-    "rk4": tableau([[0, 0, 0, 0], [1 / 2, 0, 0, 0], [0, 1 / 2, 0, 0], [0, 0, 1, 0]], [1 / 6, 1 / 3, 1 / 3, 1 / 6]),
-    "three_eighths": tableau([[0, 0, 0, 0], [1 / 3, 0, 0, 0], [-1 / 3, 1, 0, 0], [1, -1, 1, 0]], [1 / 8, 3 / 8, 3 / 8, 1 / 8]),
+    "rk4": tableau(
+        [[0, 0, 0, 0], [1 / 2, 0, 0, 0], [0, 1 / 2, 0, 0], [0, 0, 1, 0]],
+        [1 / 6, 1 / 3, 1 / 3, 1 / 6],
+    ),
+    "three_eighths": tableau(
+        [[0, 0, 0, 0], [1 / 3, 0, 0, 0], [-1 / 3, 1, 0, 0], [1, -1, 1, 0]],
+        [1 / 8, 3 / 8, 3 / 8, 1 / 8],
+    ),
     "implicit_euler": tableau([[1]], [1]),
     "implicit_midpoint": tableau([[1 / 2]], [1]),
     "trapezoidal": tableau([[0, 0], [1 / 2, 1 / 2]], [1 / 2, 1 / 2]),
@@ -62,7 +72,9 @@ def substeps(method: Tableau, number: int) -> Tableau:
         raise ValueError(f"the number of substeps must be at least 1, got {number}")
     A = torch.kron(torch.eye(number, dtype=torch.float64), method.A)
     earlier = torch.tril(torch.ones(number, number, dtype=torch.float64), -1)
-    A = A + torch.kron(earlier, method.b.expand(len(method.b), -1))  # each substep starts where the last one ended
+    A = A + torch.kron(
+        earlier, method.b.expand(len(method.b), -1)
+    )  # each substep starts where the last one ended
     return tableau(A / number, method.b.repeat(number) / number)
 
 
@@ -96,13 +108,17 @@ def runge_kutta_step(field: Field, x: Tensor, step_size: float | Tensor, method:
 
 
 def _advance(x: Tensor, step: float | Tensor, slope: Tensor) -> Tensor:
-    return x + step * slope if isinstance(step, Tensor) else torch.add(x, slope, alpha=step)  # a number costs no extra pass
+    return (
+        x + step * slope if isinstance(step, Tensor) else torch.add(x, slope, alpha=step)
+    )  # a number costs no extra pass
 
 
 def _slope(field: Field, x: Tensor) -> Tensor:
     slope = field(x)
     if slope.shape != x.shape:
-        raise ValueError(f"the field must keep the shape of the state {tuple(x.shape)}, it returned {tuple(slope.shape)}")
+        raise ValueError(
+            f"the field must keep the shape of the state {tuple(x.shape)}, it returned {tuple(slope.shape)}"
+        )
     return slope
 
 
@@ -119,11 +135,19 @@ def _implicit_stages(field: Field, x: Tensor, step_size: float | Tensor, method:
         return X - x - torch.tensordot(A, slopes(X), 1)
 
     def newton_direction(X: Tensor, right: Tensor) -> Tensor:
-        _, pull = torch.func.vjp(slopes, X)  # the Jacobian of f at each stage, (s, B, d, d), one row at a time
-        J = torch.stack([pull(e.expand_as(X))[0] for e in torch.eye(d).to(x)], -2).reshape(s, -1, d, d)
-        matrix = torch.eye(s * d).to(x) - torch.einsum("ij,jbkl->bikjl", A, J).reshape(-1, s * d, s * d)
+        _, pull = torch.func.vjp(
+            slopes, X
+        )  # the Jacobian of f at each stage, (s, B, d, d), one row at a time
+        J = torch.stack([pull(e.expand_as(X))[0] for e in torch.eye(d).to(x)], -2).reshape(
+            s, -1, d, d
+        )
+        matrix = torch.eye(s * d).to(x) - torch.einsum("ij,jbkl->bikjl", A, J).reshape(
+            -1, s * d, s * d
+        )
         right = right.reshape(s, -1, d).movedim(0, 1).reshape(-1, s * d, 1)
-        return torch.linalg.solve_ex(matrix, right)[0].reshape(-1, s, d).movedim(1, 0).reshape(X.shape)
+        return (
+            torch.linalg.solve_ex(matrix, right)[0].reshape(-1, s, d).movedim(1, 0).reshape(X.shape)
+        )
 
     def size(X: Tensor) -> Tensor:
         return X.norm(dim=(0, -1), keepdim=True)  # one number for each row of x
@@ -151,14 +175,25 @@ def _implicit_stages(field: Field, x: Tensor, step_size: float | Tensor, method:
     return X - newton_direction(X, residual(X))  # one more step, this one seen by autograd
 
 
-def flow(field: Field, x0: Tensor, times: Tensor | Sequence[float], method: str = "rk4", max_step: float = 0.01) -> Tensor:
+def flow(
+    field: Field,
+    x0: Tensor,
+    times: Tensor | Sequence[float],
+    method: str = "rk4",
+    max_step: float = 0.01,
+) -> Tensor:
     """States of x' = field(x) at `times` (K,), increasing, from x0 (B, d) at the first of them: (K, B, d) (lesson 1).
 
     Fixed steps of `method`, equal between two times and at most max_step (up to rounding), so every time is hit.
     Differentiable. Raises ValueError if the times do not increase, if max_step is not positive, or as runge_kutta_step.
     """
     times = torch.as_tensor(times, dtype=torch.float64)
-    if times.ndim != 1 or not len(times) or not times.isfinite().all() or not (times.diff() > 0).all():
+    if (
+        times.ndim != 1
+        or not len(times)
+        or not times.isfinite().all()
+        or not (times.diff() > 0).all()
+    ):
         raise ValueError("times must be a list of finite numbers, each larger than the one before")
     if not 0 < max_step < math.inf:
         raise ValueError(f"max_step must be positive and finite, got {max_step}")
@@ -182,14 +217,20 @@ def logarithmic_norm(A: Tensor, norm: float = 2, weight: Tensor | None = None) -
     eigenvalue of the pencil (PA + A'P, 2P). Raises ValueError if A is not square or not finite, or P is not as said.
     """
     if A.ndim < 2 or A.shape[-1] != A.shape[-2] or not A.isfinite().all():
-        raise ValueError(f"the logarithmic norm needs square matrices with finite entries, got shape {tuple(A.shape)}")
+        raise ValueError(
+            f"the logarithmic norm needs square matrices with finite entries, got shape {tuple(A.shape)}"
+        )
     A = A if A.is_floating_point() else A.double()
     if weight is not None:
         fits = weight.shape == A.shape[-2:] and torch.allclose(weight, weight.mT)
         factor, failed = torch.linalg.cholesky_ex(weight) if fits else (weight, torch.tensor(True))
         if failed:
-            raise ValueError("the weight P must be a symmetric positive definite matrix of the size of A")
-        A = torch.linalg.solve_triangular(factor, A.mT @ factor, upper=False).mT  # F'A F'^-1 with P = F F'
+            raise ValueError(
+                "the weight P must be a symmetric positive definite matrix of the size of A"
+            )
+        A = torch.linalg.solve_triangular(
+            factor, A.mT @ factor, upper=False
+        ).mT  # F'A F'^-1 with P = F F'
     if weight is not None or norm == 2:
         return torch.linalg.eigvalsh((A + A.mT) / 2)[..., -1]
     if norm not in (1, math.inf):

@@ -6,7 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .lipschitz import conv_norm_bound, conv_smallest_bound, dense_norm_bound, dense_smallest_bound, power_iteration
+from .lipschitz import (
+    conv_norm_bound,
+    conv_smallest_bound,
+    dense_norm_bound,
+    dense_smallest_bound,
+    power_iteration,
+)
 
 
 class LinearOperator(nn.Module):
@@ -25,13 +31,17 @@ class LinearOperator(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self._known: dict[str, tuple[Tensor, tuple, float]] = {}  # for each bound: weight, input shape and settings, value
+        self._known: dict[
+            str, tuple[Tensor, tuple, float]
+        ] = {}  # for each bound: weight, input shape and settings, value
         self._direction: Tensor | None = None
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
-    def adjoint(self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor | None = None) -> Tensor:
+    def adjoint(
+        self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor | None = None
+    ) -> Tensor:
         raise NotImplementedError
 
     def _scaled(self, scale: float | Tensor | None) -> Tensor:
@@ -70,9 +80,13 @@ class LinearOperator(nn.Module):
         shape = x.shape[1:]
         v, steps = self._direction, 1
         if v is None or v.shape[1:] != shape or v.device != x.device or v.dtype != x.dtype:
-            start = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            start = torch.randn(
+                shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+            )
             v, steps = start.to(x)[None], 20
-        estimate, self._direction = power_iteration(self, lambda y: self.adjoint(y, shape), v, steps)
+        estimate, self._direction = power_iteration(
+            self, lambda y: self.adjoint(y, shape), v, steps
+        )
         return estimate
 
     def get_extra_state(self) -> Tensor:
@@ -83,7 +97,9 @@ class LinearOperator(nn.Module):
         self._direction = state.to(self.weight.device) if state.numel() else None
 
     def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
-        state_dict.setdefault(f"{prefix}_extra_state", torch.empty(0))  # weights alone are enough, even if loading is strict
+        state_dict.setdefault(
+            f"{prefix}_extra_state", torch.empty(0)
+        )  # weights alone are enough, even if loading is strict
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
@@ -96,14 +112,22 @@ class DenseOperator(LinearOperator):
     def __init__(self, in_features: int, out_features: int, orthonormal: bool = False):
         super().__init__()
         if orthonormal and out_features > in_features:
-            raise ValueError(f"{out_features} rows cannot be orthonormal in {in_features} dimensions")
-        self.in_features, self.out_features, self.orthonormal = in_features, out_features, orthonormal
+            raise ValueError(
+                f"{out_features} rows cannot be orthonormal in {in_features} dimensions"
+            )
+        self.in_features, self.out_features, self.orthonormal = (
+            in_features,
+            out_features,
+            orthonormal,
+        )
         self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(out_features, in_features)))
         self.outputs = out_features
 
     def _check(self, input_shape) -> None:
         if tuple(input_shape[-1:]) != (self.in_features,):
-            raise ValueError(f"inputs with {self.in_features} features are needed, got shape {tuple(input_shape)}")
+            raise ValueError(
+                f"inputs with {self.in_features} features are needed, got shape {tuple(input_shape)}"
+            )
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         self._check(x.shape[1:])
@@ -131,11 +155,16 @@ class ShiftOperator(LinearOperator):
 
     def _check(self, input_shape) -> None:
         if len(input_shape) != 3 or input_shape[0] != self.channels:
-            raise ValueError(f"images of shape ({self.channels}, height, width) are needed, got {tuple(input_shape)}")
+            raise ValueError(
+                f"images of shape ({self.channels}, height, width) are needed, got {tuple(input_shape)}"
+            )
 
     def _shift(self, x: Tensor, sign: int) -> Tensor:
         parts = x.tensor_split(len(self.MOVES), 1)
-        moved = [part.roll((sign * dy, sign * dx), (2, 3)) for part, (dy, dx) in zip(parts, self.MOVES, strict=True)]
+        moved = [
+            part.roll((sign * dy, sign * dx), (2, 3))
+            for part, (dy, dx) in zip(parts, self.MOVES, strict=True)
+        ]
         return torch.cat(moved, 1)
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -156,14 +185,21 @@ class ConvOperator(LinearOperator):
         super().__init__()
         if padding_mode not in ("zeros", "circular"):
             raise ValueError(f"padding_mode must be 'zeros' or 'circular', got {padding_mode!r}")
-        self.in_channels, self.stride, self.padding, self.padding_mode = in_channels, stride, padding, padding_mode
+        self.in_channels, self.stride, self.padding, self.padding_mode = (
+            in_channels,
+            stride,
+            padding,
+            padding_mode,
+        )
         weight = torch.empty(out_channels, in_channels, kernel_size, kernel_size)
         self.weight = nn.Parameter(nn.init.kaiming_normal_(weight))
         self.outputs = out_channels
 
     def _check(self, input_shape) -> None:
         if len(input_shape) != 3 or input_shape[0] != self.in_channels:
-            raise ValueError(f"images of shape ({self.in_channels}, height, width) are needed, got {tuple(input_shape)}")
+            raise ValueError(
+                f"images of shape ({self.in_channels}, height, width) are needed, got {tuple(input_shape)}"
+            )
 
     def _settings(self) -> tuple:
         return self.stride, self.padding, self.padding_mode
@@ -174,12 +210,20 @@ class ConvOperator(LinearOperator):
             return F.conv2d(_wrap(x, self.padding), self.weight, bias, self.stride)
         return F.conv2d(x, self.weight, bias, self.stride, self.padding)
 
-    def adjoint(self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor | None = None) -> Tensor:
+    def adjoint(
+        self, y: Tensor, input_shape: tuple[int, ...], scale: float | Tensor | None = None
+    ) -> Tensor:
         circular = self.padding_mode == "circular"
         kernel, inner = self.weight.shape[-1], 0 if circular else self.padding
-        sides = [n + 2 * (self.padding - inner) for n in input_shape[1:]]  # of the image that conv2d sees
-        missing = [(n + 2 * inner - kernel) % self.stride for n in sides]  # rows that no window reached
-        x = F.conv_transpose2d(y, self._scaled(scale), stride=self.stride, padding=inner, output_padding=missing)
+        sides = [
+            n + 2 * (self.padding - inner) for n in input_shape[1:]
+        ]  # of the image that conv2d sees
+        missing = [
+            (n + 2 * inner - kernel) % self.stride for n in sides
+        ]  # rows that no window reached
+        x = F.conv_transpose2d(
+            y, self._scaled(scale), stride=self.stride, padding=inner, output_padding=missing
+        )
         if circular and self.padding:
             plain = torch.zeros(len(y), *input_shape, dtype=y.dtype, device=y.device)
             x = torch.func.vjp(lambda v: _wrap(v, self.padding), plain)[1](x)[0]
@@ -187,10 +231,16 @@ class ConvOperator(LinearOperator):
 
     def _bound(self, input_shape) -> float:
         pair = (self.stride, self.stride), (self.padding, self.padding)
-        return conv_norm_bound(self.weight.detach(), input_shape[1:], *pair, padding_mode=self.padding_mode)
+        return conv_norm_bound(
+            self.weight.detach(), input_shape[1:], *pair, padding_mode=self.padding_mode
+        )
 
     def _smallest(self, input_shape) -> float:
-        same = self.stride == 1 and 2 * self.padding == self.weight.shape[-1] - 1 and self.padding_mode == "circular"
+        same = (
+            self.stride == 1
+            and 2 * self.padding == self.weight.shape[-1] - 1
+            and self.padding_mode == "circular"
+        )
         return conv_smallest_bound(self.weight.detach(), input_shape[1:]) if same else 0.0
 
 
@@ -213,11 +263,16 @@ def restore_orthonormal_rows(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if getattr(module, "orthonormal", False):
             weight = module.weight
-            error = torch.eye(len(weight), dtype=weight.dtype, device=weight.device) - weight @ weight.mT
+            error = (
+                torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
+                - weight @ weight.mT
+            )
             if error.norm() < 0.9:  # the step converges below 1
                 weight.add_(error @ weight, alpha=0.5)
             elif torch.isfinite(weight).all():
                 left, _, right = torch.linalg.svd(weight, full_matrices=False)
                 weight.copy_(left @ right)
             else:
-                raise ValueError(f"the weights of {name or 'the operator'} contain NaN or infinite entries")
+                raise ValueError(
+                    f"the weights of {name or 'the operator'} contain NaN or infinite entries"
+                )

@@ -29,14 +29,22 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 value = closure()
         for group in self.param_groups:
-            alike: dict[tuple, list[tuple[Tensor, Tensor]]] = {}  # parameters of one shape are treated in one go
+            alike: dict[
+                tuple, list[tuple[Tensor, Tensor]]
+            ] = {}  # parameters of one shape are treated in one go
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
+                    average = self.state[parameter].setdefault(
+                        "average", torch.zeros_like(parameter)
+                    )
                     average.lerp_(parameter.grad, 1 - group["momentum"])
-                    ahead = average.lerp(parameter.grad, 1 - group["momentum"])  # Nesterov: a look at the next average
+                    ahead = average.lerp(
+                        parameter.grad, 1 - group["momentum"]
+                    )  # Nesterov: a look at the next average
                     matrix = ahead.flatten(1) if ahead.ndim > 1 else ahead.reshape(-1, 1)
-                    alike.setdefault((matrix.shape, matrix.dtype, matrix.device), []).append((parameter, matrix))
+                    alike.setdefault((matrix.shape, matrix.dtype, matrix.device), []).append(
+                        (parameter, matrix)
+                    )
             for pairs in alike.values():
                 directions = equal_directions(torch.stack([matrix for _, matrix in pairs]))
                 for (parameter, _), direction in zip(pairs, directions, strict=True):

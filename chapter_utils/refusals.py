@@ -6,7 +6,16 @@ from torch.nn.utils import parametrize
 
 UNKNOWN = "no Lipschitz bound is known for {}; its class must define lipschitz_bound(input_shape) and forward"
 # What a subclass may replace: nothing in it is computed by `forward`.
-HARMLESS = {"extra_repr", "reset_parameters", "train", "eval", "state_dict", "load_state_dict", "compile", "_abc_impl"}
+HARMLESS = {
+    "extra_repr",
+    "reset_parameters",
+    "train",
+    "eval",
+    "state_dict",
+    "load_state_dict",
+    "compile",
+    "_abc_impl",
+}
 
 
 def refuse_altered(module: nn.Module) -> None:
@@ -16,14 +25,22 @@ def refuse_altered(module: nn.Module) -> None:
     operator's `forward`, `adjoint`, `_bound` and `_smallest`, answers for itself and for its parts.
     """
     if module_hooks._global_forward_hooks or module_hooks._global_forward_pre_hooks:
-        raise TypeError("there are forward hooks for all modules, which may change what they compute")
+        raise TypeError(
+            "there are forward hooks for all modules, which may change what they compute"
+        )
     for part in module.modules():
         if part._forward_hooks or part._forward_pre_hooks:
-            raise TypeError(f"{type(part).__name__} has forward hooks, which may change what it computes")
+            raise TypeError(
+                f"{type(part).__name__} has forward hooks, which may change what it computes"
+            )
         ours = set().union(*(vars(kind) for kind in type(part).__mro__ if _is_ours(kind)))
         for name in ours & vars(part).keys():
-            if callable(getattr(type(part), name)) and not name.startswith("__"):  # Python does not look at those
-                raise TypeError(f"the method {name} of a {type(part).__name__} is replaced, which may change what it computes")
+            if callable(getattr(type(part), name)) and not name.startswith(
+                "__"
+            ):  # Python does not look at those
+                raise TypeError(
+                    f"the method {name} of a {type(part).__name__} is replaced, which may change what it computes"
+                )
     _refuse_other_methods(module)
 
 
@@ -37,11 +54,24 @@ def _refuse_other_methods(module: nn.Module) -> None:
     kinds = type(module).__mro__
     for place, kind in enumerate(kinds):
         own = set() if _is_ours(kind) else vars(kind).keys()
-        if {"forward", "lipschitz_bound"} <= own or {"forward", "adjoint", "_bound", "_smallest"} <= own:
+        if {"forward", "lipschitz_bound"} <= own or {
+            "forward",
+            "adjoint",
+            "_bound",
+            "_smallest",
+        } <= own:
             return
         inherited = set().union(*(vars(base) for base in kinds[place + 1 :])) - HARMLESS
-        if replaced := sorted(name for name in own & inherited if name == "__call__" or not name.startswith("__")):
-            new = not any("forward" in vars(base) for base in kinds[place + 1 :] if base is not nn.Module)
-            raise TypeError(UNKNOWN.format(type(module).__name__ + ("" if new else f", which replaces {replaced[0]}")))
+        if replaced := sorted(
+            name for name in own & inherited if name == "__call__" or not name.startswith("__")
+        ):
+            new = not any(
+                "forward" in vars(base) for base in kinds[place + 1 :] if base is not nn.Module
+            )
+            raise TypeError(
+                UNKNOWN.format(
+                    type(module).__name__ + ("" if new else f", which replaces {replaced[0]}")
+                )
+            )
     for child in module.children():
         _refuse_other_methods(child)

@@ -39,12 +39,19 @@ class UntiedBlock(nn.Module):
 
     def lipschitz_bound(self, input_shape: tuple[int, ...]) -> float:
         output_shape(self, input_shape)  # raises if the shapes do not fit
-        norms = self.inner.norm_bound(input_shape) * self.outer.norm_bound(output_shape(self.inner, input_shape))
+        norms = self.inner.norm_bound(input_shape) * self.outer.norm_bound(
+            output_shape(self.inner, input_shape)
+        )
         return abs(self.keep) * (1 + norms) * (1 + ROUNDING)
 
 
 def regime_net(
-    regime: str, image_shape=(1, 28, 28), classes: int = 10, channels: int = 16, depth: int = 2, seed: int = 0
+    regime: str,
+    image_shape=(1, 28, 28),
+    classes: int = 10,
+    channels: int = 16,
+    depth: int = 2,
+    seed: int = 0,
 ) -> nn.Sequential:
     """A network of one of the five `REGIMES`: two stages of `depth` blocks, with `channels` and 4 `channels` channels.
 
@@ -57,7 +64,9 @@ def regime_net(
     if height % 4 or width % 4:
         raise ValueError(f"image sides must be divisible by 4, got {height} x {width}")
     if channels < 4 * colours:
-        raise ValueError(f"at least {4 * colours} channels are needed for {colours} colours, got {channels}")
+        raise ValueError(
+            f"at least {4 * colours} channels are needed for {colours} colours, got {channels}"
+        )
 
     def block(wide: int) -> nn.Module:
         a, b = (ShiftOperator(wide, orthonormal=regime in CERTIFIED) for _ in range(2))
@@ -91,7 +100,14 @@ def orthogonality_penalty(model: nn.Module) -> Tensor:
                 raise ValueError(
                     f"the penalty is for matrices; {type(module).__name__} has a kernel of shape {tuple(weight.shape)}"
                 )
-            terms.append((weight.mT @ weight - torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)).square().sum())
+            terms.append(
+                (
+                    weight.mT @ weight
+                    - torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
+                )
+                .square()
+                .sum()
+            )
     if not terms:
         raise ValueError("the model holds no linear operator to be made orthogonal")
     return torch.stack(terms).sum()

@@ -34,16 +34,24 @@ def certify(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     refuse_altered(model)
     exact, shape = copy.deepcopy(model).double().eval(), tuple(images.shape[1:])
     matrix = last_matrix(exact[-1]) if isinstance(exact, nn.Sequential) and len(exact) else None
-    features = exact if matrix is None else nn.Sequential(*list(exact)[:-1]).eval()  # exact[:-1] would call __init__ of a subclass
+    features = (
+        exact if matrix is None else nn.Sequential(*list(exact)[:-1]).eval()
+    )  # exact[:-1] would call __init__ of a subclass
     bound = lipschitz_bound(features, shape)
     with torch.no_grad():
         logits = torch.cat([exact(batch.double()) for batch in images.split(500)])
     radii = certified_radius(logits, labels, bound, matrix, rounding_bound(exact, shape))
-    return radii.clamp_max(math.sqrt(math.prod(shape)))  # as far as the bound of the rounding errors holds
+    return radii.clamp_max(
+        math.sqrt(math.prod(shape))
+    )  # as far as the bound of the rounding errors holds
 
 
 def certified_radius(
-    logits: Tensor, labels: Tensor, lipschitz: float, matrix: Tensor | None = None, rounding: float = 0.0
+    logits: Tensor,
+    labels: Tensor,
+    lipschitz: float,
+    matrix: Tensor | None = None,
+    rounding: float = 0.0,
 ) -> Tensor:
     """l2 radius (B,) within which the predicted class provably stays `labels`; 0 where the prediction is wrong.
 
@@ -60,7 +68,10 @@ def certified_radius(
         raise ValueError(f"lipschitz must be a positive finite bound, got {lipschitz}")
     if not 0 <= rounding < math.inf:
         raise ValueError(f"rounding must be 0 or more and finite, got {rounding}")
-    exact, tiny = logits.double(), torch.finfo(torch.float64).tiny  # below it nothing is known to a relative error
+    exact, tiny = (
+        logits.double(),
+        torch.finfo(torch.float64).tiny,
+    )  # below it nothing is known to a relative error
     gaps = exact.gather(1, labels[:, None]) - exact - 4 * rounding
     terms = 8
     if matrix is None:
@@ -71,10 +82,16 @@ def certified_radius(
         distances = torch.linalg.vector_norm(rows / largest, dim=2) * largest[..., 0]
         radii = gaps / (lipschitz * distances.clamp_min(tiny)).clamp_min(tiny)[labels]
         terms += matrix.shape[1]
-    radii = radii.scatter(1, labels[:, None], math.inf).min(1).values  # the own class is no rival (0 / 0 in the second form)
-    down = (1 - gamma(terms)) * (1 - torch.finfo(logits.dtype).eps)  # all this is rounded, and the result once more
+    radii = (
+        radii.scatter(1, labels[:, None], math.inf).min(1).values
+    )  # the own class is no rival (0 / 0 in the second form)
+    down = (1 - gamma(terms)) * (
+        1 - torch.finfo(logits.dtype).eps
+    )  # all this is rounded, and the result once more
     radii = (down * radii).clamp(0, torch.finfo(logits.dtype).max).to(logits.dtype)
-    return torch.where(gaps.isfinite().all(1) & (radii >= torch.finfo(logits.dtype).tiny), radii, 0.0)
+    return torch.where(
+        gaps.isfinite().all(1) & (radii >= torch.finfo(logits.dtype).tiny), radii, 0.0
+    )
 
 
 # ---- attacks ---------------------------------------------------------------------------------------------------------
@@ -95,7 +112,14 @@ def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
 LOSSES = {"margin": margin_loss, "cross_entropy": cross_entropy_loss}
 
 
-def fgsm(model: Network, images: Tensor, labels: Tensor, eps: float, norm: float = math.inf, loss: str = "margin") -> Tensor:
+def fgsm(
+    model: Network,
+    images: Tensor,
+    labels: Tensor,
+    eps: float,
+    norm: float = math.inf,
+    loss: str = "margin",
+) -> Tensor:
     """Fast gradient sign method (Goodfellow et al., 1412.6572): one step of length `eps` uphill, clipped to [0, 1].
 
     norm = inf: x + eps sign(g); norm = 2: x + eps g / |g|. Shapes (B, ...) -> (B, ...) (lesson 7).
@@ -130,7 +154,10 @@ def pgd(
         raise ValueError(f"step_size must be positive and finite, got {step_size}")
     size = 2.5 * eps / steps if step_size is None else step_size
     generator = torch.Generator().manual_seed(seed)
-    best, best_margin = images.clone(), torch.full((len(images),), -math.inf, dtype=images.dtype, device=images.device)
+    best, best_margin = (
+        images.clone(),
+        torch.full((len(images),), -math.inf, dtype=images.dtype, device=images.device),
+    )
 
     def keep(points, logits):
         nonlocal best, best_margin
@@ -152,7 +179,9 @@ def pgd(
     return best
 
 
-def attacked_correct(model: Network, images: Tensor, labels: Tensor, radii: list[float], **options) -> Tensor:
+def attacked_correct(
+    model: Network, images: Tensor, labels: Tensor, radii: list[float], **options
+) -> Tensor:
     """Which samples PGD failed to fool at each radius: bool (len(radii), B), for `radii` in increasing order.
 
     `options` go to `pgd`. A point found within a small radius lies within every larger one, so only samples that are still
@@ -186,7 +215,9 @@ def _steepest(gradient: Tensor, norm: float) -> Tensor:
     if norm == math.inf:
         return gradient.sign()
     tiny = torch.finfo(gradient.dtype).tiny
-    gradient = gradient / _column(gradient.flatten(1).abs().amax(1), gradient).clamp_min(tiny)  # no square over- or underflows
+    gradient = gradient / _column(gradient.flatten(1).abs().amax(1), gradient).clamp_min(
+        tiny
+    )  # no square over- or underflows
     return gradient / _column(_lengths(gradient), gradient).clamp_min(tiny)
 
 
@@ -196,7 +227,9 @@ def _project(x: Tensor, centre: Tensor, eps: float, norm: float) -> Tensor:
     if norm == math.inf:
         shift = shift.clamp(-eps, eps)
     else:
-        shift = shift * (eps / _column(_lengths(shift), shift).clamp_min(eps)) if eps > 0 else 0 * shift
+        shift = (
+            shift * (eps / _column(_lengths(shift), shift).clamp_min(eps)) if eps > 0 else 0 * shift
+        )
     return (centre + shift).clamp(0, 1)
 
 
@@ -204,7 +237,9 @@ def _random_in_ball(images: Tensor, eps: float, norm: float, generator: torch.Ge
     if norm == math.inf:
         return eps * (2 * torch.rand(images.shape, generator=generator).to(images) - 1)
     direction = torch.randn(images.shape, generator=generator).to(images)
-    depth = torch.rand(len(images), generator=generator).to(images) ** (1 / max(1, direction[0].numel()))
+    depth = torch.rand(len(images), generator=generator).to(images) ** (
+        1 / max(1, direction[0].numel())
+    )
     return eps * _column(depth / _lengths(direction), images) * direction
 
 
@@ -218,7 +253,9 @@ def _column(values: Tensor, like: Tensor) -> Tensor:
 
 def _check_labels(logits: Tensor, labels: Tensor) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or logits.shape[1] < 2:
-        raise ValueError(f"logits (B, classes) and labels (B,) are needed, got {tuple(logits.shape)} and {tuple(labels.shape)}")
+        raise ValueError(
+            f"logits (B, classes) and labels (B,) are needed, got {tuple(logits.shape)} and {tuple(labels.shape)}"
+        )
 
 
 def _check_attack(images: Tensor, labels: Tensor, eps: float, norm: float, loss: str) -> None:
@@ -233,8 +270,12 @@ def _check_attack(images: Tensor, labels: Tensor, eps: float, norm: float, loss:
 
 def _check_images(images: Tensor, labels: Tensor) -> None:
     if not len(images) or len(images) != len(labels):
-        raise ValueError(f"as many labels as images are needed, at least one; got {len(images)} and {len(labels)}")
+        raise ValueError(
+            f"as many labels as images are needed, at least one; got {len(images)} and {len(labels)}"
+        )
     if labels.dtype != torch.int64:
         raise ValueError(f"labels must be numbers of classes, int64, got {labels.dtype}")
     if images.min() < 0 or images.max() > 1 or not torch.isfinite(images).all():
-        raise ValueError("images must lie in [0, 1]: put a normalisation into the network, as its first layer")
+        raise ValueError(
+            "images must lie in [0, 1]: put a normalisation into the network, as its first layer"
+        )

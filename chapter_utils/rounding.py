@@ -39,9 +39,13 @@ def rounding_bound(model: nn.Module, input_shape: tuple[int, ...]) -> float:
     rounding errors are not known here, ValueError in training mode.
     """
     certifiable(model)
-    lipschitz_bound(model, input_shape)  # refuses hooks and replaced forwards, which are not seen below
+    lipschitz_bound(
+        model, input_shape
+    )  # refuses hooks and replaced forwards, which are not seen below
     dtype = next(model.parameters(), torch.zeros(())).dtype
-    error, _ = _through(model, tuple(input_shape), 0.0, 2 * math.sqrt(math.prod(input_shape)), dtype)
+    error, _ = _through(
+        model, tuple(input_shape), 0.0, 2 * math.sqrt(math.prod(input_shape)), dtype
+    )
     return error * (1 + 1e-6)  # this computation itself
 
 
@@ -57,7 +61,9 @@ def _is(module: nn.Module, *kinds: type[nn.Module]) -> bool:
     return any(type(module).forward is kind.forward for kind in kinds)
 
 
-def _through(module: nn.Module, shape: tuple[int, ...], error: float, size: float, dtype: torch.dtype) -> tuple[float, float]:
+def _through(
+    module: nn.Module, shape: tuple[int, ...], error: float, size: float, dtype: torch.dtype
+) -> tuple[float, float]:
     """(error, size) behind `module`, if its exact input has at most the norm `size` and the computed one differs by `error`."""
     if _is(module, nn.Sequential):
         for child in module:
@@ -82,13 +88,19 @@ def _own_error(module: nn.Module, shape: tuple[int, ...], size: float, dtype: to
         return 0.0
     if _is(module, Normalization):
         smallest = module.std.min().item()
-        return gamma(3, dtype) * (size / smallest + _at_zero(module, shape)) + math.prod(shape) * tiny * (1 + 1 / smallest)
+        return gamma(3, dtype) * (size / smallest + _at_zero(module, shape)) + math.prod(
+            shape
+        ) * tiny * (1 + 1 / smallest)
     if _is(module, ResidualBlock):
         error, change = _through(module.branch, shape, 0.0, size, dtype)
         return error + gamma(1, dtype) * (size + change + error)
     if (matrix := last_matrix(module)) is not None:
         underflow = math.prod(shape[:-1]) * matrix.numel() * tiny
-        return gamma(matrix.shape[1] + 2, dtype) * (dense_norm_bound(matrix.abs()) * size + _at_zero(module, shape)) + underflow
+        return (
+            gamma(matrix.shape[1] + 2, dtype)
+            * (dense_norm_bound(matrix.abs()) * size + _at_zero(module, shape))
+            + underflow
+        )
     if _is(module, UntiedBlock):
         error, inside, _ = _affine(module.inner, module.bias, shape, size, dtype)
         middle = output_shape(module.inner, shape)
@@ -101,7 +113,9 @@ def _own_error(module: nn.Module, shape: tuple[int, ...], size: float, dtype: to
         largest = field.operator.norm_bound(shape)
         terms, absolute = _sums(field.operator, shape)
         own = step * (largest * error + gamma(terms, dtype) * absolute * (inside + error))
-        own += math.prod(shape) * terms * tiny * (1 + inside + error)  # step * A and the products underflow
+        own += (
+            math.prod(shape) * terms * tiny * (1 + inside + error)
+        )  # step * A and the products underflow
         change = step * largest * (inside + error) + own
         _need_room(size + change, dtype)
         if step < tiny:  # the step itself underflows
@@ -111,7 +125,9 @@ def _own_error(module: nn.Module, shape: tuple[int, ...], size: float, dtype: to
     return total
 
 
-def _euler_steps(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> list[tuple[GradientField, float, float]]:
+def _euler_steps(
+    module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype
+) -> list[tuple[GradientField, float, float]]:
     """Field, length and Lipschitz constant of every Euler step x +- length * A^T act(A x + b) that the block takes."""
     steps: list[tuple[GradientField, float, float]] = []
     tiny = torch.finfo(dtype).tiny  # below which a block leaves the step out
@@ -120,7 +136,9 @@ def _euler_steps(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) 
         number, size = module.steps(smoothness, dtype) if smoothness >= tiny else (1, 0.0)
         steps = number * [(module.field, float(size), 1.0)]
     elif _is(module, SwitchingBlock):
-        fields = zip((module.down, module.up), module.steps(shape), module.substeps, (0, 1), strict=True)
+        fields = zip(
+            (module.down, module.up), module.steps(shape), module.substeps, (0, 1), strict=True
+        )
         for field, h, parts, expands in fields:
             smoothness = field.smoothness(torch.zeros(1, *shape))
             size = abs(h) / parts / smoothness if smoothness >= tiny else 0.0
@@ -130,12 +148,17 @@ def _euler_steps(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) 
     return steps
 
 
-def _affine(operator: LinearOperator, bias: Tensor | None, shape, size: float, dtype: torch.dtype) -> tuple[float, float, float]:
+def _affine(
+    operator: LinearOperator, bias: Tensor | None, shape, size: float, dtype: torch.dtype
+) -> tuple[float, float, float]:
     """Error and norm of A x + b and of its activation (slope at most 1, exact) for |x| <= size, and the norm of b as an image."""
     terms, absolute = _sums(operator, shape)
     offset = 0.0 if bias is None else _at_zero(lambda x: operator(x, bias), shape, operator.weight)
     underflow = math.prod(output_shape(operator, shape)) * terms * torch.finfo(dtype).tiny
-    error, inside = gamma(terms, dtype) * (absolute * size + offset) + underflow, operator.norm_bound(shape) * size + offset
+    error, inside = (
+        gamma(terms, dtype) * (absolute * size + offset) + underflow,
+        operator.norm_bound(shape) * size + offset,
+    )
     _need_room(inside + error, dtype)
     return error, inside, offset
 
@@ -144,12 +167,21 @@ def _sums(operator: LinearOperator, shape: tuple[int, ...]) -> tuple[int, float]
     """Products in the longest sum of A x or A^T y, with room for scaling, bias and circular padding, and the norm of |A|."""
     kind = parametrize.type_before_parametrizations(operator)
     absolute = kind.__new__(kind)  # the same operator with the weights |A|, parametrised or not
-    absolute.__dict__ |= operator.__dict__ | {"_parameters": {"weight": nn.Parameter(operator.weight.detach().abs())}, "_known": {}}
-    return operator.weight.numel() // min(operator.weight.shape[:2]) + 16, absolute.norm_bound(shape)
+    absolute.__dict__ |= operator.__dict__ | {
+        "_parameters": {"weight": nn.Parameter(operator.weight.detach().abs())},
+        "_known": {},
+    }
+    return operator.weight.numel() // min(operator.weight.shape[:2]) + 16, absolute.norm_bound(
+        shape
+    )
 
 
 def _at_zero(function, shape: tuple[int, ...], like: Tensor | None = None) -> float:
     """|f(0)|, a little enlarged; no square of a tiny entry underflows."""
-    zeros = blank_input(function, shape) if like is None else torch.zeros(1, *shape, dtype=like.dtype, device=like.device)
+    zeros = (
+        blank_input(function, shape)
+        if like is None
+        else torch.zeros(1, *shape, dtype=like.dtype, device=like.device)
+    )
     values = function(zeros)
     return 1.01 * math.hypot(*values.flatten().tolist())

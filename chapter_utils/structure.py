@@ -22,12 +22,23 @@ class HiddenLayer(nn.Module):
     in_features.
     """
 
-    def __init__(self, in_features: int, out_features: int, width: int, activation: str = "tanh", gradient: bool = False):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        width: int,
+        activation: str = "tanh",
+        gradient: bool = False,
+    ):
         super().__init__()
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
+            raise ValueError(
+                f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}"
+            )
         if min(in_features, out_features, width) < 1 or (gradient and in_features != out_features):
-            raise ValueError(f"a hidden layer cannot have {in_features} inputs, {out_features} outputs and width {width}")
+            raise ValueError(
+                f"a hidden layer cannot have {in_features} inputs, {out_features} outputs and width {width}"
+            )
         self.activation = activation
         self.inner = nn.Linear(in_features, width)  # K and b
         self.outer = None if gradient else nn.Linear(width, out_features)
@@ -46,7 +57,14 @@ class MassPreservingBlock(nn.Module):
     Raises ValueError for an implicit method or a step that is not positive.
     """
 
-    def __init__(self, features: int, width: int = 32, step: float = 0.1, method: str = "euler", activation: str = "tanh"):
+    def __init__(
+        self,
+        features: int,
+        width: int = 32,
+        step: float = 0.1,
+        method: str = "euler",
+        activation: str = "tanh",
+    ):
         super().__init__()
         _check_sizes(features, 2, step)
         if not named_tableau(method).explicit:
@@ -101,15 +119,27 @@ class SymplecticBlock(nn.Module):
     Shapes (B, features) -> (B, features), features even. Raises ValueError otherwise, or if the step is not positive.
     """
 
-    def __init__(self, features: int, width: int = 16, step: float = 0.1, method: str = "verlet", activation: str = "tanh"):
+    def __init__(
+        self,
+        features: int,
+        width: int = 16,
+        step: float = 0.1,
+        method: str = "verlet",
+        activation: str = "tanh",
+    ):
         super().__init__()
         _check_sizes(features, 2, step)
         if features % 2:
-            raise ValueError(f"positions and momenta come in pairs: features must be even, got {features}")
+            raise ValueError(
+                f"positions and momenta come in pairs: features must be even, got {features}"
+            )
         if method not in SPLITTINGS:
             raise ValueError(f"method must be one of {', '.join(SPLITTINGS)}; got {method!r}")
         self.features, self.step, self.method = features, step, method
-        self.kick, self.drift = (HiddenLayer(features // 2, features // 2, width, activation, gradient=True) for _ in range(2))
+        self.kick, self.drift = (
+            HiddenLayer(features // 2, features // 2, width, activation, gradient=True)
+            for _ in range(2)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         need(x.shape[1:] == (self.features,), self, x.shape[1:])

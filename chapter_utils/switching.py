@@ -20,7 +20,9 @@ SLOPE = 0.5  # smallest slope of the activation "leaky_relu"
 RULES = ("gradient", "monotone")
 
 
-def contraction_factor(step: float | Tensor, kappa: float = SLOPE, rule: str = "gradient") -> float | Tensor:
+def contraction_factor(
+    step: float | Tensor, kappa: float = SLOPE, rule: str = "gradient"
+) -> float | Tensor:
     """Lipschitz constant of x - tau g(x), g with Lipschitz constant L and monotonicity constant kappa L, step = tau L.
 
     "gradient": max(|1 - kappa h|, |1 - h|), sharp for gradient fields. "monotone": sqrt(1 - 2 kappa h + h^2), what monotonicity
@@ -37,7 +39,9 @@ def contraction_factor(step: float | Tensor, kappa: float = SLOPE, rule: str = "
     return max(abs(1 - kappa * step), abs(1 - step))
 
 
-def pair_factor(steps, substeps: tuple[int, int] = (1, 1), kappa: float = SLOPE, rule: str = "gradient"):
+def pair_factor(
+    steps, substeps: tuple[int, int] = (1, 1), kappa: float = SLOPE, rule: str = "gradient"
+):
     """Bound of the Lipschitz constant of a pair: steps = (h1, h2), h1 contractive in substeps[0] equal parts and h2
     expansive in substeps[1] (lesson 6). A negative h2 >= -2 substeps[1] does not expand: it counts as 1."""
     (down, up), (parts_down, parts_up) = steps, substeps
@@ -45,7 +49,9 @@ def pair_factor(steps, substeps: tuple[int, int] = (1, 1), kappa: float = SLOPE,
     return contraction_factor(down / parts_down, kappa, rule) ** parts_down * growth**parts_up
 
 
-def largest_expansion(down, substeps: tuple[int, int] = (1, 1), kappa: float = SLOPE, rule: str = "gradient"):
+def largest_expansion(
+    down, substeps: tuple[int, int] = (1, 1), kappa: float = SLOPE, rule: str = "gradient"
+):
     """The largest h2 whose pair with h1 = `down` has a factor of at most 1; 0 if the first step does not contract (lesson 6)."""
     factor = contraction_factor(down / substeps[0], kappa, rule)
     if factor >= 1:
@@ -73,7 +79,10 @@ class SwitchingBlock(nn.Module):
         substeps: tuple[int, int] = (2, 2),
     ):
         super().__init__()
-        self.down, self.up = GradientField(contractive, "leaky_relu"), GradientField(expansive, "relu")
+        self.down, self.up = (
+            GradientField(contractive, "leaky_relu"),
+            GradientField(expansive, "relu"),
+        )
         self.prescribed, self.substeps = steps, tuple(substeps)
         if steps is None:
             self.raw = nn.Parameter(torch.zeros(2))
@@ -82,7 +91,9 @@ class SwitchingBlock(nn.Module):
     def _check(self) -> None:
         """Raise ValueError for settings, perhaps changed since, with which the pair may expand."""
         if (self.down.activation, self.up.activation) != ("leaky_relu", "relu"):
-            raise ValueError(f"the activations must be leaky_relu and relu, not {self.down.activation} and {self.up.activation}")
+            raise ValueError(
+                f"the activations must be leaky_relu and relu, not {self.down.activation} and {self.up.activation}"
+            )
         if min(self.substeps) < 1:
             raise ValueError(f"substeps must be at least 1, got {self.substeps}")
         if self.prescribed is None:
@@ -92,7 +103,9 @@ class SwitchingBlock(nn.Module):
             raise ValueError(f"h1 must lie in (0, {2 * parts_down}), got {down}")
         limit = largest_expansion(down, self.substeps)
         if not -2 * parts_up <= up <= limit:
-            raise ValueError(f"with h1 = {down} the expansive step h2 may be at most {limit:.6f}, got {up}")
+            raise ValueError(
+                f"with h1 = {down} the expansive step h2 may be at most {limit:.6f}, got {up}"
+            )
 
     def conditioning(self, input_shape: tuple[int, ...]) -> float:
         """Guaranteed lower bound of lambda_min / lambda_max of A^T A: 1 for an orthogonal A, 0 where the step is left out."""
@@ -118,9 +131,13 @@ class SwitchingBlock(nn.Module):
         kappa = SLOPE * conditioning * (1 - self._slack())
         if self.prescribed:
             down, up = self.prescribed
-            return down, min(up, (1 - self._slack()) * largest_expansion(down, self.substeps, kappa))
+            return down, min(
+                up, (1 - self._slack()) * largest_expansion(down, self.substeps, kappa)
+            )
         raw = self.raw if self.training else self.raw.detach().double()
-        down = self.substeps[0] * (0.055 + 0.89 * torch.sigmoid(raw[0]))  # h1 in [0.11, 1.89] for two parts
+        down = self.substeps[0] * (
+            0.055 + 0.89 * torch.sigmoid(raw[0])
+        )  # h1 in [0.11, 1.89] for two parts
         limit = largest_expansion(down, self.substeps, kappa)
         return down, (1 - self._slack()) * limit * torch.tanh(raw[1])
 
@@ -130,7 +147,10 @@ class SwitchingBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         down, up = self._steps(1.0) if self.training else self.steps(tuple(x.shape[1:]))
-        for field, step, parts, sign in ((self.down, down, self.substeps[0], -1), (self.up, up, self.substeps[1], 1)):
+        for field, step, parts, sign in (
+            (self.down, down, self.substeps[0], -1),
+            (self.up, up, self.substeps[1], 1),
+        ):
             smoothness = field.smoothness(x)
             if not smoothness >= torch.finfo(x.dtype).tiny:
                 x = x + 0 * smoothness  # zero weights, zero field; NaN must stay visible
@@ -145,6 +165,10 @@ class SwitchingBlock(nn.Module):
         if self.prescribed is None and not torch.isfinite(self.raw).all():
             raise ValueError("the learned steps are NaN or infinite, so no bound holds")
         for field in (self.down, self.up):
-            GradientField.lipschitz_bound(field, input_shape)  # raises for other fields, shapes, weights that are not finite
+            GradientField.lipschitz_bound(
+                field, input_shape
+            )  # raises for other fields, shapes, weights that are not finite
         kappa = SLOPE * self.conditioning(input_shape) * (1 - self._slack())
-        return pair_factor(self.steps(input_shape), self.substeps, kappa) * (1 + self._slack() / 4 + ROUNDING)
+        return pair_factor(self.steps(input_shape), self.substeps, kappa) * (
+            1 + self._slack() / 4 + ROUNDING
+        )

@@ -36,7 +36,9 @@ def hinge_loss(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
     return excess.scatter(1, labels[:, None], 0.0).sum(1).mean()  # the own class is no rival
 
 
-def margin_cross_entropy(logits: Tensor, labels: Tensor, margin: float, temperature: float) -> Tensor:
+def margin_cross_entropy(
+    logits: Tensor, labels: Tensor, margin: float, temperature: float
+) -> Tensor:
     """Cross-entropy of (F - margin * one_hot(y)) / temperature: the true class must lead by `margin` (lesson 7)."""
     if not margin >= 0:
         raise ValueError(f"margin must be 0 or more, got {margin}")
@@ -57,7 +59,12 @@ def random_shift(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def random_affine(
-    images: Tensor, generator: torch.Generator, turn: float = 10.0, stretch: float = 0.1, shear: float = 0.1, shift: float = 1.0
+    images: Tensor,
+    generator: torch.Generator,
+    turn: float = 10.0,
+    stretch: float = 0.1,
+    shear: float = 0.1,
+    shift: float = 1.0,
 ) -> Tensor:
     """The batch (B, C, H, W), each image turned by at most `turn` degrees, stretched along each axis by a factor between
     1 / (1 + `stretch`) and 1 / (1 - `stretch`), sheared, and moved by about `shift` pixels at most, not always whole ones.
@@ -74,7 +81,11 @@ def random_affine(
     rows = [angle.cos() * across, (draw(shear) - angle.sin() * down) * ratio, draw(shift / half_width),
             angle.sin() * across / ratio, angle.cos() * down, draw(shift / half_height)]  # fmt: skip
     matrices = torch.stack(rows, 1).reshape(-1, 2, 3).to(images)
-    return F.grid_sample(images, F.affine_grid(matrices, list(images.shape), align_corners=False), align_corners=False)
+    return F.grid_sample(
+        images,
+        F.affine_grid(matrices, list(images.shape), align_corners=False),
+        align_corners=False,
+    )
 
 
 class History(NamedTuple):
@@ -114,60 +125,106 @@ def fit(
     first one writes the checkpoint, which all must be able to read.
     """
     if not len(images) or len(images) != len(labels):
-        raise ValueError(f"as many labels as images are needed, at least one; got {len(images)} and {len(labels)}")
+        raise ValueError(
+            f"as many labels as images are needed, at least one; got {len(images)} and {len(labels)}"
+        )
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+    rank, world = (
+        (dist.get_rank(), dist.get_world_size())
+        if dist.is_available() and dist.is_initialized()
+        else (0, 1)
+    )
     wrapped = isinstance(model, DistributedDataParallel)
     if world > 1 and not wrapped:
-        raise ValueError(f"with {world} processes the model must be wrapped in DistributedDataParallel")
+        raise ValueError(
+            f"with {world} processes the model must be wrapped in DistributedDataParallel"
+        )
     plain = model.module if wrapped else model
     generator = torch.Generator().manual_seed(seed)
     batches = -(-len(images) // batch_size)
     method = optimiser(model.parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(method, learning_rate, total_steps=max(2, epochs * batches))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        method, learning_rate, total_steps=max(2, epochs * batches)
+    )
     steps, losses, total, order = 0, [], torch.zeros((), device=images.device), torch.empty(0)
 
     def state() -> dict:
         """All that the next step depends on, as a copy."""
-        parts = {"model": plain.state_dict(), "optimiser": method.state_dict(), "schedule": schedule.state_dict()}
-        progress = {"generator": generator.get_state(), "steps": steps, "losses": losses, "total": total, "order": order}
+        parts = {
+            "model": plain.state_dict(),
+            "optimiser": method.state_dict(),
+            "schedule": schedule.state_dict(),
+        }
+        progress = {
+            "generator": generator.get_state(),
+            "steps": steps,
+            "losses": losses,
+            "total": total,
+            "order": order,
+        }
         return copy.deepcopy(parts | progress)
 
     if checkpoint:
-        settings = {"epochs": epochs, "batch size": batch_size, "learning rate": learning_rate, "seed": seed}
+        settings = {
+            "epochs": epochs,
+            "batch size": batch_size,
+            "learning rate": learning_rate,
+            "seed": seed,
+        }
         settings |= {"optimiser": type(method).__name__} | _identity(plain, images, labels)
         if Path(checkpoint).exists():
             found = checkpoints.load(checkpoint, settings)
             for name, part in (("model", plain), ("optimiser", method), ("schedule", schedule)):
                 part.load_state_dict(found[name])
             generator.set_state(found["generator"])
-            steps, losses, total, order = found["steps"], found["losses"], found["total"].to(images.device), found["order"]
+            steps, losses, total, order = (
+                found["steps"],
+                found["losses"],
+                found["total"].to(images.device),
+                found["order"],
+            )
         if world > 1:
             dist.barrier()  # nobody may look for the file while the first process writes it
         good = written = state()
-        if rank == 0 and steps < epochs * batches:  # a finished training is only read, perhaps where nobody may write
+        if (
+            rank == 0 and steps < epochs * batches
+        ):  # a finished training is only read, perhaps where nobody may write
             checkpoints.save(checkpoint, settings, good)
     model.train()
     try:
         # Twice a second: nbval reads the messages of a notebook only when a cell is done, and loses some beyond a thousand.
         hidden = not progress or rank > 0
-        with tqdm(total=epochs * batches, initial=steps, unit="step", disable=hidden, leave=False, mininterval=0.5) as bar:
+        with tqdm(
+            total=epochs * batches,
+            initial=steps,
+            unit="step",
+            disable=hidden,
+            leave=False,
+            mininterval=0.5,
+        ) as bar:
             while steps < epochs * batches:
                 epoch, number = divmod(steps, batches)
                 if number == 0:
-                    order, total = torch.randperm(len(images), generator=generator), torch.zeros_like(total)
+                    order, total = (
+                        torch.randperm(len(images), generator=generator),
+                        torch.zeros_like(total),
+                    )
                 chosen = order[number * batch_size : (number + 1) * batch_size].to(images.device)
                 x, y = images[chosen], labels[chosen]
                 if augment:
-                    x = augment(x, generator)  # of the whole batch: every process draws the same numbers
+                    x = augment(
+                        x, generator
+                    )  # of the whole batch: every process draws the same numbers
                 x, y, weight = _share(x, y, rank, world)
                 if perturb:
                     x = perturb(plain, x, y)
                 value = weight * loss(model(x), y)
                 method.zero_grad()
                 value.backward()
-                slope = torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf)  # measures, clips nothing
+                slope = torch.nn.utils.clip_grad_norm_(
+                    model.parameters(), math.inf
+                )  # measures, clips nothing
                 value = value.detach()
                 if world > 1:
                     dist.all_reduce(value.div_(world))
@@ -200,12 +257,23 @@ def fit(
 
 def _identity(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, str | int]:
     """What tells a training of this model on these data from others, by name."""
-    weights = {f"weight {name}": f"{tuple(weight.shape)} {weight.dtype}" for name, weight in model.named_parameters()}
-    checksum = zlib.crc32(labels.cpu().numpy().tobytes())  # not of the images: a bad one may be repaired in between
-    return {"shape of the images": str(tuple(images.shape)), "checksum of the labels": checksum, **weights}
+    weights = {
+        f"weight {name}": f"{tuple(weight.shape)} {weight.dtype}"
+        for name, weight in model.named_parameters()
+    }
+    checksum = zlib.crc32(
+        labels.cpu().numpy().tobytes()
+    )  # not of the images: a bad one may be repaired in between
+    return {
+        "shape of the images": str(tuple(images.shape)),
+        "checksum of the labels": checksum,
+        **weights,
+    }
 
 
 def _share(x: Tensor, y: Tensor, rank: int, world: int) -> tuple[Tensor, Tensor, float]:
     """What one of `world` processes takes of a batch, and the weight of its mean loss in the mean of the processes."""
-    mine = slice(rank, None, world) if rank < len(y) else slice(0, 1)  # too few images: take one and do not count it
+    mine = (
+        slice(rank, None, world) if rank < len(y) else slice(0, 1)
+    )  # too few images: take one and do not count it
     return x[mine], y[mine], world * len(range(rank, len(y), world)) / len(y)

@@ -28,14 +28,24 @@ def singular_value_bound(matrices: Tensor, largest: bool = True) -> float:
     computed, and so on.
     """
     if matrices.dtype not in (torch.float64, torch.complex128):
-        raise ValueError(f"the rounding errors are known for float64 and complex128, not for {matrices.dtype}")
-    matrices = matrices.cpu().reshape(-1, *matrices.shape[-2:])  # the CPU's matrix products are plain sums
-    entry = (torch.view_as_real(matrices) if matrices.is_complex() else matrices).abs().amax().item()
+        raise ValueError(
+            f"the rounding errors are known for float64 and complex128, not for {matrices.dtype}"
+        )
+    matrices = matrices.cpu().reshape(
+        -1, *matrices.shape[-2:]
+    )  # the CPU's matrix products are plain sums
+    entry = (
+        (torch.view_as_real(matrices) if matrices.is_complex() else matrices).abs().amax().item()
+    )
     if not math.isfinite(entry):
-        raise ValueError("the matrices contain NaN or infinite entries, so nothing can be said about them")
+        raise ValueError(
+            "the matrices contain NaN or infinite entries, so nothing can be said about them"
+        )
     if entry == 0:
         return 0.0
-    scale = math.ldexp(1.0, math.frexp(entry)[1] - 1)  # a power of two: division by it is exact, and no square overflows
+    scale = math.ldexp(
+        1.0, math.frexp(entry)[1] - 1
+    )  # a power of two: division by it is exact, and no square overflows
     rows = matrices / scale
     rows = rows if rows.shape[-2] <= rows.shape[-1] else rows.mH
     gram, identity = rows @ rows.mH, torch.eye(rows.shape[-2], dtype=rows.dtype)
@@ -43,8 +53,12 @@ def singular_value_bound(matrices: Tensor, largest: bool = True) -> float:
     parts = 4 if matrices.is_complex() else 1  # a complex product is made of four real ones
     traces, sign = rows.abs().square().sum((-2, -1)), 1 if largest else -1
     trace = traces.max().item() * (1 + gamma(side * terms + 8))
-    error = gamma(parts * terms + 2) * trace  # of every eigenvalue of G, because of the rounding of G
-    check = gamma(parts * (2 * side + 10))  # of the check, relative to the trace of the matrix checked
+    error = (
+        gamma(parts * terms + 2) * trace
+    )  # of every eigenvalue of G, because of the rounding of G
+    check = gamma(
+        parts * (2 * side + 10)
+    )  # of the check, relative to the trace of the matrix checked
 
     def outermost(some: Tensor) -> float:
         return sign * (sign * torch.linalg.eigvalsh(some)).max().item()
@@ -61,5 +75,12 @@ def singular_value_bound(matrices: Tensor, largest: bool = True) -> float:
         else:
             slack *= 2  # the eigenvalues themselves were computed with errors
     if largest:
-        return math.nextafter(scale * math.sqrt(t + error + check * side * t) * (1 + gamma(8)), math.inf)
-    return max(0.0, math.nextafter(scale * math.sqrt(max(0.0, t - error - check * trace)) * (1 - gamma(8)), 0.0))
+        return math.nextafter(
+            scale * math.sqrt(t + error + check * side * t) * (1 + gamma(8)), math.inf
+        )
+    return max(
+        0.0,
+        math.nextafter(
+            scale * math.sqrt(max(0.0, t - error - check * trace)) * (1 - gamma(8)), 0.0
+        ),
+    )

@@ -15,14 +15,19 @@ def named(control: ipywidgets.Widget) -> ipywidgets.Widget:
 
     The two are linked. The field carries the description, shows the value and takes any number in the slider's range.
     """
-    fields = {ipywidgets.FloatSlider: ipywidgets.BoundedFloatText, ipywidgets.IntSlider: ipywidgets.BoundedIntText}
+    fields = {
+        ipywidgets.FloatSlider: ipywidgets.BoundedFloatText,
+        ipywidgets.IntSlider: ipywidgets.BoundedIntText,
+    }
     if type(control) not in fields:
         return control
     field = fields[type(control)](
         value=control.value, min=control.min, max=control.max, step=control.step, description=control.description,
         layout=ipywidgets.Layout(width="170px"),
     )  # fmt: skip
-    ipywidgets.link((control, "value"), (field, "value"))  # in the kernel: Colab does not know jslink
+    ipywidgets.link(
+        (control, "value"), (field, "value")
+    )  # in the kernel: Colab does not know jslink
     control.description, control.readout = "", False
     return ipywidgets.HBox([field, control])
 
@@ -59,6 +64,10 @@ class LiveFigure:
         show(self.figure, self.update(**values))
 
     def _repr_mimebundle_(self, **kwargs):
-        view = {"model_id": self.box.model_id, "version_major": 2, "version_minor": 0}  # the same in ipywidgets 7 and 8
+        view = {
+            "model_id": self.box.model_id,
+            "version_major": 2,
+            "version_minor": 0,
+        }  # the same in ipywidgets 7 and 8
         text = f"Live figure with the controls: {self.names}. It moves when a kernel is running."
         return {"application/vnd.jupyter.widget-view+json": view, "text/plain": text}

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def run_until(number: str, name: str) -> dict:
     """Names defined by lesson `number` ("05") after running its code cells, the first that defines `name` included."""
     matplotlib.use("Agg", force=True)
-    (path,) = (ROOT / "notebooks" / "source").glob(f"{number}_*.py")
+    (path,) = (ROOT / "source" / "lessons").glob(f"{number}_*.py")
     names: dict = {"__name__": "lesson"}
     before = Path.cwd()
     os.chdir(ROOT / "notebooks")  # where its kernel would run

@@ -11,13 +11,28 @@ from matplotlib.figure import Figure
 
 from chapter_utils import plotting, widgets
 
-HOUSE = {name: getattr(plotting, name) for name in ("BLUE", "ORANGE", "GREEN", "PINK", "YELLOW", "SKY", "BLACK")}
+HOUSE = {
+    name: getattr(plotting, name)
+    for name in ("BLUE", "ORANGE", "GREEN", "PINK", "YELLOW", "SKY", "BLACK")
+}
 # How a missing kind of cone changes linear red, green and blue: Machado, Oliveira and Fernandes (2009), severity 1.
 SEEN_WITH = {
     "all cones": np.eye(3),
-    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
 }
 # Oklab (Ottosson, 2020): Euclidean distances there follow what people see; about 0.02 is just noticeable.
 TO_LMS = [
@@ -39,7 +54,10 @@ def linear(colour) -> np.ndarray:
 
 
 def difference(first, second, eye: str) -> float:
-    a, b = (TO_OKLAB @ np.cbrt(TO_LMS @ np.clip(SEEN_WITH[eye] @ linear(colour), 0, 1)) for colour in (first, second))
+    a, b = (
+        TO_OKLAB @ np.cbrt(TO_LMS @ np.clip(SEEN_WITH[eye] @ linear(colour), 0, 1))
+        for colour in (first, second)
+    )
     return float(np.linalg.norm(a - b))
 
 
@@ -52,9 +70,11 @@ def test_house_colours_differ_for_every_eye(eye):
 def test_the_measure_finds_what_is_known():
     assert difference("white", "black", "all cones") == pytest.approx(1, abs=1e-3)
     assert difference("tab:green", "tab:red", "all cones") > 0.3, "a common pair ..."
-    assert difference("#8a7400", "#5f8f00", "protanopia") < FAR_ENOUGH < difference("#8a7400", "#5f8f00", "all cones"), (
-        "... and a bad one"
-    )
+    assert (
+        difference("#8a7400", "#5f8f00", "protanopia")
+        < FAR_ENOUGH
+        < difference("#8a7400", "#5f8f00", "all cones")
+    ), "... and a bad one"
 
 
 def test_a_second_cue_beside_each_colour():
@@ -67,7 +87,9 @@ def test_a_second_cue_beside_each_colour():
 
 
 def live(**controls):
-    return widgets.LiveFigure(Figure(figsize=(1, 1)), lambda **values: f"Values are {values}.", **controls)
+    return widgets.LiveFigure(
+        Figure(figsize=(1, 1)), lambda **values: f"Values are {values}.", **controls
+    )
 
 
 def test_every_slider_has_a_named_number_field():
@@ -78,10 +100,18 @@ def test_every_slider_has_a_named_number_field():
     )
     speed, digit, kind = shown.box.children[:3]
     assert kind is shown.controls["kind"] and kind.description == "kind"
-    for row, name, control in ((speed, "speed", shown.controls["speed"]), (digit, "digit", shown.controls["digit"])):
+    for row, name, control in (
+        (speed, "speed", shown.controls["speed"]),
+        (digit, "digit", shown.controls["digit"]),
+    ):
         field, slider = row.children
         assert slider is control and field.description == name
-        assert (field.min, field.max, field.step, field.value) == (slider.min, slider.max, slider.step, slider.value)
+        assert (field.min, field.max, field.step, field.value) == (
+            slider.min,
+            slider.max,
+            slider.step,
+            slider.value,
+        )
     field, slider = speed.children
     field.value = 1.3  # finer than the slider's own steps
     assert slider.value == 1.3 and "'speed': 1.3" in shown.view.value.replace("&#x27;", "'")

@@ -12,7 +12,9 @@ from lesson import ROOT
 
 BINDER = ROOT / "binder"
 # conda's match specification, the part that we use: name, then nothing or bounds joined by commas.
-SPEC = re.compile(r"([a-z0-9][a-z0-9._-]*)((?:(?:>=|<=|==|!=|<|>|=)\d+(?:\.\d+)*(?:\.\*)?)(?:,(?:>=|<=|==|!=|<|>)\d+(?:\.\d+)*)*)?")
+SPEC = re.compile(
+    r"([a-z0-9][a-z0-9._-]*)((?:(?:>=|<=|==|!=|<|>|=)\d+(?:\.\d+)*(?:\.\*)?)(?:,(?:>=|<=|==|!=|<|>)\d+(?:\.\d+)*)*)?"
+)
 OTHER_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
 
 
@@ -56,9 +58,13 @@ def test_python_is_pinned_and_supported(packages):
 
 
 def test_cpu_only(packages):
-    assert "pytorch-cpu" in packages and not {"pytorch", "pytorch-gpu", "pytorch-cuda", "cuda-version", "matplotlib"} & set(
-        packages
-    )
+    assert "pytorch-cpu" in packages and not {
+        "pytorch",
+        "pytorch-gpu",
+        "pytorch-cuda",
+        "cuda-version",
+        "matplotlib",
+    } & set(packages)
     assert "assert not torch.version.cuda" in (BINDER / "postBuild").read_text()
 
 
@@ -66,7 +72,9 @@ def test_everything_that_the_lessons_need(packages):
     for line in (ROOT / "requirements.txt").read_text().splitlines():
         if line and not line.startswith("#"):
             name, low = re.fullmatch(r"([\w-]+)>=([\d.]+)", line).groups()
-            assert version(re.search(r">=([\d.]+)", packages[OTHER_NAMES.get(name, name)])[1]) >= version(low), name
+            assert version(
+                re.search(r">=([\d.]+)", packages[OTHER_NAMES.get(name, name)])[1]
+            ) >= version(low), name
 
 
 def test_scripts():
@@ -76,13 +84,24 @@ def test_scripts():
         assert os.access(path, os.X_OK) and text.startswith("#!/bin/bash\n") and "\r" not in text
         subprocess.run(["bash", "-n", str(path)], check=True)
     assert "set -e" in (BINDER / "postBuild").read_text(), "otherwise a failing line goes unseen"
-    assert "pip install --no-deps ." in (BINDER / "postBuild").read_text(), "pip must not bring another torch"
+    assert "pip install --no-deps ." in (BINDER / "postBuild").read_text(), (
+        "pip must not bring another torch"
+    )
 
 
 def test_start_hands_over_with_all_arguments(tmp_path):
-    done = subprocess.run([BINDER / "start", "printf", "%s|", "a b", "$HOME", ""], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [BINDER / "start", "printf", "%s|", "a b", "$HOME", ""],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == "a b|$HOME||"
-    done = subprocess.run([BINDER / "start", "sh", "-c", "echo $OMP_NUM_THREADS; exit 3"], capture_output=True, text=True)
+    done = subprocess.run(
+        [BINDER / "start", "sh", "-c", "echo $OMP_NUM_THREADS; exit 3"],
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout == "1\n" and done.returncode == 3
 
 
@@ -90,18 +109,31 @@ def test_links_open_lessons_that_exist():
     readme = (ROOT / "README.md").read_text()
     opened = re.findall(r"https://mybinder\.org/v2/gh/[\w./-]+\?urlpath=lab/tree/([\w./]+)", readme)
     opened += [
-        re.search(r"urlpath=lab/tree/([\w./]+)\)", build.links(path.stem))[1] for path in build.SOURCE.glob("[0-9][0-9]_*.py")
+        re.search(r"urlpath=lab/tree/([\w./]+)\)", build.links(path.stem))[1]
+        for path in build.LESSONS.glob("[0-9][0-9]_*.py")
     ]
-    assert opened[0] == "notebooks/01_flows_and_stability.ipynb", "the README's badge opens lesson 1"
+    assert opened[0] == "notebooks/01_flows_and_stability.ipynb", (
+        "the README's badge opens lesson 1"
+    )
     for place in opened:
         assert (ROOT / place).exists(), place
-    for place in re.findall(r"https://colab\.research\.google\.com/github/[\w.-]+/[\w.-]+/blob/main/([\w./]+)", readme):
+    for place in re.findall(
+        r"https://colab\.research\.google\.com/github/[\w.-]+/[\w.-]+/blob/main/([\w./]+)", readme
+    ):
         assert (ROOT / place).exists(), place
 
 
 @pytest.mark.parametrize(
     "entry",
-    ["torch => 2.5", "numpy>=", "numpy>=2,<2", "jupyterlab>=4.4,<4", {"pip": ["torch"]}, "torch @ https://x", "python 3.12"],
+    [
+        "torch => 2.5",
+        "numpy>=",
+        "numpy>=2,<2",
+        "jupyterlab>=4.4,<4",
+        {"pip": ["torch"]},
+        "torch @ https://x",
+        "python 3.12",
+    ],
 )
 def test_bad_requirements_are_noticed(entry):
     with pytest.raises(ValueError):

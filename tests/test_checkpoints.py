@@ -53,7 +53,10 @@ NETWORKS = {
     "spectral_resnet": partial(models.spectral_resnet, width=8, depth=1, **SHAPE),
     "nonexpansive_net": partial(models.nonexpansive_net, width=8, depth=1, **SHAPE),
     "nonexpansive_cnn": partial(models.nonexpansive_cnn, channels=4, depth=1, **SHAPE),
-    **{regime: partial(regimes.regime_net, regime, channels=4, depth=1, **SHAPE) for regime in ("naive", "prescribed", "flexible")},
+    **{
+        regime: partial(regimes.regime_net, regime, channels=4, depth=1, **SHAPE)
+        for regime in ("naive", "prescribed", "flexible")
+    },
 }
 
 
@@ -65,11 +68,23 @@ def train(model, checkpoint=None, every_step=lambda: None, images=None, **option
         operators.restore_orthonormal_rows(network)
         every_step()
 
-    options = {"epochs": 3, "batch_size": 32, "learning_rate": 0.01, "augment": training.random_shift} | options
+    options = {
+        "epochs": 3,
+        "batch_size": 32,
+        "learning_rate": 0.01,
+        "augment": training.random_shift,
+    } | options
     pictures = pictures if images is None else images
     labels = labels[: len(pictures)]
     return training.fit(
-        model, pictures, labels, F.cross_entropy, after_step=after_step, progress=False, checkpoint=checkpoint, **options
+        model,
+        pictures,
+        labels,
+        F.cross_entropy,
+        after_step=after_step,
+        progress=False,
+        checkpoint=checkpoint,
+        **options,
     )
 
 
@@ -118,17 +133,26 @@ def test_stopped_at_random_steps_training_ends_at_the_same_numbers(network, tmp_
     while True:
         model = NETWORKS[network]()  # a new process also begins with new weights
         try:
-            continued = train(model, file, stopping(draw.randint(1, 5), draw.choice([KeyboardInterrupt, RuntimeError])))
+            continued = train(
+                model,
+                file,
+                stopping(draw.randint(1, 5), draw.choice([KeyboardInterrupt, RuntimeError])),
+            )
         except RuntimeError:
             stops += 1
             continue
         if not continued.interrupted:
             break
         stops += 1
-    assert stops >= 3  # of twelve steps at most five at a time, and a step that was stopped is done again
+    assert (
+        stops >= 3
+    )  # of twelve steps at most five at a time, and a step that was stopped is done again
     assert continued == history
     assert_same(model.state_dict(), reference.state_dict())
-    assert_same(torch.load(file, weights_only=True), torch.load(tmp_path / "reference.pt", weights_only=True))
+    assert_same(
+        torch.load(file, weights_only=True),
+        torch.load(tmp_path / "reference.pt", weights_only=True),
+    )
     assert sorted(os.listdir(tmp_path)) == ["reference.pt", "training.pt"]
 
 
@@ -150,7 +174,9 @@ def test_the_warm_direction_of_the_power_iteration_matters():
     model = NETWORKS["nonexpansive_cnn"]()
     train(model, epochs=1)
     cold = copy.deepcopy(model)
-    cold.load_state_dict({name: value for name, value in model.state_dict().items() if "_extra_state" not in name})
+    cold.load_state_dict(
+        {name: value for name, value in model.state_dict().items() if "_extra_state" not in name}
+    )
     warm = NETWORKS["nonexpansive_cnn"]()
     warm.load_state_dict(model.state_dict())
     x = blobs()[0]
@@ -198,7 +224,9 @@ def test_nan_stops_with_the_batch_named_and_the_last_good_state_kept(tmp_path):
 def in_processes(work, *arguments, processes=1):
     """Exit codes of new processes that call work(rank, *arguments)."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["chapter_utils.regimes", "chapter_utils.plotting", "torch._dynamo"])  # imported once
+    context.set_forkserver_preload(
+        ["chapter_utils.regimes", "chapter_utils.plotting", "torch._dynamo"]
+    )  # imported once
     started = [context.Process(target=work, args=(rank, *arguments)) for rank in range(processes)]
     for process in started:
         process.start()
@@ -230,18 +258,38 @@ def train_until_killed(_, file, moment, number):
 
 def test_killed_at_any_moment_it_continues_to_the_same_file(tmp_path):
     assert in_processes(train_until_killed, tmp_path / "reference.pt", "never", 0) == [0]
-    for moment, number in (("step", 2), ("before", 2), ("step", 7), ("after", 2), ("before", 1), ("step", 1)):
-        assert in_processes(train_until_killed, tmp_path / "training.pt", moment, number) == [-signal.SIGKILL], (moment, number)
+    for moment, number in (
+        ("step", 2),
+        ("before", 2),
+        ("step", 7),
+        ("after", 2),
+        ("before", 1),
+        ("step", 1),
+    ):
+        assert in_processes(train_until_killed, tmp_path / "training.pt", moment, number) == [
+            -signal.SIGKILL
+        ], (moment, number)
     assert in_processes(train_until_killed, tmp_path / "training.pt", "never", 0) == [0]
-    assert_same(*(torch.load(tmp_path / name, weights_only=True) for name in ("training.pt", "reference.pt")))
-    assert sorted(os.listdir(tmp_path)) == ["reference.pt", "training.pt"]  # the half-written file was overwritten and renamed
+    assert_same(
+        *(
+            torch.load(tmp_path / name, weights_only=True)
+            for name in ("training.pt", "reference.pt")
+        )
+    )
+    assert sorted(os.listdir(tmp_path)) == [
+        "reference.pt",
+        "training.pt",
+    ]  # the half-written file was overwritten and renamed
 
 
 # ---- files that cannot be used ---------------------------------------------------------------------------------------
 
 
 def test_every_kind_of_damage_is_refused_by_name(tmp_path):
-    file, state = tmp_path / "state.pt", {"weights": torch.arange(50.0), "losses": [1.0, 2.0], "steps": 3}
+    file, state = (
+        tmp_path / "state.pt",
+        {"weights": torch.arange(50.0), "losses": [1.0, 2.0], "steps": 3},
+    )
     checkpoints.save(file, {"seed": 0}, state)
     content = file.read_bytes()
     for length in (0, 1, 100, len(content) // 2, len(content) - 1):
@@ -281,7 +329,10 @@ def test_no_code_in_a_file_is_run(tmp_path):
         ({"learning_rate": 0.02}, r"learning rate is 0\.01 there and 0\.02 here"),
         ({"seed": 1}, "seed is 0 there and 1 here"),
         ({"optimiser": torch.optim.SGD}, "optimiser is Adam there and SGD here"),
-        ({"images": blobs(109)[0]}, r"shape of the images is \(110, 1, 8, 8\) there and \(109, 1, 8, 8\) here"),
+        (
+            {"images": blobs(109)[0]},
+            r"shape of the images is \(110, 1, 8, 8\) there and \(109, 1, 8, 8\) here",
+        ),
     ],
 )
 def test_other_settings_are_refused_and_named(options, message, tmp_path):
@@ -299,7 +350,10 @@ def test_another_model_and_other_files_are_refused(tmp_path):
     file = tmp_path / "training.pt"
     train(NETWORKS["resnet"](), file, stopping(5))
     wider = models.resnet(width=9, depth=1, **SHAPE)
-    with pytest.raises(ValueError, match=r"weight 1\.branch\.0\.weight is \(8, 64\) torch\.float32 there and \(9, 64\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"weight 1\.branch\.0\.weight is \(8, 64\) torch\.float32 there and \(9, 64\)",
+    ):
         train(wider, file)
     with pytest.raises(ValueError, match="absent"):
         train(NETWORKS["flexible"](), file)
@@ -325,7 +379,9 @@ def test_a_full_disk_says_so_and_the_old_file_survives(fails, tmp_path, monkeypa
         (tmp_path / ".training.pt.part").symlink_to("/dev/full")
     else:
         monkeypatch.setattr(os, fails, full)
-    with pytest.raises(OSError, match=r"training\.pt could not be written .*No space left.* unchanged"):
+    with pytest.raises(
+        OSError, match=r"training\.pt could not be written .*No space left.* unchanged"
+    ):
         train(NETWORKS["resnet"](), file)
     assert file.read_bytes() == content and os.listdir(tmp_path) == ["training.pt"]
     monkeypatch.undo()
@@ -361,13 +417,20 @@ def on_a_small_disk(work, disk):
     program = "import pathlib, subprocess, sys, test_checkpoints as tests; _, work, disk, *mount = sys.argv; "
     program += "subprocess.run(mount, check=True); getattr(tests, work)(pathlib.Path(disk))"
     command = [*enter, sys.executable, "-c", program, work.__name__, str(disk), *mount]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert not os.listdir(disk)  # nothing was written beside the mount
 
 
 def train_while_the_disk_is_full(disk):
-    file, filler, reference, model = disk / "training.pt", disk / "filler", NETWORKS["resnet"](), NETWORKS["resnet"]()
+    file, filler, reference, model = (
+        disk / "training.pt",
+        disk / "filler",
+        NETWORKS["resnet"](),
+        NETWORKS["resnet"](),
+    )
     history = train(reference)
     train(NETWORKS["resnet"](), file, stopping(5))
     before = file.read_bytes()
@@ -382,11 +445,15 @@ def train_while_the_disk_is_full(disk):
     for spare in (0, len(before) // 2):
         fill(spare)
         for name in ("training.pt", "first.pt"):  # with an old file and without
-            with pytest.raises(OSError, match=rf"{name} could not be written .*No space left.* unchanged"):
+            with pytest.raises(
+                OSError, match=rf"{name} could not be written .*No space left.* unchanged"
+            ):
                 train(NETWORKS["resnet"](), disk / name, stopping(1, AssertionError))
         assert file.read_bytes() == before and sorted(os.listdir(disk)) == ["filler", "training.pt"]
         filler.unlink()
-    with pytest.raises(OSError, match=r"training\.pt could not be written .*No space left.* unchanged"):
+    with pytest.raises(
+        OSError, match=r"training\.pt could not be written .*No space left.* unchanged"
+    ):
         train(NETWORKS["resnet"](), file, fill_once)  # at the end of the second epoch
     assert file.read_bytes() == before and sorted(os.listdir(disk)) == ["filler", "training.pt"]
     filler.unlink()
@@ -408,7 +475,9 @@ def train_while_the_disk_is_read_only(disk):
     train(NETWORKS["resnet"](), file, stopping(5))
     before = file.read_bytes()
     remount("ro")
-    with pytest.raises(OSError, match=r"training\.pt could not be written .*Read-only file system.* unchanged"):
+    with pytest.raises(
+        OSError, match=r"training\.pt could not be written .*Read-only file system.* unchanged"
+    ):
         train(NETWORKS["resnet"](), file, stopping(1, AssertionError))
     assert file.read_bytes() == before and os.listdir(disk) == ["training.pt"]
     remount("rw")
@@ -425,7 +494,9 @@ def test_a_disk_that_is_really_read_only_stops_it_at_once(tmp_path):
 
 def test_a_folder_that_cannot_be_written_to_stops_it_at_once(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"missing/training\.pt could not be written"):
-        train(NETWORKS["resnet"](), tmp_path / "missing" / "training.pt", stopping(1, AssertionError))
+        train(
+            NETWORKS["resnet"](), tmp_path / "missing" / "training.pt", stopping(1, AssertionError)
+        )
     monkeypatch.chdir(tmp_path)  # the folders above are closed to others
     file, user = Path("training.pt"), os.geteuid()
     train(NETWORKS["resnet"](), file, stopping(5))
@@ -435,7 +506,9 @@ def test_a_folder_that_cannot_be_written_to_stops_it_at_once(tmp_path, monkeypat
     try:
         if user == 0:  # root may write everywhere, so become nobody
             os.seteuid(65534)
-        with pytest.raises(OSError, match=r"training\.pt could not be written .*Permission denied.* unchanged"):
+        with pytest.raises(
+            OSError, match=r"training\.pt could not be written .*Permission denied.* unchanged"
+        ):
             train(NETWORKS["resnet"](), file, stopping(1, AssertionError))
     finally:
         os.seteuid(user)
@@ -448,11 +521,18 @@ def test_a_folder_that_cannot_be_written_to_stops_it_at_once(tmp_path, monkeypat
 
 def train_in_parallel(rank, folder, world, killed_at, broken):
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting{killed_at}{broken}", rank=rank, world_size=world)
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/meeting{killed_at}{broken}",
+        rank=rank,
+        world_size=world,
+    )
     images = blobs(110)[0][:97]  # the fourth batch of an epoch holds one image
     if broken and rank == 0:
         images[:] = math.nan
-    model = NETWORKS["nonexpansive_cnn"](seed=rank)  # the wrapper hands the first process's weights to all
+    model = NETWORKS["nonexpansive_cnn"](
+        seed=rank
+    )  # the wrapper hands the first process's weights to all
     every_step = stopping(killed_at, SystemExit(7))
     try:
         train(DistributedDataParallel(model), folder / "training.pt", every_step, images)
@@ -464,14 +544,23 @@ def train_in_parallel(rank, folder, world, killed_at, broken):
 def test_two_processes_train_the_same_network_as_one(tmp_path):
     assert in_processes(train_in_parallel, tmp_path, 2, 6, False, processes=2) == [7, 7]
     assert in_processes(train_in_parallel, tmp_path, 2, 0, False, processes=2) == [0, 0]
-    first, second = (torch.load(tmp_path / f"weights{rank}.pt", weights_only=True) for rank in range(2))
+    first, second = (
+        torch.load(tmp_path / f"weights{rank}.pt", weights_only=True) for rank in range(2)
+    )
     assert_same(first, second)
     alone = NETWORKS["nonexpansive_cnn"]()
     train(alone, images=blobs(110)[0][:97])
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(first[name], value, rtol=1e-3, atol=1e-4)
     untrained = NETWORKS["nonexpansive_cnn"]().state_dict()
-    assert max((first[name] - value).abs().max() for name, value in untrained.items() if "weight" in name) > 0.01
+    assert (
+        max(
+            (first[name] - value).abs().max()
+            for name, value in untrained.items()
+            if "weight" in name
+        )
+        > 0.01
+    )
 
 
 def test_nan_in_one_process_stops_all(tmp_path):

@@ -28,7 +28,9 @@ def one_thread():
 
 def solve(f, x, times):
     """States (K, d) of x' = f(x) at `times`, from x at time 0."""
-    solution = solve_ivp(lambda _, z: f(z), (0, times[-1]), x, t_eval=times, method="DOP853", rtol=1e-10, atol=1e-12)
+    solution = solve_ivp(
+        lambda _, z: f(z), (0, times[-1]), x, t_eval=times, method="DOP853", rtol=1e-10, atol=1e-12
+    )
     assert solution.success
     return solution.y.T
 
@@ -39,8 +41,15 @@ def distances(f, x, y, times):
 
 def random_network(rng, d, hidden=4, decay=0.0):
     """f(x) = -decay x + B tanh(A x + b), its Jacobian, and the Jacobian's values at the corners of the slopes of tanh."""
-    A, B, b = rng.normal(size=(hidden, d)), rng.normal(size=(d, hidden)) / 2, rng.normal(size=hidden)
-    corners = [-decay * np.eye(d) + B @ np.diag(D) @ A for D in itertools.product([0.0, 1.0], repeat=hidden)]
+    A, B, b = (
+        rng.normal(size=(hidden, d)),
+        rng.normal(size=(d, hidden)) / 2,
+        rng.normal(size=hidden),
+    )
+    corners = [
+        -decay * np.eye(d) + B @ np.diag(D) @ A
+        for D in itertools.product([0.0, 1.0], repeat=hidden)
+    ]
 
     def jacobian(x):
         return -decay * np.eye(d) + B @ np.diag(1 - np.tanh(A @ x + b) ** 2) @ A
@@ -70,7 +79,9 @@ def test_claim_1_1_flow():
         for dtype, tolerance in ((torch.float64, 1e-6), (torch.float32, 1e-3)):
             field = _in_torch(f, dtype)
             ours = ode.flow(field, torch.tensor(x, dtype=dtype)[None], [0.0, s + t])[-1, 0]
-            assert ours.dtype == dtype and np.allclose(ours, there, atol=tolerance * (1 + np.abs(there).max()))
+            assert ours.dtype == dtype and np.allclose(
+                ours, there, atol=tolerance * (1 + np.abs(there).max())
+            )
 
 
 def _in_torch(f, dtype):
@@ -79,7 +90,9 @@ def _in_torch(f, dtype):
 
 def test_claim_1_1_needs_a_lipschitz_field():
     t = np.linspace(0, 3, 31)
-    assert np.allclose(2 * t, 2 * np.sqrt(t**2)) and np.allclose(0 * t, 2 * np.sqrt(0 * t))  # two solutions from 0
+    assert np.allclose(2 * t, 2 * np.sqrt(t**2)) and np.allclose(
+        0 * t, 2 * np.sqrt(0 * t)
+    )  # two solutions from 0
     for end in (0.9, 0.99, 0.999):  # x' = x^2 from 1 is 1 / (1 - t): no solution at time 1
         assert solve(np.square, [1.0], [end])[-1, 0] == pytest.approx(1 / (1 - end), rel=1e-6)
 
@@ -90,11 +103,19 @@ def test_claim_1_2_gronwall():
         rng = np.random.default_rng(seed)
         d = int(rng.integers(1, 5))
         f, _, corners = random_network(rng, d)
-        L = max(norm2(M) for M in corners)  # the norm is convex in the slopes, so no Jacobian has a larger one
-        ratio = distances(f, *(pair := rng.normal(size=(2, d))), times) / np.linalg.norm(pair[0] - pair[1])
-        assert (ratio <= np.exp(L * times) + 1e-7).all() and (ratio >= np.exp(-L * times) - 1e-7).all()
+        L = max(
+            norm2(M) for M in corners
+        )  # the norm is convex in the slopes, so no Jacobian has a larger one
+        ratio = distances(f, *(pair := rng.normal(size=(2, d))), times) / np.linalg.norm(
+            pair[0] - pair[1]
+        )
+        assert (ratio <= np.exp(L * times) + 1e-7).all() and (
+            ratio >= np.exp(-L * times) - 1e-7
+        ).all()
     for sign in (-1, 1):  # both bounds are attained
-        assert distances(lambda x, s=sign: s * 5 * x, [1.0], [2.0], [1.0])[0] == pytest.approx(math.exp(sign * 5), rel=1e-7)
+        assert distances(lambda x, s=sign: s * 5 * x, [1.0], [2.0], [1.0])[0] == pytest.approx(
+            math.exp(sign * 5), rel=1e-7
+        )
 
 
 def test_claim_1_2_needs_a_lipschitz_field():
@@ -112,7 +133,9 @@ def test_claim_1_3_one_sided_bound():
         f, _, corners = random_network(rng, d, decay=rng.uniform(0, 5))
         mu = max(largest_symmetric(M) for M in corners)
         signs.add(mu > 0)
-        ratio = distances(f, *(pair := 2 * rng.normal(size=(2, d))), times) / np.linalg.norm(pair[0] - pair[1])
+        ratio = distances(f, *(pair := 2 * rng.normal(size=(2, d))), times) / np.linalg.norm(
+            pair[0] - pair[1]
+        )
         assert (ratio <= np.exp(mu * times) + 1e-7).all()
     assert signs == {True, False}
     # the inequality for pairs with y = 0 only is not enough: <f(x), x> = -|x|^2 / 2, yet a pair moves apart
@@ -165,7 +188,9 @@ def test_claim_1_5_contractive():
         d = int(rng.integers(1, 5))
         _, _, corners = random_network(np.random.default_rng(seed + 50), d)
         decay = max(largest_symmetric(M) for M in corners) + 0.4
-        f, _, _ = random_network(np.random.default_rng(seed + 50), d, decay=decay)  # the same, pulled until mu = -0.4
+        f, _, _ = random_network(
+            np.random.default_rng(seed + 50), d, decay=decay
+        )  # the same, pulled until mu = -0.4
         found = [root(f, 3 * rng.normal(size=d), tol=1e-12) for _ in range(5)]
         equilibria = np.array([result.x for result in found if result.success])
         assert len(equilibria) and np.ptp(equilibria, axis=0).max() < 1e-6
@@ -173,7 +198,9 @@ def test_claim_1_5_contractive():
             gap = np.linalg.norm(solve(f, start, times) - equilibria[0], axis=1)
             assert (gap <= np.exp(-0.4 * times) * gap[0] + 1e-6).all()
     # mu = 0: no equilibrium, or one that attracts nobody
-    assert np.allclose(distances(lambda x: np.array([1.0, 0.0]), [2.0, 0.0], [0.0, 1.0], [10.0]), math.sqrt(5))
+    assert np.allclose(
+        distances(lambda x: np.array([1.0, 0.0]), [2.0, 0.0], [0.0, 1.0], [10.0]), math.sqrt(5)
+    )
     end = solve(lambda x: np.array([-x[1], x[0]]), [2.0, 0.0], [10.0])[-1]
     assert np.linalg.norm(end) == pytest.approx(2, abs=1e-7)
     # mu > 0: two equilibria
@@ -192,14 +219,20 @@ def test_claim_1_6_attractive_is_not_enough():
         r, turn = rng.uniform(0.1, 3), rng.uniform(0, 2 * math.pi)
         end = solve(round_trip, [r * math.cos(turn), r * math.sin(turn)], [1000.0])[-1]
         assert np.linalg.norm(end - target) < 5e-3
-    for start in (0.1, 0.05, 0.01):  # not stable; on the circle cot(theta / 2) falls at the rate 1/2, so pi is reached
+    for start in (
+        0.1,
+        0.05,
+        0.01,
+    ):  # not stable; on the circle cot(theta / 2) falls at the rate 1/2, so pi is reached
         times = [0.0, 2 / math.tan(start / 2), 400 / start]
         path = solve(round_trip, [math.cos(start), math.sin(start)], times)
         gaps = np.linalg.norm(path - target, axis=1)
         assert gaps[0] <= start and gaps[1] == pytest.approx(2, abs=1e-4) and gaps[2] < 0.1 * start
     path = solve(round_trip, [math.cos(0.05), math.sin(0.05)], np.linspace(0, 400, 4001))
     gaps = np.linalg.norm(path - target, axis=1)
-    assert gaps[[0, -1]] == pytest.approx([0.05, 0.0125], rel=0.01) and gaps.max() == pytest.approx(2, abs=1e-2)
+    assert gaps[[0, -1]] == pytest.approx([0.05, 0.0125], rel=0.01) and gaps.max() == pytest.approx(
+        2, abs=1e-2
+    )
 
 
 def with_eigenvalues(rng, blocks):
@@ -209,7 +242,11 @@ def with_eigenvalues(rng, blocks):
     for block in blocks:
         M[at : at + len(block), at : at + len(block)] = block
         at += len(block)
-    T = np.linalg.qr(rng.normal(size=(d, d)))[0] @ np.diag(rng.uniform(0.5, 2, d)) @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+    T = (
+        np.linalg.qr(rng.normal(size=(d, d)))[0]
+        @ np.diag(rng.uniform(0.5, 2, d))
+        @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+    )
     return T @ M @ np.linalg.inv(T)
 
 
@@ -218,13 +255,19 @@ def turn(real, imaginary):
 
 
 def test_claim_1_7_linear_stability():
-    twice = np.block([[turn(0, 1.5), np.eye(2)], [np.zeros((2, 2)), turn(0, 1.5)]])  # +-1.5i twice, one eigenvector each
+    twice = np.block(
+        [[turn(0, 1.5), np.eye(2)], [np.zeros((2, 2)), turn(0, 1.5)]]
+    )  # +-1.5i twice, one eigenvector each
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
         cases = {
             "decays": [turn(-0.3, 2), np.array([[-0.2]]), np.array([[-0.5, 3.0], [0.0, -0.5]])],
             "bounded": [turn(0, 1.5), turn(0, 1.5), np.zeros((2, 2)), np.array([[-0.3]])],
-            "grows": [[twice], [np.array([[0.0, 1.0], [0.0, 0.0]])], [np.array([[0.05]]), np.array([[-1.0]])]][seed % 3],
+            "grows": [
+                [twice],
+                [np.array([[0.0, 1.0], [0.0, 0.0]])],
+                [np.array([[0.05]]), np.array([[-1.0]])],
+            ][seed % 3],
         }
         for name, blocks in cases.items():
             A = with_eigenvalues(rng, blocks)
@@ -245,7 +288,9 @@ def test_claim_1_8_transient_growth():
         A = rng.normal(size=(d, d)) - rng.uniform(0, 2) * np.eye(d)
         mu, abscissa = largest_symmetric(A), np.linalg.eigvals(A).real.max()
         size = np.array([norm2(expm(A * t)) for t in times])
-        assert (np.exp(abscissa * times) <= size * (1 + 1e-9)).all() and (size <= np.exp(mu * times) * (1 + 1e-9)).all()
+        assert (np.exp(abscissa * times) <= size * (1 + 1e-9)).all() and (
+            size <= np.exp(mu * times) * (1 + 1e-9)
+        ).all()
         assert (norm2(expm(A * 1e-6)) - 1) / 1e-6 == pytest.approx(mu, abs=1e-3)
         Q = np.linalg.qr(rng.normal(size=(2, 2)))[0]
         normal = Q @ turn(-0.4, 2.0) @ Q.T
@@ -254,8 +299,14 @@ def test_claim_1_8_transient_growth():
     # a matrix that is not normal: the peak of the lesson, and the sign of mu at k^2 = 8
     A = np.array([[-1.0, 10.0], [0.0, -2.0]])
     peak = max((norm2(expm(A * t)), t) for t in np.linspace(0.6, 0.7, 1001))
-    assert peak == pytest.approx((2.5635, 0.6627), abs=2e-4) and largest_symmetric(A) == pytest.approx(3.525, abs=1e-3)
-    for k, grows in ((math.sqrt(8) - 0.1, False), (math.sqrt(8), False), (math.sqrt(8) + 0.1, True)):
+    assert peak == pytest.approx((2.5635, 0.6627), abs=2e-4) and largest_symmetric(
+        A
+    ) == pytest.approx(3.525, abs=1e-3)
+    for k, grows in (
+        (math.sqrt(8) - 0.1, False),
+        (math.sqrt(8), False),
+        (math.sqrt(8) + 0.1, True),
+    ):
         A = np.array([[-1.0, k], [0.0, -2.0]])
         assert (max(norm2(expm(A * t)) for t in np.linspace(0.001, 1, 400)) > 1 + 1e-9) == grows
 
@@ -286,13 +337,22 @@ def test_claim_1_9_logarithmic_norms():
             ({"P": P}, eigh(P @ A + A.T @ P, 2 * P)[0][-1], {"weight": torch.tensor(P)}),
         ]
         for kind, mu, ours in cases:
-            assert (matrix_norm(np.eye(d) + 1e-7 * A, **kind) - 1) / 1e-7 == pytest.approx(mu, abs=1e-4)
-            assert ode.logarithmic_norm(torch.tensor(A), **ours).item() == pytest.approx(mu, abs=1e-9)
+            assert (matrix_norm(np.eye(d) + 1e-7 * A, **kind) - 1) / 1e-7 == pytest.approx(
+                mu, abs=1e-4
+            )
+            assert ode.logarithmic_norm(torch.tensor(A), **ours).item() == pytest.approx(
+                mu, abs=1e-9
+            )
             for t in (0.01, 0.1, 0.5, 1, 3):
                 assert matrix_norm(expm(A * t), **kind) <= math.exp(mu * t) * (1 + 1e-9)
-            assert matrix_norm(expm(A * 1e-4), **kind) > math.exp((mu - 0.05) * 1e-4)  # no smaller number will do
+            assert matrix_norm(expm(A * 1e-4), **kind) > math.exp(
+                (mu - 0.05) * 1e-4
+            )  # no smaller number will do
     A = np.array([[-1.0, 10.0], [0.0, -2.0]])
-    assert [ode.logarithmic_norm(torch.tensor(A), norm=p).item() for p in (1, math.inf)] == [8.0, 9.0]
+    assert [ode.logarithmic_norm(torch.tensor(A), norm=p).item() for p in (1, math.inf)] == [
+        8.0,
+        9.0,
+    ]
 
 
 def test_claim_1_9_nonlinear():
@@ -300,7 +360,9 @@ def test_claim_1_9_nonlinear():
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
         W, decay = rng.normal(size=(3, 3)), rng.uniform(0, 4)
-        corners = [-decay * np.eye(3) + W @ np.diag(D) for D in itertools.product([0.0, 1.0], repeat=3)]
+        corners = [
+            -decay * np.eye(3) + W @ np.diag(D) for D in itertools.product([0.0, 1.0], repeat=3)
+        ]
         R = rng.normal(size=(3, 3))
         P = R @ R.T + 0.2 * np.eye(3)
 
@@ -313,7 +375,9 @@ def test_claim_1_9_nonlinear():
             ({"order": np.inf}, {"norm": math.inf}),
             ({"P": P}, {"weight": torch.tensor(P)}),
         ):
-            mu = ode.logarithmic_norm(torch.tensor(np.array(corners)), **ours).max().item()  # convex in the slopes
+            mu = (
+                ode.logarithmic_norm(torch.tensor(np.array(corners)), **ours).max().item()
+            )  # convex in the slopes
             gaps = np.array([vector_norm(x - y, **kind) for x, y in zip(*paths, strict=True)])
             assert (gaps <= gaps[0] * np.exp(mu * times) + 1e-7).all()
 
@@ -329,7 +393,9 @@ def test_claim_1_10_a_norm_that_fits():
         mu = ode.logarithmic_norm(torch.tensor(A), weight=torch.tensor((P + P.T) / 2)).item()
         assert values[0] > 0 and mu == pytest.approx(-1 / (2 * values[-1]), rel=1e-6) and mu < 0
         for t in (0.1, 0.5, 2, 10):
-            assert norm2(expm(A * t)) <= math.sqrt(values[-1] / values[0]) * math.exp(mu * t) * (1 + 1e-9)
+            assert norm2(expm(A * t)) <= math.sqrt(values[-1] / values[0]) * math.exp(mu * t) * (
+                1 + 1e-9
+            )
         # not asymptotically stable: the solution is not positive definite, and no P helps since mu_P >= abscissa
         unstable = A - (np.linalg.eigvals(A).real.max() - 0.1) * np.eye(d)
         assert np.linalg.eigvalsh(solve_continuous_lyapunov(unstable.T, -np.eye(d)))[0] < 0
@@ -337,7 +403,10 @@ def test_claim_1_10_a_norm_that_fits():
             R = rng.normal(size=(d, d))
             weight = torch.tensor(R @ R.T + 0.01 * np.eye(d))
             assert ode.logarithmic_norm(torch.tensor(unstable), weight=weight).item() >= 0.1 - 1e-6
-    for A, expected in (([[-1.0, 10.0], [0.0, -2.0]], -0.0561), ([[0.0, 1.0], [-1.0, -0.3]], -0.1277)):
+    for A, expected in (
+        ([[-1.0, 10.0], [0.0, -2.0]], -0.0561),
+        ([[0.0, 1.0], [-1.0, -0.3]], -0.1277),
+    ):
         A = np.array(A)
         P = solve_continuous_lyapunov(A.T, -np.eye(2))
         assert eigh(P @ A + A.T @ P, 2 * P)[0][-1] == pytest.approx(expected, abs=1e-4)
@@ -353,19 +422,29 @@ def test_claim_1_11_lyapunov():
         d = int(rng.integers(2, 5))
         G, K, R = rng.normal(size=(3, d, d))
         M, S = G @ G.T + 0.3 * np.eye(d), K - K.T  # V = x' M x / 2
-        for friction in (0.0, 0.3):  # V' = -friction |R M x|^2 cos^2 - friction |M x|^2 <= 0, strictly if friction > 0
+        for friction in (
+            0.0,
+            0.3,
+        ):  # V' = -friction |R M x|^2 cos^2 - friction |M x|^2 <= 0, strictly if friction > 0
 
             def f(x, M=M, S=S, R=R, friction=friction):
                 y = M @ x
-                return math.cos(x[0]) * (S @ y) - friction * (math.cos(x[1]) ** 2 * R.T @ (R @ y) + y)
+                return math.cos(x[0]) * (S @ y) - friction * (
+                    math.cos(x[1]) ** 2 * R.T @ (R @ y) + y
+                )
 
             path = solve(f, rng.normal(size=d), times)
             V = 0.5 * np.einsum("ki,ij,kj->k", path, M, path)
             assert (np.diff(V) <= 1e-7 * V[0]).all()
             values = np.linalg.eigvalsh(M)
-            assert np.linalg.norm(path, axis=1).max() <= math.sqrt(values[-1] / values[0]) * np.linalg.norm(path[0]) + 1e-7
+            assert (
+                np.linalg.norm(path, axis=1).max()
+                <= math.sqrt(values[-1] / values[0]) * np.linalg.norm(path[0]) + 1e-7
+            )
             if friction:
-                assert V[-1] < V[0] * math.exp(-friction * 2 * values[0] * 20) + 1e-6  # V' <= -friction 2 lambda_min V
+                assert (
+                    V[-1] < V[0] * math.exp(-friction * 2 * values[0] * 20) + 1e-6
+                )  # V' <= -friction 2 lambda_min V
     # drop V > 0: V = -x^2 falls along x' = x;  drop V' <= 0: pushed pendulum
     assert solve(lambda x: x, [0.01], [10.0])[-1, 0] > 200
     driven = solve(pendulum(-0.1), [0.1, 0.0], [30.0])[-1]
@@ -387,13 +466,19 @@ def test_claim_1_12_lasalle():
             pass
         gamma = rng.uniform(0.2, 2)
         path = solve(pendulum(gamma), start, np.linspace(0, 100, 101))
-        assert (energy(path) <= 1.9 + 1e-7).all() and (np.abs(path[:, 0]) < math.pi).all() and np.linalg.norm(path[-1]) < 1e-3
+        assert (
+            (energy(path) <= 1.9 + 1e-7).all()
+            and (np.abs(path[:, 0]) < math.pi).all()
+            and np.linalg.norm(path[-1]) < 1e-3
+        )
     path = solve(pendulum(0.3), [2.5, 0.0], np.linspace(0, 60, 601))
     V = energy(path)
     assert (np.diff(V) < 1e-11).all()
     assert V[0] == pytest.approx(1.801, abs=1e-3) and V[-1] == pytest.approx(4.36e-8, rel=0.01)
     free = energy(solve(pendulum(0.0), [2.5, 0.0], np.linspace(0, 60, 61)))
-    assert np.ptp(free) < 1e-7  # V' = 0 everywhere: the whole of Omega is the invariant set, nothing converges to 0
+    assert (
+        np.ptp(free) < 1e-7
+    )  # V' = 0 everywhere: the whole of Omega is the invariant set, nothing converges to 0
     # not compact: x' = 1, V = exp(-x), V' < 0 everywhere, and no point to converge to
     assert solve(lambda x: np.ones(1), [0.0], [50.0])[-1, 0] == pytest.approx(50)
 
@@ -404,7 +489,9 @@ def test_claim_1_13_gradient_flow():
         rng = np.random.default_rng(seed)
         d, m = int(rng.integers(1, 5)), float(rng.choice([0.0, 0.5]))
         A, b = rng.normal(size=(6, d)), rng.normal(size=6)
-        slope = (np.tanh, lambda z: np.maximum(z, 0), np.arctan)[seed % 3]  # all nondecreasing: V is convex
+        slope = (np.tanh, lambda z: np.maximum(z, 0), np.arctan)[
+            seed % 3
+        ]  # all nondecreasing: V is convex
 
         def f(x, A=A, b=b, m=m, slope=slope):
             return -A.T @ slope(A @ x + b) - m * x
@@ -416,7 +503,9 @@ def test_claim_1_13_gradient_flow():
         return np.array([x[0] - x[0] ** 3, -2 * x[1]])
 
     gaps = distances(double_well, [0.01, 0.5], [-0.01, 0.5], np.array([0.0, 8.0]))
-    assert gaps == pytest.approx([0.02, 1.9989], abs=1e-4) and gaps[1] / gaps[0] == pytest.approx(99.94, abs=0.01)
+    assert gaps == pytest.approx([0.02, 1.9989], abs=1e-4) and gaps[1] / gaps[0] == pytest.approx(
+        99.94, abs=0.01
+    )
     # convex but not strongly: x' = -relu(x) does not move points below 0
     assert distances(lambda x: -np.maximum(x, 0), [-1.0], [-2.0], [5.0])[0] == pytest.approx(1)
 
@@ -431,7 +520,9 @@ def test_claim_1_14_skew_and_hamiltonian():
         for t in (0.3, 7.0):
             assert np.allclose(expm(S * t).T @ expm(S * t), np.eye(d), atol=1e-10)
         gamma = rng.uniform(-1, 2)
-        assert ode.logarithmic_norm(torch.tensor(S - gamma * np.eye(d))).item() == pytest.approx(-gamma, abs=1e-10)
+        assert ode.logarithmic_norm(torch.tensor(S - gamma * np.eye(d))).item() == pytest.approx(
+            -gamma, abs=1e-10
+        )
         a, c = rng.uniform(0.2, 1, 2)  # H = p^2 / 2 + a q^4 + c q p
 
         def f(x, a=a, c=c):
@@ -440,7 +531,9 @@ def test_claim_1_14_skew_and_hamiltonian():
         path = solve(f, rng.normal(size=2), times)
         H = path[:, 1] ** 2 / 2 + a * path[:, 0] ** 4 + c * path[:, 0] * path[:, 1]
         assert np.ptp(H) < 1e-6 * (1 + abs(H[0]))
-        assert abs(norm2(expm(S + 0.1 * np.diag(np.arange(d) + 1))) - 1) > 1e-3  # not skew: lengths change
+        assert (
+            abs(norm2(expm(S + 0.1 * np.diag(np.arange(d) + 1))) - 1) > 1e-3
+        )  # not skew: lengths change
     gaps = distances(pendulum(0.0), [2.4, 0.0], [2.8, 0.0], np.linspace(0, 60, 601))
     assert gaps.max() > 5 * gaps[0]
 
@@ -460,9 +553,16 @@ def test_claim_1_15_contraction_to_one_point():
         assert (gaps <= gaps[0] * np.exp(-beta * times) + 1e-7).all()
     # two solutions may move apart: the whirl, and the same with a constant speed of rotation
     gaps = distances(whirl, [1.0, 0.0], [1.2, 0.0], np.linspace(0, 8, 8001))
-    assert gaps.max() == pytest.approx(0.5365, abs=1e-3) and gaps.argmax() / 1000 == pytest.approx(1.272, abs=5e-3)
+    assert gaps.max() == pytest.approx(0.5365, abs=1e-3) and gaps.argmax() / 1000 == pytest.approx(
+        1.272, abs=5e-3
+    )
     assert gaps[-1] == pytest.approx(0.0339, abs=1e-3)
-    gaps = distances(lambda x: -0.5 * x + 5 * np.array([-x[1], x[0]]), [1.0, 0.0], [1.2, 0.0], np.linspace(0, 8, 81))
+    gaps = distances(
+        lambda x: -0.5 * x + 5 * np.array([-x[1], x[0]]),
+        [1.0, 0.0],
+        [1.2, 0.0],
+        np.linspace(0, 8, 81),
+    )
     assert (np.diff(gaps) < 0).all()
     for r in (0.3, 1.0, 2.0):  # lambda_max(sym Df) = -1/2 + 5 r / 2, by central differences
         x, h = r * np.array([0.6, 0.8]), 1e-6

@@ -40,7 +40,9 @@ def stretch(f, method, h, x, y):
 
 def pairs(seed, dimension, count=300):
     x, y = randn(seed, 2, count, dimension)
-    return x, torch.where(torch.arange(count)[:, None] % 2 == 0, y, x + 1e-3 * y)  # far and near pairs
+    return x, torch.where(
+        torch.arange(count)[:, None] % 2 == 0, y, x + 1e-3 * y
+    )  # far and near pairs
 
 
 def convex_field(seed, dimension=2, units=6):
@@ -54,7 +56,9 @@ def step_by_hand(method, x, h, slopes_of_stage):
     """x after one explicit step, stage i having its own field."""
     slopes = []
     for i, row in enumerate(method.A.tolist()):
-        slopes.append(slopes_of_stage(i, x + h * sum(a * k for a, k in zip(row, slopes, strict=False))))
+        slopes.append(
+            slopes_of_stage(i, x + h * sum(a * k for a, k in zip(row, slopes, strict=False)))
+        )
     return x + h * sum(b * k for b, k in zip(method.b.tolist(), slopes, strict=True))
 
 
@@ -65,15 +69,27 @@ def step_by_hand(method, x, h, slopes_of_stage):
 @pytest.mark.parametrize("name", ode.TABLEAUS)
 def test_claim_2_1_stability_function(name, seed):
     """R(hK) from the eigenvectors of K, against a step."""
-    method, K, x, h = ode.TABLEAUS[name], randn(seed, 3, 3) - torch.eye(3), randn(seed + 1, 5, 3), 0.4
+    method, K, x, h = (
+        ode.TABLEAUS[name],
+        randn(seed, 3, 3) - torch.eye(3),
+        randn(seed + 1, 5, 3),
+        0.4,
+    )
     eigenvalues, V = np.linalg.eig(K.numpy())
     A, b = (v.numpy() for v in method)
-    R = [1 + h * e * b @ np.linalg.solve(np.eye(len(b)) - h * e * A, np.ones(len(b))) for e in eigenvalues]
+    R = [
+        1 + h * e * b @ np.linalg.solve(np.eye(len(b)) - h * e * A, np.ones(len(b)))
+        for e in eigenvalues
+    ]
     expected = (V @ np.diag(R) @ np.linalg.inv(V)).real
     stepped = ode.runge_kutta_step(lambda v: v @ K.T, x, h, method)
     assert np.allclose(stepped.numpy(), x.numpy() @ expected.T, atol=1e-9)
-    assert np.allclose(ode.stability_function(method, torch.tensor(h * eigenvalues)).numpy(), R, atol=1e-9)
-    cubic = ode.runge_kutta_step(lambda v: -(v**3), torch.tensor([[0.5], [1.5]], dtype=torch.float64), h, method)
+    assert np.allclose(
+        ode.stability_function(method, torch.tensor(h * eigenvalues)).numpy(), R, atol=1e-9
+    )
+    cubic = ode.runge_kutta_step(
+        lambda v: -(v**3), torch.tensor([[0.5], [1.5]], dtype=torch.float64), h, method
+    )
     assert abs(cubic[0] / 0.5 - cubic[1] / 1.5) > 0.05  # not linear: no common factor
 
 
@@ -105,7 +121,10 @@ def test_claim_2_3_euler_expands_every_rotation(seed):
     omega = 1 + seed
     turn = omega * torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
     length = (
-        ode.runge_kutta_step(lambda v: v @ turn.T, randn(seed, 1, 2), h, ode.TABLEAUS["euler"]).norm() / randn(seed, 1, 2).norm()
+        ode.runge_kutta_step(
+            lambda v: v @ turn.T, randn(seed, 1, 2), h, ode.TABLEAUS["euler"]
+        ).norm()
+        / randn(seed, 1, 2).norm()
     )
     assert length.item() == pytest.approx(math.sqrt(1 + h**2 * omega**2)) and length > 1
     # another method, or friction, and lengths need not grow
@@ -133,7 +152,10 @@ def test_claim_2_4_a_convex_potential_gives_cocoercivity(seed):
     soft = lambda z: -torch.sigmoid(4 * z)  # noqa: E731  -grad of a sum of softplus(4 z) / 4, with L = 1
     df = soft(x) - soft(y)
     assert ((df * dx).sum(1) + df.square().sum(1)).max() <= 1e-12
-    gamma, omega = 0.5 + seed / 10, 3.0  # no potential: a spiral is cocoercive only with nu = gamma / L^2
+    gamma, omega = (
+        0.5 + seed / 10,
+        3.0,
+    )  # no potential: a spiral is cocoercive only with nu = gamma / L^2
     L = math.hypot(gamma, omega)
     K = torch.tensor([[-gamma, -omega], [omega, -gamma]], dtype=torch.float64)
     x, y = pairs(seed, 2)
@@ -152,7 +174,9 @@ def test_claim_2_5_circle_contractivity(name, seed):
     if name == "five steps":
         method = ode.substeps(ode.TABLEAUS["euler"], 5)
     else:
-        method = random_tableau(seed, int(name[-1])) if name.startswith("random") else ode.TABLEAUS[name]
+        method = (
+            random_tableau(seed, int(name[-1])) if name.startswith("random") else ode.TABLEAUS[name]
+        )
     r = ode.circle_contractivity_radius(method)
     if r == 0:
         return  # no promise
@@ -164,7 +188,9 @@ def test_claim_2_5_circle_contractivity(name, seed):
     if method.explicit:
         d, s = 3, len(method.b)
         Q = torch.linalg.qr(randn(seed, 200, s, d, d)).Q
-        H = Q @ (uniform(seed, 0, 1, 200, s, d, 1).round(decimals=0) * Q.mT)  # projections: the extreme cases
+        H = Q @ (
+            uniform(seed, 0, 1, 200, s, d, 1).round(decimals=0) * Q.mT
+        )  # projections: the extreme cases
         start = randn(seed + 1, 200, d, 1)
         end = step_by_hand(method, start, h, lambda i, z: -H[:, i] @ z)
         assert (end.norm(dim=1) / start.norm(dim=1)).max() <= 1 + 1e-9
@@ -175,13 +201,24 @@ def test_claim_2_5_needs_each_hypothesis():
     euler = ode.TABLEAUS["euler"]
     assert stretch(lambda v: -v, euler, 2.1, x, y) > 1.05  # h > 2 r / L
     K = torch.tensor([[-1.0, 3.0], [-3.0, -1.0]], dtype=torch.float64)
-    assert stretch(lambda v: v @ K.T, euler, 2 / math.sqrt(10), x, y) == pytest.approx(1.93, abs=0.01)  # no potential
+    assert stretch(lambda v: v @ K.T, euler, 2 / math.sqrt(10), x, y) == pytest.approx(
+        1.93, abs=0.01
+    )  # no potential
     assert stretch(lambda v: torch.tanh(2 * v) - v, euler, 2.0, x, y) > 1.5  # not convex
 
 
 def test_table_of_radii_and_limits():
     """content: guaranteed radius and the linear limit, recomputed with numpy."""
-    linear = {"euler": 2, "heun": 2, "midpoint": 2, "ralston2": 2, "ssprk3": 2.513, "heun3": 2.513, "kutta3": 2.513, "rk4": 2.785}
+    linear = {
+        "euler": 2,
+        "heun": 2,
+        "midpoint": 2,
+        "ralston2": 2,
+        "ssprk3": 2.513,
+        "heun3": 2.513,
+        "kutta3": 2.513,
+        "rk4": 2.785,
+    }
     for name, limit in {**linear, "three_eighths": 2.785}.items():
         A, b = (v.numpy() for v in ode.TABLEAUS[name])
         R = lambda z: abs(1 + z * b @ np.linalg.solve(np.eye(len(b)) - z * A, np.ones(len(b))))  # noqa: E731, B023
@@ -197,7 +234,9 @@ def test_claim_2_6_substeps(m):
     by_hand = x
     for _ in range(m):
         by_hand = by_hand + 2 * convex_field(m)(by_hand)
-    assert torch.allclose(ode.runge_kutta_step(convex_field(m), x, 2.0 * m, method), by_hand, atol=1e-9)
+    assert torch.allclose(
+        ode.runge_kutta_step(convex_field(m), x, 2.0 * m, method), by_hand, atol=1e-9
+    )
     assert stretch(lambda v: -v, method, 2.02 * m, x, y) > 1.01  # a longer step
 
 
@@ -210,13 +249,19 @@ def bad_slopes(method, h, eps):
     w, slopes, start = vectors[:, 0], [], torch.tensor([1 / eps, 0.0], dtype=torch.float64)
     hessians = []
     for i in range(len(b)):
-        X = start + h * sum((A[i, j] * slopes[j] for j in range(i)), torch.zeros(2, dtype=torch.float64))
+        X = start + h * sum(
+            (A[i, j] * slopes[j] for j in range(i)), torch.zeros(2, dtype=torch.float64)
+        )
         # delta solves  delta^2 + X_1 delta + w^2 + X_2 w = 0, the small root
         constant = w[i] ** 2 + X[1] * w[i]
         delta = -2 * constant / (X[0] + torch.sqrt(X[0] ** 2 - 4 * constant))
         slope = torch.stack([delta, w[i]])
         slopes.append(slope)
-        hessians.append(-torch.outer(slope, slope) / (slope @ X) if slope.norm() > 1e-9 else torch.zeros(2, 2).double())
+        hessians.append(
+            -torch.outer(slope, slope) / (slope @ X)
+            if slope.norm() > 1e-9
+            else torch.zeros(2, 2).double()
+        )
     end = start + h * sum(b[i] * slopes[i] for i in range(len(b)))
     return start, end, torch.stack(hessians)
 
@@ -224,15 +269,23 @@ def bad_slopes(method, h, eps):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", [*EXPLICIT, "random 2", "random 3", "random 4"])
 def test_claim_2_7_the_radius_is_sharp(name, seed):
-    method = random_tableau(seed, int(name[-1])) if name.startswith("random") else ode.TABLEAUS[name]
+    method = (
+        random_tableau(seed, int(name[-1])) if name.startswith("random") else ode.TABLEAUS[name]
+    )
     h = max(2.02 * ode.circle_contractivity_radius(method), 0.2)
     start, end, H = bad_slopes(method, h, 0.02)
-    assert torch.allclose(H, H.mT) and torch.linalg.eigvalsh(H).max() <= 1 + 1e-6 and torch.linalg.eigvalsh(H).min() >= -1e-9
+    assert (
+        torch.allclose(H, H.mT)
+        and torch.linalg.eigvalsh(H).max() <= 1 + 1e-6
+        and torch.linalg.eigvalsh(H).min() >= -1e-9
+    )
     again = step_by_hand(method, start, h, lambda i, z: -H[i] @ z)
     assert torch.allclose(again, end, atol=1e-7)
     assert end.norm() > start.norm()
     if 2 * ode.circle_contractivity_radius(method) > 0:  # within the limit no such potentials exist
-        inside = step_by_hand(method, start, 1.98 * ode.circle_contractivity_radius(method), lambda i, z: -H[i] @ z)
+        inside = step_by_hand(
+            method, start, 1.98 * ode.circle_contractivity_radius(method), lambda i, z: -H[i] @ z
+        )
         assert inside.norm() <= start.norm() * (1 + 1e-12)
 
 
@@ -240,13 +293,21 @@ def brute_worst(method, h, count=40_000):
     """Largest norm of the step over random projections, one for each stage, written with plain loops over stages."""
     angles = uniform(7, 0, math.pi, count, len(method.b))
     p = torch.stack([angles.cos(), angles.sin()], -1)
-    J = step_by_hand(method, EYE.expand(count, 2, 2), h, lambda i, z: -p[:, i, :, None] * (p[:, i, None, :] @ z))
+    J = step_by_hand(
+        method, EYE.expand(count, 2, 2), h, lambda i, z: -p[:, i, :, None] * (p[:, i, None, :] @ z)
+    )
     return torch.linalg.matrix_norm(J, 2).max().item()
 
 
 @pytest.mark.parametrize(
     "name, h, expected",
-    [("midpoint", 1.0, 1.0328), ("midpoint", 2.0, math.sqrt(2)), ("rk4", 2.05, 1.0009), ("rk4", 2.3, 1.035), ("rk4", 2.7, 1.216)],
+    [
+        ("midpoint", 1.0, 1.0328),
+        ("midpoint", 2.0, math.sqrt(2)),
+        ("rk4", 2.05, 1.0009),
+        ("rk4", 2.3, 1.035),
+        ("rk4", 2.7, 1.216),
+    ],
 )
 def test_worst_norms_beyond_the_radius(name, h, expected):
     found = brute_worst(ode.TABLEAUS[name], h)
@@ -256,7 +317,10 @@ def test_worst_norms_beyond_the_radius(name, h, expected):
 # ---- 2.8 to 2.12: potentials, gradients, implicit steps ----------------------------------------------------------------
 
 
-U, W = torch.tensor([1.0, 0.0], dtype=torch.float64), torch.tensor([0.5, 3**0.5 / 2], dtype=torch.float64)
+U, W = (
+    torch.tensor([1.0, 0.0], dtype=torch.float64),
+    torch.tensor([0.5, 3**0.5 / 2], dtype=torch.float64),
+)
 ROWS = torch.stack([W, U])
 C = torch.linalg.solve(ROWS, torch.tensor([20.0, -20.0], dtype=torch.float64))
 
@@ -283,15 +347,21 @@ def test_claim_2_8_midpoint_fails_at_every_step_size(h):
         assert np.linalg.norm(ramp_jacobian("heun", h).numpy(), 2) <= 1 + 1e-12
 
 
-@pytest.mark.parametrize("a, expected", [(0.1, 1.000004), (0.5, 1.00054), (1.0, 1.00543), (2.0, 1.0723)])
+@pytest.mark.parametrize(
+    "a, expected", [(0.1, 1.000004), (0.5, 1.00054), (1.0, 1.00543), (2.0, 1.0723)]
+)
 def test_midpoint_numbers_and_a_real_pair(a, expected):
     h = a / 1.5
-    assert np.linalg.norm(ramp_jacobian("midpoint", h).numpy(), 2) == pytest.approx(expected, abs=6e-6 if a < 2 else 6e-5)
+    assert np.linalg.norm(ramp_jacobian("midpoint", h).numpy(), 2) == pytest.approx(
+        expected, abs=6e-6 if a < 2 else 6e-5
+    )
     x = torch.linalg.solve(ROWS, torch.tensor([5 * h, -5 * h], dtype=torch.float64))
     direction = torch.linalg.svd(ramp_jacobian("midpoint", h)).Vh[0]
     both = torch.stack([x + 0.01 * h * direction, x - 0.01 * h * direction])
     ends = ode.runge_kutta_step(two_ramps, both, h, ode.TABLEAUS["midpoint"])
-    assert (ends[0] - ends[1]).norm() / (both[0] - both[1]).norm() == pytest.approx(expected, abs=6e-6 if a < 2 else 6e-5)
+    assert (ends[0] - ends[1]).norm() / (both[0] - both[1]).norm() == pytest.approx(
+        expected, abs=6e-6 if a < 2 else 6e-5
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -314,15 +384,27 @@ def test_claim_2_10_with_a_potential(seed):
     m, f, (x, y) = 0.3, convex_field(seed, 3), pairs(seed, 3)
     L, field = 1 + m, lambda v: f(v) - m * v
     for h in (0.1, 2 / (m + L), 2 / L, 3 / L):
-        assert stretch(field, ode.TABLEAUS["euler"], h, x, y) <= max(abs(1 - h * m), abs(1 - h * L)) + 1e-9
+        assert (
+            stretch(field, ode.TABLEAUS["euler"], h, x, y)
+            <= max(abs(1 - h * m), abs(1 - h * L)) + 1e-9
+        )
     eigenvalues = torch.tensor([m, 0.7, L], dtype=torch.float64)
     Q = torch.linalg.qr(randn(seed, 3, 3)).Q
     K = (Q * eigenvalues) @ Q.T
-    factors = [torch.linalg.matrix_norm(torch.eye(3) - h * K, 2).item() for h in np.linspace(0.05, 2.5, 400)]
+    factors = [
+        torch.linalg.matrix_norm(torch.eye(3) - h * K, 2).item()
+        for h in np.linspace(0.05, 2.5, 400)
+    ]
     best = 2 / (m + L)
-    assert min(factors) == pytest.approx(abs(1 - best * m), abs=2e-3)  # attained, and best at 2/(m+L)
-    spiral = torch.tensor([[-m, math.sqrt(L**2 - m**2)], [-math.sqrt(L**2 - m**2), -m]], dtype=torch.float64)
-    assert torch.linalg.matrix_norm(EYE + best * spiral, 2) > abs(1 - best * m) + 0.1  # no potential
+    assert min(factors) == pytest.approx(
+        abs(1 - best * m), abs=2e-3
+    )  # attained, and best at 2/(m+L)
+    spiral = torch.tensor(
+        [[-m, math.sqrt(L**2 - m**2)], [-math.sqrt(L**2 - m**2), -m]], dtype=torch.float64
+    )
+    assert (
+        torch.linalg.matrix_norm(EYE + best * spiral, 2) > abs(1 - best * m) + 0.1
+    )  # no potential
 
 
 @pytest.mark.parametrize("L", [0.5, 1.0, 7.0])
@@ -336,7 +418,9 @@ def test_claim_2_11_a_stable_is_not_contractive(L):
             assert stretch(f, ode.TABLEAUS[name], hL / L, x, x - 2) <= 1 + 1e-9
         linear = stretch(lambda v: -L * v, ode.TABLEAUS["trapezoidal"], hL / L, x, x + 1)
         assert linear <= 1 + 1e-9  # A-stable: no growth where the field is linear
-    ends = ode.runge_kutta_step(f, torch.tensor([[1.0], [2.0]], dtype=torch.float64), 5 / L, ode.TABLEAUS["trapezoidal"])
+    ends = ode.runge_kutta_step(
+        f, torch.tensor([[1.0], [2.0]], dtype=torch.float64), 5 / L, ode.TABLEAUS["trapezoidal"]
+    )
     assert (ends[0] - ends[1]).abs().item() == pytest.approx(1.5)
 
 
@@ -384,19 +468,26 @@ def test_claim_2_13_long_steps_grow(a):
     matrix = np.array([[1 - a * a, a], [-a, 1]])
     assert np.linalg.det(matrix) == pytest.approx(1)
     assert np.linalg.norm(np.linalg.matrix_power(matrix, 200), 2) > 100
-    assert np.linalg.norm(np.linalg.matrix_power(np.array([[1 - 1.9**2, 1.9], [-1.9, 1]]), 200), 2) < 10
+    assert (
+        np.linalg.norm(np.linalg.matrix_power(np.array([[1 - 1.9**2, 1.9], [-1.9, 1]]), 200), 2)
+        < 10
+    )
 
 
 def test_energies_of_the_three_euler_methods():
     turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
     explicit = np.linalg.matrix_power(np.eye(2) + 0.1 * turn, 1000) @ [1, 0]
     implicit = np.linalg.matrix_power(np.linalg.inv(np.eye(2) - 0.1 * turn), 1000) @ [1, 0]
-    assert explicit @ explicit == pytest.approx(20959, abs=1) and 1 / (implicit @ implicit) == pytest.approx(20959, abs=1)
+    assert explicit @ explicit == pytest.approx(20959, abs=1) and 1 / (
+        implicit @ implicit
+    ) == pytest.approx(20959, abs=1)
     x, energies = (1.0, 0.0), []
     for _ in range(1000):
         x = symplectic(x, 0.1)
         energies.append((x[0] ** 2 + x[1] ** 2) / 2)
-    assert min(energies) == pytest.approx(0.4762, abs=1e-4) and max(energies) == pytest.approx(0.5263, abs=1e-4)
+    assert min(energies) == pytest.approx(0.4762, abs=1e-4) and max(energies) == pytest.approx(
+        0.5263, abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -409,8 +500,12 @@ def test_claim_2_14_composition(seed):
     assert ((step(x) - step(y)).norm(dim=1) / (x - y).norm(dim=1)).max() <= 1 + 1e-9
     whole = lambda z: first(z) + 1000 * second(z)  # noqa: E731
     assert stretch(whole, euler, 2.0, x, y) > 10  # the same step without splitting
-    drift, kick = (scipy.linalg.expm(0.5 * np.array(m)) for m in ([[0.0, 1.0], [0, 0]], [[0.0, 0], [-1, 0]]))
-    assert np.linalg.norm(drift, 2) > 1.2 and np.linalg.norm(drift @ kick, 2) > 1.1  # parts that expand
+    drift, kick = (
+        scipy.linalg.expm(0.5 * np.array(m)) for m in ([[0.0, 1.0], [0, 0]], [[0.0, 0], [-1, 0]])
+    )
+    assert (
+        np.linalg.norm(drift, 2) > 1.2 and np.linalg.norm(drift @ kick, 2) > 1.1
+    )  # parts that expand
 
 
 def splitting_errors(K1, K2, N):

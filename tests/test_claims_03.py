@@ -79,17 +79,26 @@ def test_claim_3_1_local_slopes(seed, activation):
     assert far <= local.max().item() * 1.02  # 2 %: the grid may miss the steepest place
     worst = torch.cartesian_prod(side, side)[local.argmax()]
     turn = torch.linspace(0, 2 * math.pi, 721, dtype=D)
-    near = slopes(f, worst + 1e-6 * torch.stack([turn.cos(), turn.sin()], 1), worst.expand(721, 2)).max().item()
+    near = (
+        slopes(f, worst + 1e-6 * torch.stack([turn.cos(), turn.sin()], 1), worst.expand(721, 2))
+        .max()
+        .item()
+    )
     assert near == pytest.approx(local.max().item(), rel=1e-3)  # pairs attain the local slope
 
     # a set that is not convex, and a jump
-    across = slopes(lambda x: torch.atan2(x[:, 1:], x[:, :1]), *torch.tensor([[[-1.5, 0.01]], [[-1.5, -0.01]]], dtype=D))
+    across = slopes(
+        lambda x: torch.atan2(x[:, 1:], x[:, :1]),
+        *torch.tensor([[[-1.5, 0.01]], [[-1.5, -0.01]]], dtype=D),
+    )
     assert across.item() > 300
     assert slopes(torch.sign, torch.tensor([[1e-3]]), torch.tensor([[-1e-3]])).item() > 900
     # and finitely many local slopes are no upper bound
     cliff = lambda x: 200 * (torch.relu(x - 0.5003) - torch.relu(x - 0.5005))  # noqa: E731
     assert lipschitz.jacobian_norms(cliff, torch.linspace(0, 1, 1001, dtype=D)[:, None]).max() == 0
-    assert slopes(cliff, torch.tensor([[0.5003]], dtype=D), torch.tensor([[0.5005]], dtype=D)).item() == pytest.approx(200)
+    assert slopes(
+        cliff, torch.tensor([[0.5003]], dtype=D), torch.tensor([[0.5005]], dtype=D)
+    ).item() == pytest.approx(200)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +113,9 @@ def test_claim_3_2_activations(sigma, constant):
     for seed in range(3):
         x, y = 6 * random(20_000, 5, seed=seed), 6 * random(20_000, 5, seed=seed + 50)
         close = x + 1e-3 * random(20_000, 5, seed=seed + 90)
-        assert max(slopes(sigma, x, y).max(), slopes(sigma, x, close).max()).item() <= largest + 1e-6
+        assert (
+            max(slopes(sigma, x, y).max(), slopes(sigma, x, close).max()).item() <= largest + 1e-6
+        )
     steep = t[torch.autograd.grad(sigma(t).sum(), t)[0].abs().argmax()].detach()
     x = steep.repeat(1, 5)
     y = x.clone()
@@ -112,18 +123,30 @@ def test_claim_3_2_activations(sigma, constant):
     assert slopes(sigma, x, y).item() == pytest.approx(largest, abs=1e-4)  # one entry moves
     # not applied to each entry by itself: division by the length, though no entry ever exceeds 1
     tiny = 1e-3 * random(10, 5, seed=1)
-    assert slopes(lambda x: F.normalize(x, dim=1), tiny, tiny + 1e-6 * random(10, 5, seed=2)).max() > 100
+    assert (
+        slopes(lambda x: F.normalize(x, dim=1), tiny, tiny + 1e-6 * random(10, 5, seed=2)).max()
+        > 100
+    )
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_claim_3_3_softmax(classes):
     for seed, scale in itertools.product(range(3), (0.1, 1, 10)):
         x = scale * random(2000, classes, seed=seed)
-        assert lipschitz.jacobian_norms(lambda x: torch.softmax(x, 1), x).max().item() <= 0.5 + SLACK
-        assert slopes(lambda x: torch.softmax(x, 1), x, scale * random(2000, classes, seed=seed + 9)).max().item() <= 0.5 + SLACK
+        assert (
+            lipschitz.jacobian_norms(lambda x: torch.softmax(x, 1), x).max().item() <= 0.5 + SLACK
+        )
+        assert (
+            slopes(lambda x: torch.softmax(x, 1), x, scale * random(2000, classes, seed=seed + 9))
+            .max()
+            .item()
+            <= 0.5 + SLACK
+        )
     two_share = torch.full((1, classes), -40.0, dtype=D)
     two_share[0, :2] = 0
-    assert lipschitz.jacobian_norms(lambda x: torch.softmax(x, 1), two_share).item() == pytest.approx(0.5, abs=1e-9)
+    assert lipschitz.jacobian_norms(
+        lambda x: torch.softmax(x, 1), two_share
+    ).item() == pytest.approx(0.5, abs=1e-9)
     sharp = lipschitz.jacobian_norms(lambda x: torch.softmax(x / 0.1, 1), two_share).item()
     assert sharp == pytest.approx(5)  # the temperature counts
 
@@ -133,16 +156,24 @@ def test_claim_3_4_pooling(k):
     side = 3 * k
     average = norm(lipschitz.dense_matrix(nn.AvgPool2d(k), (2, side, side)))
     assert average == pytest.approx(1 / k)
-    assert norm(lipschitz.dense_matrix(nn.AdaptiveAvgPool2d(1), (2, side, k))) == pytest.approx(1 / math.sqrt(side * k))
-    assert norm(lipschitz.dense_matrix(layers.ScaledAvgPool2d(k), (2, side, side))) == pytest.approx(1)
-    assert norm(lipschitz.dense_matrix(nn.AvgPool2d(k, 1), (1, side, side))) > 1.5 / k  # overlapping tiles
+    assert norm(lipschitz.dense_matrix(nn.AdaptiveAvgPool2d(1), (2, side, k))) == pytest.approx(
+        1 / math.sqrt(side * k)
+    )
+    assert norm(
+        lipschitz.dense_matrix(layers.ScaledAvgPool2d(k), (2, side, side))
+    ) == pytest.approx(1)
+    assert (
+        norm(lipschitz.dense_matrix(nn.AvgPool2d(k, 1), (1, side, side))) > 1.5 / k
+    )  # overlapping tiles
     for s in range(1, k + 1):
         pool, windows = nn.MaxPool2d(k, s), math.ceil(k / s)
         for seed in range(5):
             x, y = random(50, 1, 12, 12, seed=seed), random(50, 1, 12, 12, seed=seed + 50)
             assert slopes(pool, x, y).max().item() <= windows + SLACK
             spikes = torch.zeros(50, 1, 12, 12, dtype=D)
-            spikes[torch.arange(50), 0, torch.arange(50) % 12, (7 * torch.arange(50) + seed) % 12] = 1
+            spikes[
+                torch.arange(50), 0, torch.arange(50) % 12, (7 * torch.arange(50) + seed) % 12
+            ] = 1
             assert slopes(pool, spikes, torch.zeros_like(spikes)).max().item() <= windows + SLACK
         every_pixel = torch.eye(144, dtype=D).reshape(144, 1, 12, 12)
         stretched = slopes(pool, every_pixel, torch.zeros_like(every_pixel)).max().item()
@@ -159,7 +190,9 @@ def test_claim_3_5_product_and_skip(seed, sizes):
         parts += [nn.Linear(a, b, dtype=D), (nn.Tanh(), nn.GELU(), nn.ReLU())[seed % 3]]
     network = nn.Sequential(*parts)
     constants = {nn.Tanh: 1, nn.ReLU: 1, nn.GELU: 1.1290}
-    product = math.prod(norm(p.weight.detach()) if isinstance(p, nn.Linear) else constants[type(p)] for p in parts)
+    product = math.prod(
+        norm(p.weight.detach()) if isinstance(p, nn.Linear) else constants[type(p)] for p in parts
+    )
     x = 2 * random(500, sizes[0], seed=seed)
     assert lipschitz.jacobian_norms(network, x).max().item() <= product + SLACK
     assert lipschitz.lipschitz_bound(network, (sizes[0],)) == pytest.approx(product)
@@ -186,12 +219,20 @@ def test_claim_3_6_deep_residual_network(h, L, N):
             x, y = x + h * torch.tanh(x @ W.T), y + h * torch.tanh(y @ W.T)
             line = line + h * L * line
         assert ((x - y).norm(dim=1) <= bound * distance * (1 + SLACK)).all()
-        assert line.norm() == pytest.approx(bound * random(200, 6, seed=seed).norm().item())  # attained by g(x) = L x
+        assert line.norm() == pytest.approx(
+            bound * random(200, 6, seed=seed).norm().item()
+        )  # attained by g(x) = L x
         assert (L * h) ** N < 1 < bound  # a product without the skips would promise contraction ...
-        assert (line.norm() / random(200, 6, seed=seed).norm()).item() > (L * h) ** N  # ... and is refuted
+        assert (line.norm() / random(200, 6, seed=seed).norm()).item() > (
+            L * h
+        ) ** N  # ... and is refuted
     if (h, L, N) == (0.1, 1.0, 50):
-        assert bound == pytest.approx(117.39, abs=0.01) and math.exp(L * h * N) == pytest.approx(148.41, abs=0.01)
-        with_larger_gain = (1 + h * 1.1 * L) ** N  # a branch that is only 10 % more sensitive breaks the bound
+        assert bound == pytest.approx(117.39, abs=0.01) and math.exp(L * h * N) == pytest.approx(
+            148.41, abs=0.01
+        )
+        with_larger_gain = (
+            1 + h * 1.1 * L
+        ) ** N  # a branch that is only 10 % more sensitive breaks the bound
         assert with_larger_gain > 1.5 * bound
 
 
@@ -213,7 +254,9 @@ def test_claim_3_7_arbitrarily_loose():
         assert torch.equal(network(x), x.abs())
         assert slopes(network, x, y).max().item() <= 1 + SLACK
         assert lipschitz.lipschitz_bound(network, (1,)) == pytest.approx(2**m)
-    straight = nn.Sequential(*[nn.Linear(1, 1, bias=False, dtype=D) for _ in range(3)])  # no ReLU, one direction: no loss
+    straight = nn.Sequential(
+        *[nn.Linear(1, 1, bias=False, dtype=D) for _ in range(3)]
+    )  # no ReLU, one direction: no loss
     truth = abs(math.prod(p.weight.item() for p in straight))
     assert lipschitz.lipschitz_bound(straight, (1,)) == pytest.approx(truth)
 
@@ -221,7 +264,11 @@ def test_claim_3_7_arbitrarily_loose():
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("units, inputs", [(4, 4), (5, 8), (5, 2)])
 def test_claim_3_8_patterns(seed, units, inputs):
-    W1, W2, b = random(units, inputs, seed=seed), random(3, units, seed=seed + 10), random(units, seed=seed + 20)
+    W1, W2, b = (
+        random(units, inputs, seed=seed),
+        random(3, units, seed=seed + 10),
+        random(units, seed=seed + 20),
+    )
     patterns = torch.tensor(list(itertools.product([0.0, 1.0], repeat=units)), dtype=D)
     over_patterns = max(norm(W2 @ torch.diag(d) @ W1) for d in patterns)
     assert over_patterns <= norm(W2) * norm(W1) + SLACK
@@ -234,7 +281,9 @@ def test_claim_3_8_patterns(seed, units, inputs):
     if units <= inputs:  # independent rows: reach every pattern by solving W1 x + b = +-1
         signs = 2 * patterns - 1
         reached = torch.linalg.lstsq(W1, (signs - b).T).solution.T
-        assert lipschitz.jacobian_norms(f, reached).max().item() == pytest.approx(over_patterns, rel=1e-6)
+        assert lipschitz.jacobian_norms(f, reached).max().item() == pytest.approx(
+            over_patterns, rel=1e-6
+        )
     # dependent rows: relu(x) - relu(x) has slope 0, but the pattern (on, off) says 1
     assert not two_layers([1.0, 1.0], [1.0, -1.0])(x[:, :1]).any()
     assert max(abs(d[0] - d[1]) for d in itertools.product([0, 1], repeat=2)) == 1
@@ -245,7 +294,10 @@ def test_claim_3_8_patterns(seed, units, inputs):
 def test_claim_3_9_power_iteration(seed, shape, dtype):
     A, v = random(*shape, seed=seed).to(dtype), random(shape[1], seed=seed + 60).to(dtype)
     truth, tolerance = norm(A), 1e-10 if dtype == D else 1e-5
-    estimates = [lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, v, k)[0].item() for k in range(40)]
+    estimates = [
+        lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, v, k)[0].item()
+        for k in range(40)
+    ]
     assert max(estimates) <= truth * (1 + tolerance)
     assert all(b >= a * (1 - tolerance) for a, b in itertools.pairwise(estimates))
     many = lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, v, 3000)[0].item()
@@ -255,7 +307,9 @@ def test_claim_3_9_power_iteration(seed, shape, dtype):
     # a start orthogonal to the best direction finds the second singular value (a diagonal matrix: no rounding helps it)
     S = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=D))
     start = torch.tensor([0.0, 1.0, 1.0], dtype=D)
-    assert lipschitz.power_iteration(lambda v: S @ v, lambda w: S @ w, start, 200)[0].item() == pytest.approx(2)
+    assert lipschitz.power_iteration(lambda v: S @ v, lambda w: S @ w, start, 200)[
+        0
+    ].item() == pytest.approx(2)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -264,10 +318,18 @@ def test_claim_3_10_torus(seed, channels, n):
     kernel = random(*channels, 3, 3, seed=seed)
     truth = norm(on_torus(kernel, n))
     assert truth == pytest.approx(symbol_norm(kernel, n))
-    fft = torch.linalg.matrix_norm(torch.fft.fft2(kernel, s=(n, n)).permute(2, 3, 0, 1), 2).max().item()
+    fft = (
+        torch.linalg.matrix_norm(torch.fft.fft2(kernel, s=(n, n)).permute(2, 3, 0, 1), 2)
+        .max()
+        .item()
+    )
     assert truth == pytest.approx(fft)
-    assert lipschitz.conv_norm_bound(kernel, (n, n), padding=(1, 1), padding_mode="circular") == pytest.approx(truth)
-    x = np.asarray(random(n, n, seed=seed + 5))  # the oracle itself: scipy's convolution that wraps round
+    assert lipschitz.conv_norm_bound(
+        kernel, (n, n), padding=(1, 1), padding_mode="circular"
+    ) == pytest.approx(truth)
+    x = np.asarray(
+        random(n, n, seed=seed + 5)
+    )  # the oracle itself: scipy's convolution that wraps round
     wrapped = scipy.signal.correlate2d(x, np.asarray(kernel[0, 0]), mode="same", boundary="wrap")
     assert np.allclose(on_torus(kernel[:1, :1], n) @ x.ravel(), wrapped.ravel())
     # zero padding in place of circular: no equality
@@ -282,17 +344,24 @@ def wave(k, side, half):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("channels, k, n", [((1, 1), 3, 5), ((4, 3), 3, 4), ((1, 2), 5, 5), ((2, 1), 5, 6)])
+@pytest.mark.parametrize(
+    "channels, k, n", [((1, 1), 3, 5), ((4, 3), 3, 4), ((1, 2), 5, 5), ((2, 1), 5, 6)]
+)
 def test_claim_3_11_zero_padding(seed, channels, k, n):
     kernel, p = random(*channels, k, k, seed=seed), k // 2
     truth = norm(zero_padded(kernel, n))
     for side in range(n + p, n + p + 4):
         assert truth <= symbol_norm(kernel, side) + SLACK
     bound = lipschitz.conv_norm_bound(kernel, (n, n), padding=(p, p))
-    moved = [symbol_norm(kernel * wave(k, n + p, half), n + p) for half in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    moved = [
+        symbol_norm(kernel * wave(k, n + p, half), n + p)
+        for half in ((0, 0), (0, 1), (1, 0), (1, 1))
+    ]
     assert truth <= min(moved) + SLACK and bound == pytest.approx(min(moved))
     assert bound >= truth
-    assert bound <= symbol_norm(kernel, 16 * (n + p)) + 1e-6  # these frequencies contain those of the torus
+    assert (
+        bound <= symbol_norm(kernel, 16 * (n + p)) + 1e-6
+    )  # these frequencies contain those of the torus
 
 
 def test_claim_3_11_zero_padding_needs_the_larger_torus():
@@ -316,23 +385,31 @@ def test_claim_3_12_image_size(seed):
     norms = [norm(zero_padded(kernel, n)) for n in range(1, 10)]
     assert all(b >= a - SLACK for a, b in itertools.pairwise(norms))
     assert norms[0] < norms[3] < norms[8] <= symbol_norm(kernel, 256) + SLACK
-    line = [norm(scipy.linalg.toeplitz([1.0, -1.0] + [0.0] * (n - 2))) for n in (5, 50, 200)]  # it approaches the symbol
+    line = [
+        norm(scipy.linalg.toeplitz([1.0, -1.0] + [0.0] * (n - 2))) for n in (5, 50, 200)
+    ]  # it approaches the symbol
     assert line[0] < line[1] < line[2] < 3 and line[2] > 2.999
     # on a torus the norm may decrease
     assert symbol_norm(trap_kernel(), 4) == pytest.approx(3) and symbol_norm(trap_kernel(), 5) < 2.7
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("k, stride, padding, n", [(3, 1, 1, 6), (3, 2, 1, 7), (3, 3, 0, 9), (5, 2, 2, 8), (2, 1, 0, 5)])
+@pytest.mark.parametrize(
+    "k, stride, padding, n", [(3, 1, 1, 6), (3, 2, 1, 7), (3, 3, 0, 9), (5, 2, 2, 8), (2, 1, 0, 5)]
+)
 def test_claim_3_13_reshaped_matrix(seed, k, stride, padding, n):
     kernel = random(3, 2, k, k, seed=seed)
-    matrix = lipschitz.dense_matrix(lambda x: F.conv2d(x, kernel, stride=stride, padding=padding), (2, n, n))
+    matrix = lipschitz.dense_matrix(
+        lambda x: F.conv2d(x, kernel, stride=stride, padding=padding), (2, n, n)
+    )
     R = norm(kernel.flatten(1))
     assert R <= norm(matrix) + SLACK
     assert norm(matrix) <= math.ceil(k / stride) * R + SLACK
     if stride == k:
         assert norm(matrix) == pytest.approx(R)
-    assert norm(zero_padded(random(3, 2, 3, 3, seed=seed), 1)) < norm(random(3, 2, 3, 3, seed=seed).flatten(1))  # no window inside
+    assert norm(zero_padded(random(3, 2, 3, 3, seed=seed), 1)) < norm(
+        random(3, 2, 3, 3, seed=seed).flatten(1)
+    )  # no window inside
 
 
 def test_claim_3_13_reshaped_matrix_is_too_small():
@@ -347,11 +424,16 @@ def test_claim_3_14_absolute_sums(seed, channels, n):
     kernel = random(*channels, 3, 3, seed=seed)
     A = zero_padded(kernel, n)
     gershgorin = math.sqrt(np.abs(A.T @ A).sum(1).max())
-    assert norm(A) <= sum(norm(kernel[:, :, i, j]) for i, j in itertools.product(range(3), range(3))) + SLACK
+    assert (
+        norm(A)
+        <= sum(norm(kernel[:, :, i, j]) for i, j in itertools.product(range(3), range(3))) + SLACK
+    )
     assert norm(A) <= gershgorin + SLACK
     assert gershgorin <= math.sqrt(np.linalg.norm(A, 1) * np.linalg.norm(A, np.inf)) + SLACK
     # without the absolute values the sums bound nothing
-    edge = torch.tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]], dtype=D)[None, None]
+    edge = torch.tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]], dtype=D)[
+        None, None
+    ]
     E = zero_padded(edge, 6)
     assert abs(edge.sum().item()) < 1e-12 < 7 < norm(E)
     assert (E.T @ E).sum(1).max() < norm(E) ** 2 / 2

@@ -186,7 +186,9 @@ def test_claim_4_6_reversal_expands(seed):
 
     x, y = random(seed + 2, 2, 40, d)
     ends = [flow_end(lambda z: -field(z), z, 0.5, 0.005) for z in (x, y)]
-    assert ((ends[0] - ends[1]).norm(dim=1) >= (x - y).norm(dim=1) * math.exp(0.5 * nu) * (1 - 1e-6)).all()
+    assert (
+        (ends[0] - ends[1]).norm(dim=1) >= (x - y).norm(dim=1) * math.exp(0.5 * nu) * (1 - 1e-6)
+    ).all()
     ends = [flow_end(lambda z: -z @ S.T, z, 0.5) for z in (x, y)]  # nu = 0: nothing separates
     assert torch.allclose((ends[0] - ends[1]).norm(dim=1), (x - y).norm(dim=1), rtol=1e-4)
 
@@ -206,12 +208,16 @@ def test_claim_4_7_no_blow_up(seed):
     assert (end <= bound * (1 + 1e-9)).all()
 
 
-@pytest.mark.parametrize("runaway", [lambda t, x: x**2, lambda t, x: x**3], ids=["x2", "minus_x3_reversed"])
+@pytest.mark.parametrize(
+    "runaway", [lambda t, x: x**2, lambda t, x: x**3], ids=["x2", "minus_x3_reversed"]
+)
 def test_claim_4_7_without_a_one_sided_constant(runaway):
     torchdiffeq = pytest.importorskip("torchdiffeq")
     with pytest.raises(AssertionError, match="underflow in dt"):
         torchdiffeq.odeint(runaway, torch.tensor([1.0]), torch.tensor([0.0, 1.2]))
-    bounded = torchdiffeq.odeint(lambda t, x: -(x**3), torch.tensor([1.0]), torch.tensor([0.0, 1.2]), rtol=1e-8, atol=1e-8)
+    bounded = torchdiffeq.odeint(
+        lambda t, x: -(x**3), torch.tensor([1.0]), torch.tensor([0.0, 1.2]), rtol=1e-8, atol=1e-8
+    )
     assert abs(bounded[-1].item() - 1 / math.sqrt(3.4)) < 1e-6
 
 
@@ -224,9 +230,13 @@ def test_claim_4_8_no_growing_mode(seed):
     M, D = random(seed, d, d), random(seed + 1, 200, d).abs() + 1e-6
     real = torch.linalg.eigvals(D[:, :, None] * (skew(M) - gamma * torch.eye(d))).real
     assert real.max() <= 1e-10
-    assert torch.linalg.eigvals(D[:, :, None] * (M - gamma * torch.eye(d))).real.max() > 0.1  # not antisymmetric
+    assert (
+        torch.linalg.eigvals(D[:, :, None] * (M - gamma * torch.eye(d))).real.max() > 0.1
+    )  # not antisymmetric
     frozen = torch.diag(torch.tensor([1.0, 0.1])) @ (3 * QUARTER - 0.5 * torch.eye(2))
-    assert torch.linalg.eigvals(frozen).real.max() < 0 < ode.logarithmic_norm(frozen)  # distances are another matter
+    assert (
+        torch.linalg.eigvals(frozen).real.max() < 0 < ode.logarithmic_norm(frozen)
+    )  # distances are another matter
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -238,7 +248,11 @@ def test_claim_4_9_how_thin_the_layers_must_be(seed):
     def layer_norm(h, gamma=gamma):
         return norm2(torch.eye(d) + h * (S - gamma * torch.eye(d)))
 
-    assert layer_norm(limit / 2) < 1 and abs(layer_norm(limit) - 1) < 1e-12 and layer_norm(1.01 * limit) > 1
+    assert (
+        layer_norm(limit / 2) < 1
+        and abs(layer_norm(limit) - 1) < 1e-12
+        and layer_norm(1.01 * limit) > 1
+    )
     assert layer_norm(1e-3 * limit, gamma=0.0) > 1  # without friction no step is short enough
 
 
@@ -261,7 +275,9 @@ def verlet(x, h, A, B):
 
 def euler(x, h, A, B):
     q, p = x.chunk(2)
-    return torch.cat([q + h * B[0].T @ torch.tanh(B[0] @ p + B[1]), p - h * A[0].T @ torch.tanh(A[0] @ q + A[1])])
+    return torch.cat(
+        [q + h * B[0].T @ torch.tanh(B[0] @ p + B[1]), p - h * A[0].T @ torch.tanh(A[0] @ q + A[1])]
+    )
 
 
 def energies(seed, d):
@@ -323,7 +339,9 @@ def test_claim_4_12_projection(seed):
     slope = ((x @ P) * field(x)).sum(1)
     assert (slope <= -alpha * V(x) + 1e-9).all()
     assert (V(flow_end(field, x, 1.0, 2e-3)) <= V(x) * math.exp(-alpha) * 1.01).all()
-    assert (V(flow_end(lambda x: 2 * torch.tanh(x @ M.T + b) + x, x, 1.0)) > V(x) * math.exp(-alpha)).any()
+    assert (
+        V(flow_end(lambda x: 2 * torch.tanh(x @ M.T + b) + x, x, 1.0)) > V(x) * math.exp(-alpha)
+    ).any()
 
 
 def test_claim_4_12_number_and_flat_points():
@@ -340,7 +358,11 @@ def test_claim_4_12_number_and_flat_points():
 def test_claim_4_13_row_sums(seed):
     d = 2 + seed
     J = random(seed, d, d)
-    J = J - torch.diag(J.diagonal()) - torch.diag(J.abs().sum(1) - J.diagonal().abs() + 0.1 + random(seed + 1, d).abs())
+    J = (
+        J
+        - torch.diag(J.diagonal())
+        - torch.diag(J.abs().sum(1) - J.diagonal().abs() + 0.1 + random(seed + 1, d).abs())
+    )
     mu = (J.diagonal() + (J - torch.diag(J.diagonal())).abs().sum(1)).max().item()
     assert mu < 0 and abs(ode.logarithmic_norm(J, math.inf).item() - mu) < 1e-12
     assert torch.linalg.eigvals(J).real.max() < 0
@@ -374,7 +396,9 @@ def test_claim_4_14_lyapunov_loss(seed):
         loss = torch.relu(((x - centre) * field(x)).sum(1) + kappa * V(x))
         assert loss.max() < 1e-9
         assert (V(x) <= math.exp(-kappa * t) * V(path[0]) * 1.01).all()
-    through = ode.flow(lambda x: centre.expand_as(x), torch.zeros(1, 2), torch.tensor([0.0, 1.0, 5.0]))
+    through = ode.flow(
+        lambda x: centre.expand_as(x), torch.zeros(1, 2), torch.tensor([0.0, 1.0, 5.0])
+    )
     assert V(through[1]).max() < 1e-9 and V(through[2]).min() > V(through[0]).max()
 
 
@@ -391,7 +415,10 @@ def test_claim_4_15_equilibrium_contraction(seed):
     x = 2 * random(seed + 2, 30, d)
     distance = (x - goal).norm(dim=1)
     for T in (0.3, 1.0):
-        assert ((flow_end(field, x, T) - goal).norm(dim=1) <= math.exp(-alpha * T) * distance * (1 + 1e-6)).all()
+        assert (
+            (flow_end(field, x, T) - goal).norm(dim=1)
+            <= math.exp(-alpha * T) * distance * (1 + 1e-6)
+        ).all()
     wild = (flow_end(lambda x: field(x, False), x, 0.1, 0.002) - goal).norm(dim=1)
     assert (wild > math.exp(-0.1 * alpha) * distance).any()
 
@@ -411,19 +438,28 @@ def test_claim_4_16_pairs(alpha, radius):
     for s in (0.5 * limit, limit, 2 * limit):
         for r in (0.3 * radius, radius):
             assert abs(worst(s, r) - (-alpha + 0.5 * s * r)) < 1e-9
-    direction, size = random(0, 2, 200, 2), torch.rand(2, 200, 1, generator=torch.Generator().manual_seed(1)).sqrt()
+    direction, size = (
+        random(0, 2, 200, 2),
+        torch.rand(2, 200, 1, generator=torch.Generator().manual_seed(1)).sqrt(),
+    )
     x, y = radius * size * direction / direction.norm(dim=2, keepdim=True)
     paths = ode.flow(lambda z: field(z, limit), torch.cat([x, y]), torch.linspace(0, 2, 21))
     gaps = (paths[:, :200] - paths[:, 200:]).norm(dim=2)
     assert (gaps.diff(dim=0) <= 1e-9).all()
-    pair = torch.tensor([[radius, 0.0], [radius - 1e-4, -1e-4]])  # the worst direction: half way between radius and tangent
+    pair = torch.tensor(
+        [[radius, 0.0], [radius - 1e-4, -1e-4]]
+    )  # the worst direction: half way between radius and tangent
     later = flow_end(lambda z: field(z, 1.5 * limit), pair, 0.01 / alpha, 1e-3)
     assert (later[0] - later[1]).norm() > (pair[0] - pair[1]).norm() * 1.001
 
 
 def test_claim_4_16_content_numbers():
     pair = torch.tensor([[1.0, 0.0], [1.2, 0.0]])
-    paths = ode.flow(lambda x: -0.5 * x + 5 * x.norm(dim=1, keepdim=True) * (x @ QUARTER.T), pair, torch.linspace(0, 3, 301))
+    paths = ode.flow(
+        lambda x: -0.5 * x + 5 * x.norm(dim=1, keepdim=True) * (x @ QUARTER.T),
+        pair,
+        torch.linspace(0, 3, 301),
+    )
     gaps = (paths[:, 0] - paths[:, 1]).norm(dim=1)
     assert abs(gaps.max().item() - 0.536) < 1e-3 and abs(gaps.argmax().item() / 100 - 1.27) < 0.02
 
@@ -456,7 +492,9 @@ def brute_force(W, q):
         if abs(torch.linalg.det(matrix)) < 1e-12:
             continue
         z = torch.linalg.solve(matrix, D @ q)
-        if torch.allclose(z, torch.relu(W @ z + q), atol=1e-9) and not any(torch.allclose(z, w, atol=1e-8) for w in found):
+        if torch.allclose(z, torch.relu(W @ z + q), atol=1e-9) and not any(
+            torch.allclose(z, w, atol=1e-8) for w in found
+        ):
             found.append(z)
     return found
 
@@ -494,7 +532,9 @@ def test_claim_4_18_beyond_the_limit():
         cycle.append(z.tolist())
         z = torch.relu(W @ z + 1)
     assert cycle == [[1, 1], [2, 0], [0, 0]] and z.tolist() == [1, 1]  # plain repetition never ends
-    assert torch.allclose(equilibrium(W, torch.ones(2), 0.5, torch.zeros(2)), torch.tensor([2 / 3, 0.0]), atol=1e-9)
+    assert torch.allclose(
+        equilibrium(W, torch.ones(2), 0.5, torch.zeros(2)), torch.tensor([2 / 3, 0.0]), atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -24,13 +24,21 @@ def layer(x, A, b, tau, activation):
 def problem(seed, dtype=torch.float64):
     generator = seeded(seed)
     rows, columns = torch.randint(1, 7, (2,), generator=generator).tolist()
-    A = torch.randn(rows, columns, generator=generator, dtype=dtype) * 10 ** (2 * torch.rand(1, generator=generator).item() - 1)
-    return A, torch.randn(rows, generator=generator, dtype=dtype), torch.linalg.matrix_norm(A, 2).item()
+    A = torch.randn(rows, columns, generator=generator, dtype=dtype) * 10 ** (
+        2 * torch.rand(1, generator=generator).item() - 1
+    )
+    return (
+        A,
+        torch.randn(rows, generator=generator, dtype=dtype),
+        torch.linalg.matrix_norm(A, 2).item(),
+    )
 
 
 def pairs(seed, dimension, count=400, dtype=torch.float64):
     x, y = torch.randn(2, count, dimension, generator=seeded(seed), dtype=dtype)
-    return x, torch.where(torch.arange(count)[:, None] % 2 == 0, y, x + 1e-3 * y)  # far and near pairs
+    return x, torch.where(
+        torch.arange(count)[:, None] % 2 == 0, y, x + 1e-3 * y
+    )  # far and near pairs
 
 
 def worst_slope(A, tau, slopes=(0.0, 1.0), B=None):
@@ -40,7 +48,12 @@ def worst_slope(A, tau, slopes=(0.0, 1.0), B=None):
     return torch.linalg.matrix_norm(matrices, 2).max().item()
 
 
-ACTIVATIONS = [(torch.relu, 1.0), (torch.tanh, 1.0), (torch.sigmoid, 0.25), (lambda t: F.leaky_relu(t, 0.2), 1.0)]
+ACTIVATIONS = [
+    (torch.relu, 1.0),
+    (torch.tanh, 1.0),
+    (torch.sigmoid, 0.25),
+    (lambda t: F.leaky_relu(t, 0.2), 1.0),
+]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -50,7 +63,9 @@ def test_claim_5_1_the_layer_is_non_expansive(seed, activation, slope):
     x, y = pairs(seed, A.shape[1])
     for fraction in (0.01, 0.5, 1.0):
         tau = fraction * 2 / (slope * norm**2)
-        ratio = (layer(x, A, b, tau, activation) - layer(y, A, b, tau, activation)).norm(dim=1) / (x - y).norm(dim=1)
+        ratio = (layer(x, A, b, tau, activation) - layer(y, A, b, tau, activation)).norm(dim=1) / (
+            x - y
+        ).norm(dim=1)
         assert ratio.max() <= 1 + 1e-9
     assert worst_slope(A, 2 / norm**2) <= 1 + 1e-9
 
@@ -58,8 +73,12 @@ def test_claim_5_1_the_layer_is_non_expansive(seed, activation, slope):
 def test_claim_5_1_needs_each_hypothesis():
     A, _, norm = problem(3)
     torch.manual_seed(0)
-    assert worst_slope(A, 2 / (1.129 * norm**2), (-0.129, 1.129)) > 1.1  # a slope that turns negative
-    assert max(worst_slope(A, 1 / norm**2, B=torch.randn_like(A) * norm / 2) for _ in range(20)) > 1.1  # untied weights
+    assert (
+        worst_slope(A, 2 / (1.129 * norm**2), (-0.129, 1.129)) > 1.1
+    )  # a slope that turns negative
+    assert (
+        max(worst_slope(A, 1 / norm**2, B=torch.randn_like(A) * norm / 2) for _ in range(20)) > 1.1
+    )  # untied weights
     assert worst_slope(3 * A, 2 / norm**2) == pytest.approx(17)  # a stale norm
     names = run_until("05", "untied")
     assert names["untied"] > 1.1
@@ -79,7 +98,11 @@ def test_claim_5_2_the_limit_is_sharp(seed, c):
 
 def slack(alpha, x, y, Tx, Ty):
     moved = (x - Tx) - (y - Ty)
-    return (x - y).square().sum(1) - (1 - alpha) / alpha * moved.square().sum(1) - (Tx - Ty).square().sum(1)
+    return (
+        (x - y).square().sum(1)
+        - (1 - alpha) / alpha * moved.square().sum(1)
+        - (Tx - Ty).square().sum(1)
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -129,7 +152,9 @@ def test_claim_5_4_numbers_and_sharpness(compose):
     for k in range(2, 8):
         n = compose(n, 0.5)
         assert n == pytest.approx(k / (k + 1))
-    assert compose(0.5, 1.0) == 1  # a rotation is not averaged, and no stack with it is promised to be
+    assert (
+        compose(0.5, 1.0) == 1
+    )  # a rotation is not averaged, and no stack with it is promised to be
     rotation = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
     assert averagedness(rotation) == pytest.approx(1)
     assert (torch.linalg.matrix_power(0.5 * (torch.eye(2) + rotation), 100)).norm() < 1e-14
@@ -139,7 +164,9 @@ def test_claim_5_4_numbers_and_sharpness(compose):
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-3)])
 def test_claim_5_5_adjoint(dtype, tolerance):
     names = run_until("05", "conv_adjoint")
-    for side, k, stride, padding in itertools.product((4, 5, 8, 9), (1, 2, 3, 4), (1, 2, 3), (0, 1, 2)):
+    for side, k, stride, padding in itertools.product(
+        (4, 5, 8, 9), (1, 2, 3, 4), (1, 2, 3), (0, 1, 2)
+    ):
         if side + 2 * padding < k:
             continue
         generator = seeded(side)
@@ -149,7 +176,10 @@ def test_claim_5_5_adjoint(dtype, tolerance):
         y = torch.randn(image.shape, generator=generator, dtype=torch.float64).to(dtype)
         back = names["conv_adjoint"](y, kernel, side, stride, padding)
         assert back.shape == x.shape
-        assert abs((image * y).sum() - (x * back).sum()).item() <= tolerance * (1 + image.norm() * y.norm()).item()
+        assert (
+            abs((image * y).sum() - (x * back).sum()).item()
+            <= tolerance * (1 + image.norm() * y.norm()).item()
+        )
 
 
 def test_claim_5_5_a_wrong_adjoint_breaks_the_layer():
@@ -157,7 +187,16 @@ def test_claim_5_5_a_wrong_adjoint_breaks_the_layer():
     assert names["mixed"] > 1.05 and names["correct"] <= 1 + 1e-12
     with pytest.raises(RuntimeError):  # without output_padding the sizes do not even fit
         x = torch.zeros(1, 1, 8, 8)
-        _ = F.conv_transpose2d(F.conv2d(x, torch.ones(1, 1, 3, 3), stride=2, padding=1), torch.ones(1, 1, 3, 3), None, 2, 1) - x
+        _ = (
+            F.conv_transpose2d(
+                F.conv2d(x, torch.ones(1, 1, 3, 3), stride=2, padding=1),
+                torch.ones(1, 1, 3, 3),
+                None,
+                2,
+                1,
+            )
+            - x
+        )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -169,7 +208,9 @@ def test_claim_5_6_power_iteration(seed):
         estimate, _ = lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, start, steps)
         assert estimate <= truth * (1 + 1e-12)
     estimate, _ = lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, start, 1)
-    assert worst_slope_all_on(A, 2 / estimate.item() ** 2) > 1.05  # the step taken from it is too long
+    assert (
+        worst_slope_all_on(A, 2 / estimate.item() ** 2) > 1.05
+    )  # the step taken from it is too long
 
 
 def worst_slope_all_on(A, tau):
@@ -183,7 +224,12 @@ def test_claim_5_7_runge_kutta_layers(method):
         A, b, norm = problem(seed)
         x, y = pairs(seed, A.shape[1])
         Tx, Ty = (
-            ode.runge_kutta_step(lambda v: -torch.relu(v @ A.T + b) @ A, z, 2 * radius / norm**2, ode.TABLEAUS[method])  # noqa: B023
+            ode.runge_kutta_step(
+                lambda v: -torch.relu(v @ A.T + b) @ A,
+                z,
+                2 * radius / norm**2,
+                ode.TABLEAUS[method],
+            )
             for z in (x, y)
         )
         assert ((Tx - Ty).norm(dim=1) <= (x - y).norm(dim=1) * (1 + 1e-9)).all()
@@ -191,7 +237,9 @@ def test_claim_5_7_runge_kutta_layers(method):
 
 def test_claim_5_7_the_midpoint_rule_expands():
     # two ReLU units at an angle; the point is chosen so that the stages see different patterns (Sanz-Serna and Zygalakis, 1909.09971)
-    w = torch.tensor([[math.cos(math.pi / 3), math.sin(math.pi / 3)], [1.0, 0.0]], dtype=torch.float64)
+    w = torch.tensor(
+        [[math.cos(math.pi / 3), math.sin(math.pi / 3)], [1.0, 0.0]], dtype=torch.float64
+    )
     shift = torch.linalg.solve(w, torch.tensor([20.0, -20.0], dtype=torch.float64))
     h = 1 / 1.5
     x = torch.linalg.solve(w, torch.tensor([5 * h, -5 * h], dtype=torch.float64))
@@ -199,7 +247,9 @@ def test_claim_5_7_the_midpoint_rule_expands():
     J = torch.func.jacrev(lambda v: ode.runge_kutta_step(field, v, h, ode.TABLEAUS["midpoint"]))(x)
     assert torch.linalg.matrix_norm(J, 2) > 1.005
     with pytest.raises(ValueError, match="radius 0"):
-        layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(2, 2)), method="midpoint")
+        layers.NonExpansiveBlock(
+            layers.GradientField(operators.DenseOperator(2, 2)), method="midpoint"
+        )
 
 
 def test_claim_5_8_the_endpoint_matters():
@@ -213,7 +263,10 @@ def test_claim_5_8_the_endpoint_matters():
         Q = torch.linalg.qr(torch.randn(6, 3, generator=seeded(seed), dtype=torch.float64)).Q.T
         for pattern in itertools.product([0.0, 1.0], repeat=3):
             D = torch.diag(torch.tensor(pattern, dtype=torch.float64))
-            smallest = {c: torch.linalg.svdvals(torch.eye(6, dtype=torch.float64) - c * Q.T @ D @ Q).min() for c in (1.5, 2.0)}
+            smallest = {
+                c: torch.linalg.svdvals(torch.eye(6, dtype=torch.float64) - c * Q.T @ D @ Q).min()
+                for c in (1.5, 2.0)
+            }
             assert smallest[2.0] > 1 - 1e-9
             assert not any(pattern) or smallest[1.5] == pytest.approx(0.5)
 
@@ -230,7 +283,9 @@ def test_widget_of_the_step_size():
         (3.0, 2.0, True),
     ):
         sentence = draw(c=c)
-        assert f"is {stretch:.2f} apart" in sentence and ("Some distances grow" in sentence) is grows
+        assert (
+            f"is {stretch:.2f} apart" in sentence and ("Some distances grow" in sentence) is grows
+        )
         assert dot.get_ydata()[0] == pytest.approx(max(1.0, c - 1))
         (x0, x1), (y0, y1) = moved.get_data()
         assert math.hypot(x0 - x1, y0 - y1) == pytest.approx(stretch, abs=1e-9)

@@ -19,12 +19,16 @@ def seeded(seed):
 
 
 def orthonormal_columns(seed, rows, columns, dtype=F64):
-    return torch.linalg.qr(torch.randn(rows, columns, generator=seeded(seed), dtype=F64)).Q.to(dtype)
+    return torch.linalg.qr(torch.randn(rows, columns, generator=seeded(seed), dtype=F64)).Q.to(
+        dtype
+    )
 
 
 def pairs(seed, dimension, count=400, dtype=F64):
     x, y = torch.randn(2, count, dimension, generator=seeded(seed), dtype=F64).to(dtype)
-    return x, torch.where(torch.arange(count)[:, None] % 2 == 0, y, x + 0.1 * y)  # far and near pairs
+    return x, torch.where(
+        torch.arange(count)[:, None] % 2 == 0, y, x + 0.1 * y
+    )  # far and near pairs
 
 
 def ratio(layer, x, y):
@@ -33,7 +37,11 @@ def ratio(layer, x, y):
 
 def pieces(step, M, slopes):
     patterns = itertools.product(slopes, repeat=len(M))
-    return [torch.eye(M.shape[1], dtype=M.dtype) + step * M.T @ torch.diag(torch.tensor(D, dtype=M.dtype)) @ M for D in patterns]
+    return [
+        torch.eye(M.shape[1], dtype=M.dtype)
+        + step * M.T @ torch.diag(torch.tensor(D, dtype=M.dtype)) @ M
+        for D in patterns
+    ]
 
 
 def worst(*factors):
@@ -62,8 +70,13 @@ def test_claim_6_1_contractive_step(seed, activation, dtype, tolerance):
         slope = ratio(lambda v: v - h1 * activation(a)(v @ A.T + b) @ A, x, y)  # noqa: B023
         assert slope <= max(abs(1 - a * h1), abs(1 - h1)) + tolerance
         if activation is leaky:  # attained far out on either side
-            found = max(ratio(lambda v: v - h1 * F.leaky_relu(v @ A.T + s, a) @ A, x[::2], y[::2]) for s in (-99.0, 99.0))  # noqa: B023
-            assert found == pytest.approx(max(abs(1 - a * h1), abs(1 - h1)), abs=max(1e-6, 2 * tolerance))
+            found = max(
+                ratio(lambda v: v - h1 * F.leaky_relu(v @ A.T + s, a) @ A, x[::2], y[::2])
+                for s in (-99.0, 99.0)
+            )
+            assert found == pytest.approx(
+                max(abs(1 - a * h1), abs(1 - h1)), abs=max(1e-6, 2 * tolerance)
+            )
 
 
 def test_claim_6_1_needs_each_hypothesis():
@@ -87,7 +100,9 @@ def test_claim_6_2_monotone_only(seed):
     for h1 in (0.1, 0.5, 1.0, 1.9):
         norm = torch.linalg.matrix_norm(torch.eye(3, dtype=F64) - h1 * G, 2).item()
         assert norm <= switching.contraction_factor(h1, a, "monotone") + 1e-9
-    backwards = torch.linalg.matrix_norm(torch.eye(3, dtype=F64) + 0.5 * G, 2).item()  # -G is not monotone
+    backwards = torch.linalg.matrix_norm(
+        torch.eye(3, dtype=F64) + 0.5 * G, 2
+    ).item()  # -G is not monotone
     assert backwards > switching.contraction_factor(0.5, a, "monotone")
 
 
@@ -110,9 +125,16 @@ def test_claim_6_3_pair(seed, parts):
         limit = switching.largest_expansion(h1, parts)
         for h2 in (0.5 * limit, limit, 1.01 * limit):
             down, up = [pieces(-h1 / parts[0], A, (0.5, 1.0))] * parts[0], h2 / parts[1]
-            bound = max(abs(1 - h1 / parts[0] / 2), abs(1 - h1 / parts[0])) ** parts[0] * (1 + up) ** parts[1]
+            bound = (
+                max(abs(1 - h1 / parts[0] / 2), abs(1 - h1 / parts[0])) ** parts[0]
+                * (1 + up) ** parts[1]
+            )
             found = worst(*down, *[pieces(up, B, (0.0, 1.0))] * parts[1])
-            assert found == pytest.approx(bound) == pytest.approx(switching.pair_factor((h1, h2), parts))
+            assert (
+                found
+                == pytest.approx(bound)
+                == pytest.approx(switching.pair_factor((h1, h2), parts))
+            )
             assert (found <= 1 + 1e-12) is (h2 <= limit)
             assert worst(*down, *[pieces(up, contraction, (0.0, 1.0))] * parts[1]) <= bound + 1e-12
 
@@ -121,21 +143,31 @@ def test_claim_6_3_beyond_the_limit_two_points_do_move_apart():
     A, B = orthonormal_columns(1, 3, 3), orthonormal_columns(2, 3, 3)
     x, y = pairs(0, 3)
     for h2, grows in ((1 / 3, False), (0.34, True)):
-        pair = lambda v: (d := v - 0.5 * F.leaky_relu(v @ A.T - 99, 0.5) @ A) + h2 * torch.relu(d @ B.T + 999) @ B  # noqa: B023, E731
+        pair = lambda v: (
+            (d := v - 0.5 * F.leaky_relu(v @ A.T - 99, 0.5) @ A)
+            + h2 * torch.relu(d @ B.T + 999) @ B
+        )
         assert (ratio(pair, x, y) > 1 + 1e-9) is grows
 
 
 def test_claim_6_3_numbers_of_the_paper():
     def paper(h1, h2, parts):
-        return math.sqrt(1 - h1 / parts[0] + (h1 / parts[0]) ** 2) ** parts[0] * (1 + h2 / parts[1]) ** parts[1]
+        return (
+            math.sqrt(1 - h1 / parts[0] + (h1 / parts[0]) ** 2) ** parts[0]
+            * (1 + h2 / parts[1]) ** parts[1]
+        )
 
     assert paper(0.3, 0.141, (2, 2)) == pytest.approx(0.99986, abs=1e-5)
-    assert switching.pair_factor((0.3, 0.141), (2, 2), rule="monotone") == pytest.approx(0.99986, abs=1e-5)
+    assert switching.pair_factor((0.3, 0.141), (2, 2), rule="monotone") == pytest.approx(
+        0.99986, abs=1e-5
+    )
     assert switching.pair_factor((0.3, 0.141), (2, 2)) == pytest.approx(0.9805, abs=1e-4)
     assert switching.largest_expansion(0.5, rule="monotone") == pytest.approx(0.1547, abs=1e-4)
     assert switching.largest_expansion(0.5) == pytest.approx(1 / 3)
     limit = switching.largest_expansion(0.11, (2, 1), rule="monotone")
-    assert limit == pytest.approx(0.054824, abs=1e-6) and paper(0.11, limit, (2, 1)) == pytest.approx(1)
+    assert limit == pytest.approx(0.054824, abs=1e-6) and paper(
+        0.11, limit, (2, 1)
+    ) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -146,15 +178,22 @@ def test_claim_6_4_nearly_orthogonal(seed):
         found = worst(pieces(-h1 / high, A, (a, 1.0)))
         assert found == pytest.approx(max(abs(1 - a * low / high * h1), abs(1 - h1)))
         assert found == pytest.approx(switching.contraction_factor(h1, a * low / high))
-    assert worst(pieces(-0.3 / high, A, (0.5, 1.0))) > switching.contraction_factor(0.3)  # as if A^T A were the identity
-    wide = orthonormal_columns(seed, 4, 2).T  # fewer rows than columns: lambda_min = 0, nothing shrinks in the worst direction
+    assert worst(pieces(-0.3 / high, A, (0.5, 1.0))) > switching.contraction_factor(
+        0.3
+    )  # as if A^T A were the identity
+    wide = orthonormal_columns(
+        seed, 4, 2
+    ).T  # fewer rows than columns: lambda_min = 0, nothing shrinks in the worst direction
     assert worst(pieces(-0.5, wide, (0.5, 1.0))) == pytest.approx(1)
 
 
 def test_claim_6_4_what_the_prescribed_pair_needs():
     def pair(lambda_min):
         A = torch.diag(torch.tensor([1.0, math.sqrt(lambda_min)], dtype=F64))
-        return worst(*[pieces(-0.15, A, (0.5, 1.0))] * 2, *[pieces(0.0705, torch.eye(2, dtype=F64), (0.0, 1.0))] * 2)
+        return worst(
+            *[pieces(-0.15, A, (0.5, 1.0))] * 2,
+            *[pieces(0.0705, torch.eye(2, dtype=F64), (0.0, 1.0))] * 2,
+        )
 
     assert pair(0.725) == pytest.approx(1.0247, abs=1e-4)
     assert pair(0.877) > 1 > pair(0.879)
@@ -163,16 +202,27 @@ def test_claim_6_4_what_the_prescribed_pair_needs():
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_6_4_a_block_never_promises_too_much(seed):
     """Whatever the weights, the block's own bound holds: it uses the measured eigenvalue and cuts h2."""
-    block = switching.SwitchingBlock(operators.DenseOperator(3, 3), operators.DenseOperator(3, 3), (0.3, 0.141)).double().eval()
+    block = (
+        switching.SwitchingBlock(
+            operators.DenseOperator(3, 3), operators.DenseOperator(3, 3), (0.3, 0.141)
+        )
+        .double()
+        .eval()
+    )
     generator = seeded(seed)
     with torch.no_grad():
         for weight in block.parameters():
             weight.copy_(torch.randn(weight.shape, generator=generator, dtype=F64))
     x = 3 * torch.randn(500, 3, generator=generator, dtype=F64)
     with pytest.warns(UserWarning, match="the expansive step is cut"):
-        bound, slope = lipschitz.lipschitz_bound(block, (3,)), lipschitz.jacobian_norms(block, x).max().item()
+        bound, slope = (
+            lipschitz.lipschitz_bound(block, (3,)),
+            lipschitz.jacobian_norms(block, x).max().item(),
+        )
     assert slope <= bound + 1e-9 and bound <= 1 + 1e-6
-    assert switching.pair_factor((0.3, 0.141), (2, 2), 0.5 * block.conditioning((3,))) > 1  # without the cut
+    assert (
+        switching.pair_factor((0.3, 0.141), (2, 2), 0.5 * block.conditioning((3,))) > 1
+    )  # without the cut
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -210,7 +260,9 @@ def test_claim_6_6_distance_to_a_set(seed):
 
     assert ratio(distance, x, y) <= 1 + 1e-9
     assert ratio(lambda v: distance(v) ** 2, x, y) > 1.1
-    assert ratio(lambda v: torch.cdist(v, K).sum(1, keepdim=True), x, y) > 1.1  # a sum of distances is not the distance to a set
+    assert (
+        ratio(lambda v: torch.cdist(v, K).sum(1, keepdim=True), x, y) > 1.1
+    )  # a sum of distances is not the distance to a set
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -227,7 +279,11 @@ def test_only_reflecting_steps_draw_the_distance_to_a_circle(seed):
 
     def normalised():
         spectral = nn.utils.parametrizations.spectral_norm
-        hidden = [part for m, n in ((2, 16), (16, 16), (16, 16), (16, 16)) for part in (spectral(nn.Linear(m, n)), nn.ReLU())]
+        hidden = [
+            part
+            for m, n in ((2, 16), (16, 16), (16, 16), (16, 16))
+            for part in (spectral(nn.Linear(m, n)), nn.ReLU())
+        ]
         return nn.Sequential(*hidden, spectral(nn.Linear(16, 1)))
 
     side = torch.linspace(-1, 1, 21, dtype=F64)
@@ -235,7 +291,16 @@ def test_only_reflecting_steps_draw_the_distance_to_a_circle(seed):
     for make in (lambda: steps(2.0), lambda: steps(1.0), normalised):
         torch.manual_seed(seed)
         network = make().double()
-        training.fit(network, x, target(x), lambda f, y: (f - y).square().mean(), 300, len(x), 0.02, progress=False)
+        training.fit(
+            network,
+            x,
+            target(x),
+            lambda f, y: (f - y).square().mean(),
+            300,
+            len(x),
+            0.02,
+            progress=False,
+        )
         with torch.no_grad():
             errors.append((network(x) - target(x)).abs().max().item())
     assert errors[0] < 0.7 * min(errors[1:])
@@ -246,8 +311,13 @@ def test_claim_6_7_naive_block(seed):
     A, B = (torch.randn(4, 4, generator=seeded(seed + k), dtype=F64) for k in (0, 100))
 
     def slope(A, B):
-        patterns = (torch.diag(torch.tensor(D, dtype=F64)) for D in itertools.product((0.0, 1.0), repeat=4))
-        return max(torch.linalg.matrix_norm(0.5 * (torch.eye(4, dtype=F64) + B @ D @ A), 2).item() for D in patterns)
+        patterns = (
+            torch.diag(torch.tensor(D, dtype=F64)) for D in itertools.product((0.0, 1.0), repeat=4)
+        )
+        return max(
+            torch.linalg.matrix_norm(0.5 * (torch.eye(4, dtype=F64) + B @ D @ A), 2).item()
+            for D in patterns
+        )
 
     norms = torch.linalg.matrix_norm(A, 2) * torch.linalg.matrix_norm(B, 2)
     assert slope(A, B) <= 0.5 * (1 + norms) + 1e-12
@@ -266,5 +336,8 @@ def test_certified_regimes_keep_their_bound_whatever_the_weights(regime):
     operators.restore_orthonormal_rows(network)
     x = torch.rand(20, 1, 8, 8, generator=seeded(2), dtype=F64)
     network.eval()
-    slope, bound = lipschitz.jacobian_norms(network, x).max().item(), lipschitz.lipschitz_bound(network, (1, 8, 8))
+    slope, bound = (
+        lipschitz.jacobian_norms(network, x).max().item(),
+        lipschitz.lipschitz_bound(network, (1, 8, 8)),
+    )
     assert slope <= bound + 1e-9 and bound <= 1 + 1e-6

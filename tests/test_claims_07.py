@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from chapter_utils import data, layers, lipschitz, models, operators, optimisers, robustness, training
+from chapter_utils import (
+    data,
+    layers,
+    lipschitz,
+    models,
+    operators,
+    optimisers,
+    robustness,
+    training,
+)
 from lesson import run_until
 
 SEEDS = range(5)
@@ -38,7 +47,9 @@ def test_claim_7_1_certificate(seed):
     L = torch.linalg.matrix_norm(W, 2).item()
     truth = exact_distance(W, logits, y)
     assert (robustness.certified_radius(logits, y, L) <= truth * (1 + 1e-12)).all()
-    assert (robustness.certified_radius(logits, y, 0.5 * torch.linalg.svdvals(W)[-1].item()) > truth).any()  # L too small
+    assert (
+        robustness.certified_radius(logits, y, 0.5 * torch.linalg.svdvals(W)[-1].item()) > truth
+    ).any()  # L too small
 
 
 def test_claim_7_1_is_sharp_for_orthonormal_rows():
@@ -52,17 +63,23 @@ def test_claim_7_1_is_sharp_for_orthonormal_rows():
 def test_claim_7_2_certificate_for_each_pair_of_classes(seed):
     P, logits, y = linear_network(seed)
     pairwise = robustness.certified_radius(logits, y, 1.0, P)
-    assert torch.allclose(pairwise, exact_distance(P, logits, y))  # exact if the features are the input itself
+    assert torch.allclose(
+        pairwise, exact_distance(P, logits, y)
+    )  # exact if the features are the input itself
     plain = robustness.certified_radius(logits, y, torch.linalg.matrix_norm(P, 2).item())
     assert (pairwise >= plain * (1 - 1e-12)).all()
-    assert (robustness.certified_radius(logits, y, 1.0) > pairwise).any()  # forgetting |P| would promise too much
+    assert (
+        robustness.certified_radius(logits, y, 1.0) > pairwise
+    ).any()  # forgetting |P| would promise too much
 
 
 def test_claim_7_2_numbers_of_the_lesson():
     P = torch.tensor([[1.0, 0.0], [0.6, 0.0], [0.0, 0.2]])
     gain = math.sqrt(2) * torch.linalg.matrix_norm(P, 2) * lipschitz_inverse(P)
     assert gain[0, 1].item() == pytest.approx(4.123, abs=5e-4)
-    assert gain[0, 2].item() == pytest.approx(1.617, abs=5e-4) and gain[1, 2].item() == pytest.approx(2.608, abs=5e-4)
+    assert gain[0, 2].item() == pytest.approx(1.617, abs=5e-4) and gain[
+        1, 2
+    ].item() == pytest.approx(2.608, abs=5e-4)
 
 
 def lipschitz_inverse(P):
@@ -99,14 +116,23 @@ def test_claim_7_3_sandwich_and_the_quality_the_lesson_promises(digits, seed):
     radii = [0.0, 0.25, 0.5, 1.0, 1.5, 2.0]
     survives = robustness.attacked_correct(model.float(), x, y, radii, steps=40)
     for k, eps in enumerate(radii):
-        assert not ((radius > eps + 1e-5) & ~survives[k]).any()  # certified implies that PGD fails, for each image
+        assert not (
+            (radius > eps + 1e-5) & ~survives[k]
+        ).any()  # certified implies that PGD fails, for each image
         assert not (survives[k] & ~survives[0]).any()  # which implies that the clean image is right
 
 
 def test_claim_7_3_an_invalid_bound_breaks_the_sandwich(digits):
     """With an L that is too small, PGD finds "certified" images that are not robust: the check can fail."""
     model = models.resnet(width=32, depth=1)
-    training.fit(model, digits.train_images[:1000], digits.train_labels[:1000], nn.functional.cross_entropy, 3, progress=False)
+    training.fit(
+        model,
+        digits.train_images[:1000],
+        digits.train_labels[:1000],
+        nn.functional.cross_entropy,
+        3,
+        progress=False,
+    )
     x, y = digits.test_images[:200], digits.test_labels[:200]
     with torch.no_grad():
         claimed = robustness.certified_radius(model(x), y, 1.0)
@@ -119,10 +145,13 @@ def test_claim_7_3_an_invalid_bound_breaks_the_sandwich(digits):
 def test_claim_7_4_scaling(seed, scale):
     W, logits, y = linear_network(seed)
     L = torch.linalg.matrix_norm(W, 2).item()
-    scaled = robustness.certified_radius(scale * logits, y, torch.linalg.matrix_norm(scale * W, 2).item())
+    scaled = robustness.certified_radius(
+        scale * logits, y, torch.linalg.matrix_norm(scale * W, 2).item()
+    )
     assert torch.allclose(scaled, robustness.certified_radius(logits, y, L))
     assert torch.allclose(
-        robustness.certified_radius(scale * logits, y, 1.0, scale * W), robustness.certified_radius(logits, y, 1.0, W)
+        robustness.certified_radius(scale * logits, y, 1.0, scale * W),
+        robustness.certified_radius(logits, y, 1.0, W),
     )
 
 
@@ -139,7 +168,12 @@ def test_claim_7_4_large_logits_mask_the_gradient_of_cross_entropy_only():
             return factor * network(z)
 
         with torch.no_grad():
-            return (model(robustness.pgd(model, x, y, 0.5, loss=loss)).argmax(1) == y).float().mean().item()
+            return (
+                (model(robustness.pgd(model, x, y, 0.5, loss=loss)).argmax(1) == y)
+                .float()
+                .mean()
+                .item()
+            )
 
     assert survivors(10_000, "cross_entropy") > survivors(1, "cross_entropy") + 0.2
     assert abs(survivors(10_000, "margin") - survivors(1, "margin")) <= 0.02
@@ -161,12 +195,16 @@ def test_claim_7_5_travel(steps, step_size):
     assert len(others) == steps
     for z in others:
         assert (z - start).flatten(1).norm(dim=1).max() <= steps * step_size + 1e-6
-    assert (others[-1] - start).flatten(1).norm(dim=1).max() > 0.5 * steps * step_size  # and it does travel
+    assert (others[-1] - start).flatten(1).norm(
+        dim=1
+    ).max() > 0.5 * steps * step_size  # and it does travel
 
 
 def test_numbers_of_the_normalisation_section():
     normalisation = layers.Normalization([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
-    assert 0.15 / math.sqrt(2) / lipschitz.lipschitz_bound(normalisation, (3, 32, 32)) == pytest.approx(0.0211, rel=0.01)
+    assert 0.15 / math.sqrt(2) / lipschitz.lipschitz_bound(
+        normalisation, (3, 32, 32)
+    ) == pytest.approx(0.0211, rel=0.01)
     eps, d = 0.01, 784
     assert torch.full((d,), eps).norm().item() == pytest.approx(eps * math.sqrt(d), rel=1e-5)
 
@@ -183,5 +221,7 @@ def test_widget_of_the_attack():
             lead = [bar.get_height() for bar in bars[1]]
             misread = max(lead) > 0
             assert lead[digit] == 0 and (f"non-expansive: {digit} (" not in sentence) is misread
-            assert misread is (eps == 6.0)  # never within the certified radius; always when a sixth of the image may change
+            assert misread is (
+                eps == 6.0
+            )  # never within the certified radius; always when a sixth of the image may change
             assert f"(certified to {radius[digit]:.2f})." in sentence

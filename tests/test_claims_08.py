@@ -61,7 +61,9 @@ def test_claim_8_1_mass(method):
         broken = start
         for _ in range(20):
             x = ode.runge_kutta_step(exchange_field(seed, 2 + seed), x, 0.2, ode.TABLEAUS[method])
-            broken = ode.runge_kutta_step(exchange_field(seed, 2 + seed, skewed=False), broken, 0.2, ode.TABLEAUS[method])
+            broken = ode.runge_kutta_step(
+                exchange_field(seed, 2 + seed, skewed=False), broken, 0.2, ode.TABLEAUS[method]
+            )
         assert (x - start).sum(1).abs().max() < 1e-12 and (x - start).abs().max() > 0.1
         assert (broken - start).sum(1).abs().max() > 1e-3
 
@@ -93,7 +95,9 @@ def test_claim_8_2_positive_entries(seed):
     lonely[0] = 1.0  # a step that is too long takes more than there is
     out = rates[0, :, 0].sum()
     assert 1 - 1.1 / out * out < 0 and (lonely[0] - (1.1 / out) * out) < 0
-    constant = torch.ones(d, dtype=torch.float64) + 2 * skew(seed, d, 10.0).sum(1)  # giving without having
+    constant = torch.ones(d, dtype=torch.float64) + 2 * skew(seed, d, 10.0).sum(
+        1
+    )  # giving without having
     assert constant.min() < 0
 
 
@@ -141,11 +145,18 @@ def test_claim_8_4_quadratic_invariants(seed):
     assert (value(x) - value(start)).abs().max() < 1e-9 * (1 + value(start).abs().max())
     assert (value(other) - value(start)).abs().max() > 1e-6
     assert (x - start).abs().max() > 0.01
-    h, S = 3.0, skew(seed, 4, 5.0)  # the linear case is the Cayley transform, orthogonal for every step
+    h, S = (
+        3.0,
+        skew(seed, 4, 5.0),
+    )  # the linear case is the Cayley transform, orthogonal for every step
     C = torch.linalg.solve(eye(4) - h / 2 * S, eye(4) + h / 2 * S)
     assert torch.allclose(C.T @ C, eye(4), atol=1e-12)
     z = normal(seed, 5, 4)
-    assert torch.allclose(ode.runge_kutta_step(lambda v: v @ S.T, z, h, ode.TABLEAUS["implicit_midpoint"]), z @ C.T, atol=1e-9)
+    assert torch.allclose(
+        ode.runge_kutta_step(lambda v: v @ S.T, z, h, ode.TABLEAUS["implicit_midpoint"]),
+        z @ C.T,
+        atol=1e-9,
+    )
 
 
 def test_claim_8_4_other_energies_are_not_kept():
@@ -176,7 +187,9 @@ def test_claim_8_5_shears(seed, method):
     blocks = nn.Sequential(*[wild_block(seed + 10 * k, n, method) for k in range(3)])
     M = jacobian(blocks, normal(seed, 2 * n))
     assert defect(M) <= 1e-10 * max(1, 1e-3 * torch.linalg.matrix_norm(M, 2).item() ** 2)
-    assert torch.linalg.det(M).item() == pytest.approx(1, abs=1e-9 * (1 + torch.linalg.matrix_norm(M, 2).item() ** (2 * n)))
+    assert torch.linalg.det(M).item() == pytest.approx(
+        1, abs=1e-9 * (1 + torch.linalg.matrix_norm(M, 2).item() ** (2 * n))
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -187,7 +200,9 @@ def test_claim_8_5_exactly_for_symmetric_derivatives(seed):
         return torch.cat([torch.cat([eye(3), 0 * G], 1), torch.cat([-h * G, eye(3)], 1)])
 
     assert defect(kick(G + G.T)) < 1e-14
-    assert defect(kick(G)) == pytest.approx(h * (G - G.T).abs().max().item())  # in one dimension every G is symmetric
+    assert defect(kick(G)) == pytest.approx(
+        h * (G - G.T).abs().max().item()
+    )  # in one dimension every G is symmetric
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -205,7 +220,9 @@ def test_claim_8_6_simultaneous_euler(seed):
     zero = torch.zeros_like(A)
     predicted = h**2 * torch.cat([torch.cat([zero, A @ B], 1), torch.cat([-B @ A, zero], 1)])
     assert torch.allclose(M.T @ omega(n) @ M - omega(n), predicted, atol=1e-11)
-    assert torch.linalg.det(M).item() == pytest.approx(torch.linalg.det(eye(n) + h**2 * A @ B).item())
+    assert torch.linalg.det(M).item() == pytest.approx(
+        torch.linalg.det(eye(n) + h**2 * A @ B).item()
+    )
     assert defect(M) > 1e-4 and defect(jacobian(block, x)) < 1e-10
 
 
@@ -241,21 +258,35 @@ def test_a_symplectic_network_keeps_an_energy_that_nobody_told_it():
         y = ode.flow(pendulum, x, [0, 0.3], max_step=0.1)[-1]
         torch.manual_seed(seed)
         networks = {
-            "symplectic": nn.Sequential(*[structure.SymplecticBlock(2, step=0.1) for _ in range(3)]).double(),
-            "free": layers.ResidualBlock(nn.Sequential(nn.Linear(2, 64), nn.Tanh(), nn.Linear(64, 2))).double(),
+            "symplectic": nn.Sequential(
+                *[structure.SymplecticBlock(2, step=0.1) for _ in range(3)]
+            ).double(),
+            "free": layers.ResidualBlock(
+                nn.Sequential(nn.Linear(2, 64), nn.Tanh(), nn.Linear(64, 2))
+            ).double(),
         }
         starts = torch.tensor([[0.5, 0.0], [1.0, 0.0], [1.5, 0.0]], dtype=torch.float64)
         spread = {}
         for name, network in networks.items():
             training.fit(
-                network, x, y, lambda f, y: (f - y).square().mean(), 120, batch_size=100, learning_rate=0.05, progress=False
+                network,
+                x,
+                y,
+                lambda f, y: (f - y).square().mean(),
+                120,
+                batch_size=100,
+                learning_rate=0.05,
+                progress=False,
             )
             path = [starts]
             with torch.no_grad():
                 for _ in range(2000):
                     path.append(network(path[-1]))
             spread[name] = (energy(torch.stack(path)) / energy(starts)).log().abs().max().item()
-        assert spread["symplectic"] < 0.15 and spread["free"] > 2 * spread["symplectic"], (seed, spread)
+        assert spread["symplectic"] < 0.15 and spread["free"] > 2 * spread["symplectic"], (
+            seed,
+            spread,
+        )
 
 
 # ---- 8.3 splitting ---------------------------------------------------------------------------------------------------
@@ -283,11 +314,17 @@ def test_claim_8_8_structured_splitting(seed, speed):
     field, S, x = problem(seed), skew(seed, 4, speed), 3 * normal(seed, 100, 4)
     for h in (0.1, 1.0, 2.0):
         assert lipschitz.jacobian_norms(lambda z, h=h: strang(field, S, z, h), x).max() <= 1 + 1e-9
-    assert speed < 1 or lipschitz.jacobian_norms(lambda z: z + field(z) + z @ S.T, x).max() > 1.5  # Euler on the sum
+    assert (
+        speed < 1 or lipschitz.jacobian_norms(lambda z: z + field(z) + z @ S.T, x).max() > 1.5
+    )  # Euler on the sum
     linear = lambda z: -z  # noqa: E731
-    assert lipschitz.jacobian_norms(lambda z: strang(linear, S, z, 2.2), x[:3]).max() > 1.1  # beyond 2/L
+    assert (
+        lipschitz.jacobian_norms(lambda z: strang(linear, S, z, 2.2), x[:3]).max() > 1.1
+    )  # beyond 2/L
     stretch = 0.1 * normal(seed, 4, 4)
-    sheared = skew(seed, 4, 3.0) + stretch + stretch.T  # not skew: the Cayley transform is no longer orthogonal
+    sheared = (
+        skew(seed, 4, 3.0) + stretch + stretch.T
+    )  # not skew: the Cayley transform is no longer orthogonal
     assert torch.linalg.matrix_norm(cayley(sheared, 0.5), 2) > 1 + 1e-3
 
 
@@ -313,7 +350,11 @@ def test_claim_8_9_order_of_the_layer(seed):
 
 def averaged_block(seed, c, d=4):
     torch.manual_seed(seed)
-    block = layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(d, d)), step=c).double().eval()
+    block = (
+        layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(d, d)), step=c)
+        .double()
+        .eval()
+    )
     with torch.no_grad():
         block.field.operator.weight.copy_(normal(seed, d, d))
         block.field.bias.copy_(normal(seed + 1, d))
@@ -339,7 +380,11 @@ def test_claim_8_10_krasnoselskii_and_mann(seed, alpha):
     _, seen = residuals(T, x, 1000)
     k = torch.arange(1000)
     assert (seen[1:] <= seen[:-1] * (1 + 1e-12) + 1e-13).all()
-    assert (seen <= math.sqrt(alpha / (1 - alpha)) / (k + 1).sqrt() * (x - fixed).norm() * (1 + 1e-12) + 1e-12).all()
+    assert (
+        seen
+        <= math.sqrt(alpha / (1 - alpha)) / (k + 1).sqrt() * (x - fixed).norm() * (1 + 1e-12)
+        + 1e-12
+    ).all()
     reflected = lambda z: fixed + Q @ (z - fixed)  # noqa: E731  (alpha = 1)
     assert residuals(reflected, x, 1000)[1][-1] > 0.1
     translation = lambda z: z + 1.0  # noqa: E731  (averaged, no fixed point)
@@ -349,7 +394,15 @@ def test_claim_8_10_krasnoselskii_and_mann(seed, alpha):
 def slack(alpha, T, x, y):
     Tx, Ty = T(x), T(y)
     moved = (x - Tx) - (y - Ty)
-    return ((x - y).square().sum(1) - (1 - alpha) / alpha * moved.square().sum(1) - (Tx - Ty).square().sum(1)).min().item()
+    return (
+        (
+            (x - y).square().sum(1)
+            - (1 - alpha) / alpha * moved.square().sum(1)
+            - (Tx - Ty).square().sum(1)
+        )
+        .min()
+        .item()
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -390,7 +443,9 @@ def test_claim_8_13_plug_and_play_converges(seed, tau):
         with torch.no_grad():
             return denoiser(x - tau * (x @ B.T - y) @ B).clamp(0, 1)
 
-    ends, seen = residuals(step, torch.rand(20, d, generator=seeded(seed), dtype=torch.float64), 1000)
+    ends, seen = residuals(
+        step, torch.rand(20, d, generator=seeded(seed), dtype=torch.float64), 1000
+    )
     total = 1.0 + 3 * 0.75 / 0.25 + (tau / 2) / (1 - tau / 2)  # alpha / (1 - alpha) adds up
     bound = (total * d / torch.arange(1, 1001)).sqrt()
     assert (seen <= bound[:, None] + 1e-12).all() and (seen[1:] <= seen[:-1] + 1e-12).all()
@@ -406,7 +461,9 @@ def test_claim_8_13_needs_each_hypothesis():
 
     start = torch.ones(1, 2, dtype=torch.float64)
     assert residuals(lambda x: step(x, 1.9, identity), start, 500)[1][-1] < 1e-9
-    assert residuals(lambda x: step(x, 2.5, identity), start, 500)[1][-1] > 0.5  # tau beyond 2 / L_F
+    assert (
+        residuals(lambda x: step(x, 2.5, identity), start, 500)[1][-1] > 0.5
+    )  # tau beyond 2 / L_F
     turn = lambda x: 0.5 + (x - 0.5).flip(1) * torch.tensor([-1.0, 1.0])  # noqa: E731  (a rotation by 90 degrees)
     corner = torch.tensor([[0.5, 1.0]], dtype=torch.float64)
     assert residuals(lambda x: turn(x).clamp(0, 1), corner, 401)[1][-1] > 0.5  # F = 0: for ever

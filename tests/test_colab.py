@@ -35,7 +35,11 @@ ONLY_IN_8 = {
 
 
 def setup_cell(path) -> str:
-    return next(cell.source for cell in nbformat.read(path, as_version=4).cells if "setup" in cell.metadata.get("tags", []))
+    return next(
+        cell.source
+        for cell in nbformat.read(path, as_version=4).cells
+        if "setup" in cell.metadata.get("tags", [])
+    )
 
 
 @pytest.fixture
@@ -57,18 +61,24 @@ def colab(tmp_path):
         (fake / package).mkdir(parents=True)
         (fake / package / "__init__.py").write_text("")
     orders = tmp_path / "orders.txt"
-    (fake / "pip" / "__main__.py").write_text(f"import sys\nprint(*sys.argv[1:], file=open({str(orders)!r}, 'a'))\n")
+    (fake / "pip" / "__main__.py").write_text(
+        f"import sys\nprint(*sys.argv[1:], file=open({str(orders)!r}, 'a'))\n"
+    )
     (tmp_path / "elsewhere").mkdir()
 
     def run(cell: str, before: str = "", after: str = ""):
         code = f"{before}\n{cell}\n{after}"
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(fake), os.environ["PYTHONPATH"]]),  # the second part shuts off the network
+            "PYTHONPATH": os.pathsep.join(
+                [str(fake), os.environ["PYTHONPATH"]]
+            ),  # the second part shuts off the network
             "COURSE_HOME": str(tmp_path),
             "COURSE_REPOSITORY": repository.as_uri(),
         }
         command = [sys.executable, "-c", code]
-        done = subprocess.run(command, cwd=tmp_path / "elsewhere", env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=tmp_path / "elsewhere", env=environment, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         return done.stdout.split(), orders.read_text().splitlines() if orders.exists() else []
@@ -89,9 +99,17 @@ def test_every_lesson_begins_with_the_same_setup_cell(path):
 def test_on_colab_twice_and_in_a_second_session(colab):
     cell = setup_cell(NOTEBOOKS[0])
     look = "import chapter_utils\nprint(chapter_utils.where, os.getcwd(), sys.path.count(home), 'torch' in sys.modules, 'numpy' in sys.modules)"
-    expected = [str(colab.home / "chapter_utils" / "__init__.py"), str(colab.home / "notebooks"), "1", "False", "False"]
+    expected = [
+        str(colab.home / "chapter_utils" / "__init__.py"),
+        str(colab.home / "notebooks"),
+        "1",
+        "False",
+        "False",
+    ]
     printed, orders = colab(f"{cell}\n{cell}", before="import google.colab", after=look)
-    assert printed == expected and orders == [], "everything that the lessons need is here: nothing to install"
+    assert printed == expected and orders == [], (
+        "everything that the lessons need is here: nothing to install"
+    )
     (colab.home / "notebooks" / "mine.txt").write_text("a student's own file")
     printed, orders = colab(cell, before="import google.colab", after=look)
     assert printed == expected and orders == []
@@ -106,12 +124,18 @@ def test_a_missing_package_is_fetched_alone(colab):
 
 def test_anywhere_else_it_is_silent_and_does_nothing(colab):
     look = "print(os.getcwd() == here, sys.path == path)"
-    printed, orders = colab(setup_cell(NOTEBOOKS[0]), before="import os, sys\nhere, path = os.getcwd(), list(sys.path)", after=look)
+    printed, orders = colab(
+        setup_cell(NOTEBOOKS[0]),
+        before="import os, sys\nhere, path = os.getcwd(), list(sys.path)",
+        after=look,
+    )
     assert printed == ["True", "True"] and orders == [] and not colab.home.exists()
 
 
 @pytest.mark.parametrize(
-    "path", [*build.SOURCE.glob("[0-9][0-9]_*.py"), ROOT / "chapter_utils" / "widgets.py"], ids=lambda path: path.stem
+    "path",
+    [*build.LESSONS.glob("[0-9][0-9]_*.py"), ROOT / "chapter_utils" / "widgets.py"],
+    ids=lambda path: path.stem,
 )
 def test_colabs_ipywidgets_knows_what_is_used(path):
     calls = [
@@ -119,13 +143,16 @@ def test_colabs_ipywidgets_knows_what_is_used(path):
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and "ipywidgets." in ast.unparse(node.func)
     ]
-    used = {node.func.attr for node in calls} | {keyword.arg for node in calls for keyword in node.keywords}
+    used = {node.func.attr for node in calls} | {
+        keyword.arg for node in calls for keyword in node.keywords
+    }
     assert calls and not used & ONLY_IN_8
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    "COLAB_PYTHON" not in os.environ, reason="COLAB_PYTHON names no Python with Colab's versions (see this file's docstring)"
+    "COLAB_PYTHON" not in os.environ,
+    reason="COLAB_PYTHON names no Python with Colab's versions (see this file's docstring)",
 )
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_lesson_on_colabs_versions(path, tmp_path, monkeypatch):
@@ -134,11 +161,20 @@ def test_lesson_on_colabs_versions(path, tmp_path, monkeypatch):
     command = [os.environ["COLAB_PYTHON"], "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])}
     (kernel / "kernel.json").write_text(
-        json.dumps({"argv": command, "display_name": "colab", "language": "python", "env": environment})
+        json.dumps(
+            {"argv": command, "display_name": "colab", "language": "python", "env": environment}
+        )
     )
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell("import ipywidgets\nprint(ipywidgets.__version__)"))
+    notebook.cells.insert(
+        0, nbformat.v4.new_code_cell("import ipywidgets\nprint(ipywidgets.__version__)")
+    )
     NotebookClient(notebook, kernel_name="colab", timeout=300).execute(cwd=str(ROOT / "notebooks"))
     assert notebook.cells[0].outputs[0].text.startswith("7.")
-    assert not [out for cell in notebook.cells for out in cell.get("outputs", []) if out.get("name") == "stderr"]
+    assert not [
+        out
+        for cell in notebook.cells
+        for out in cell.get("outputs", [])
+        if out.get("name") == "stderr"
+    ]

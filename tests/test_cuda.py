@@ -26,8 +26,13 @@ NETS = {
     "spectral": lambda: models.spectral_resnet(width=32),
     "nonexpansive": lambda: models.nonexpansive_net(width=32),
     "cnn": lambda: models.nonexpansive_cnn(channels=4, depth=1),
-    "normalised": lambda: torch.nn.Sequential(layers.Normalization([0.1], [0.3]), *models.nonexpansive_net(width=32, depth=2)),
-    **{regime: lambda regime=regime: regimes.regime_net(regime, channels=4, depth=1) for regime in regimes.REGIMES},
+    "normalised": lambda: torch.nn.Sequential(
+        layers.Normalization([0.1], [0.3]), *models.nonexpansive_net(width=32, depth=2)
+    ),
+    **{
+        regime: lambda regime=regime: regimes.regime_net(regime, channels=4, depth=1)
+        for regime in regimes.REGIMES
+    },
 }
 
 
@@ -55,9 +60,13 @@ def test_a_network_gives_the_same_on_both_devices(name, digits):
     if name != "spectral":
         assert lipschitz.lipschitz_bound(net, (1, 28, 28)) == pytest.approx(bound, rel=1e-9)
         assert rounding.rounding_bound(net, (1, 28, 28)) == pytest.approx(room, rel=1e-6)
-        assert (there.cpu() - here).norm(dim=1).max() <= 2 * room, "the two computations differ by more than rounding allows"
+        assert (there.cpu() - here).norm(dim=1).max() <= 2 * room, (
+            "the two computations differ by more than rounding allows"
+        )
     radii = robustness.certified_radius(there, y, bound)
-    assert on_gpu(radii) and torch.allclose(radii.cpu(), robustness.certified_radius(here, y.cpu(), bound))
+    assert on_gpu(radii) and torch.allclose(
+        radii.cpu(), robustness.certified_radius(here, y.cpu(), bound)
+    )
     radii = robustness.certify(net, x, y)
     assert on_gpu(radii) and torch.allclose(radii.cpu(), proved, atol=1e-8)
     adversarial = robustness.pgd(net, x, y, 0.5, steps=3)
@@ -135,14 +144,20 @@ def test_flows_and_linear_maps_follow_their_input():
     times = torch.linspace(0, 1, 11, dtype=torch.float64, device="cuda")
     path = ode.flow(lambda z: z @ a.T, x, times)
     assert on_gpu(path) and torch.allclose(path[-1], x @ torch.linalg.matrix_exp(a).T, atol=1e-4)
-    assert torch.as_tensor(ode.logarithmic_norm(a)).item() == pytest.approx(ode.logarithmic_norm(a.cpu()))
+    assert torch.as_tensor(ode.logarithmic_norm(a)).item() == pytest.approx(
+        ode.logarithmic_norm(a.cpu())
+    )
     step = ode.runge_kutta_step(lambda z: -z, x, 0.1, ode.named_tableau("rk4"))
     assert on_gpu(step) and torch.allclose(step, math.exp(-0.1) * x, atol=1e-6)
     implicit = ode.runge_kutta_step(lambda z: z @ a.T, x, 0.5, ode.tableau([[1.0]], [1.0]))
-    assert on_gpu(implicit) and torch.allclose(implicit @ (torch.eye(2).to(a) - 0.5 * a).T, x, atol=1e-9)
+    assert on_gpu(implicit) and torch.allclose(
+        implicit @ (torch.eye(2).to(a) - 0.5 * a).T, x, atol=1e-9
+    )
     matrix = lipschitz.dense_matrix(lambda z: z @ a.T, (2,), device="cuda")
     assert on_gpu(matrix) and torch.allclose(matrix, a)
-    assert lipschitz.dense_norm_bound(matrix) == pytest.approx(torch.linalg.matrix_norm(a, 2).item(), rel=1e-9)
+    assert lipschitz.dense_norm_bound(matrix) == pytest.approx(
+        torch.linalg.matrix_norm(a, 2).item(), rel=1e-9
+    )
     for operator, shape in (
         (operators.DenseOperator(3, 4), (3,)),
         (operators.ShiftOperator(5), (5, 4, 4)),
@@ -154,8 +169,16 @@ def test_flows_and_linear_maps_follow_their_input():
         image = operator(u)
         v = torch.randn_like(image)
         assert ((image * v).sum() - (u * operator.adjoint(v, shape)).sum()).abs() < 1e-9
-        assert operator.norm_bound(shape) >= operator.norm_estimate(u).item() >= operator.smallest_bound(shape)
-    block = layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(3, 4)), method="rk4").cuda().eval()
+        assert (
+            operator.norm_bound(shape)
+            >= operator.norm_estimate(u).item()
+            >= operator.smallest_bound(shape)
+        )
+    block = (
+        layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(3, 4)), method="rk4")
+        .cuda()
+        .eval()
+    )
     assert on_gpu(block(torch.randn(2, 3, device="cuda")))
 
 

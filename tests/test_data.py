@@ -18,15 +18,24 @@ from chapter_utils import data
 
 def test_mnist5k_is_split_by_class_and_seed():
     digits = data.load_images()
-    assert digits.train_images.shape == (4000, 1, 28, 28) and digits.test_images.shape == (1000, 1, 28, 28)
+    assert digits.train_images.shape == (4000, 1, 28, 28) and digits.test_images.shape == (
+        1000,
+        1,
+        28,
+        28,
+    )
     for images, labels, count in ((*digits[:2], 400), (*digits[2:4], 100)):
         assert images.dtype == torch.float32 and labels.dtype == torch.int64
         assert images.min() == 0 and images.max() == 1
         assert torch.bincount(labels).tolist() == [count] * 10
     again, other = data.load_images(), data.load_images(seed=1)
-    assert torch.equal(digits.test_images, again.test_images) and not torch.equal(digits.test_images, other.test_images)
+    assert torch.equal(digits.test_images, again.test_images) and not torch.equal(
+        digits.test_images, other.test_images
+    )
     every = torch.cat([digits.train_images, digits.test_images]).flatten(1)
-    assert len(torch.unique(every, dim=0)) > 4990  # no image stands on both sides, but for a few true duplicates
+    assert (
+        len(torch.unique(every, dim=0)) > 4990
+    )  # no image stands on both sides, but for a few true duplicates
 
 
 def test_damaged_digits_are_refused(tmp_path, monkeypatch):
@@ -36,9 +45,16 @@ def test_damaged_digits_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist, "DATA_PATH", str(tmp_path / "digits.csv.gz"))
     one_pixel = b"1" + rows[0][1:]
     assert rows[0].startswith(b"0,")
-    for damaged in (b"", content[:30_000], gzip.compress(b"".join(rows[:100])), gzip.compress(b"".join([one_pixel, *rows[1:]]), 1)):
+    for damaged in (
+        b"",
+        content[:30_000],
+        gzip.compress(b"".join(rows[:100])),
+        gzip.compress(b"".join([one_pixel, *rows[1:]]), 1),
+    ):
         (tmp_path / "digits.csv.gz").write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"digits\.csv\.gz are damaged: pip install --force-reinstall"):
+        with pytest.raises(
+            ValueError, match=r"digits\.csv\.gz are damaged: pip install --force-reinstall"
+        ):
             data.load_images()
     (tmp_path / "digits.csv.gz").unlink()
     with pytest.raises(ValueError, match=r"digits\.csv\.gz are damaged"):
@@ -46,7 +62,9 @@ def test_damaged_digits_are_refused(tmp_path, monkeypatch):
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ValueError, match=r"'mnist6k'; known: mnist5k, MNIST, FashionMNIST, CIFAR10, folder"):
+    with pytest.raises(
+        ValueError, match=r"'mnist6k'; known: mnist5k, MNIST, FashionMNIST, CIFAR10, folder"
+    ):
         data.load_images("mnist6k")
 
 
@@ -56,7 +74,9 @@ def test_nothing_is_downloaded_unless_asked(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("failure", [OSError("no route to host"), RuntimeError("Error downloading")])
+@pytest.mark.parametrize(
+    "failure", [OSError("no route to host"), RuntimeError("Error downloading")]
+)
 def test_a_failed_download_says_so_and_leaves_nothing(tmp_path, monkeypatch, failure):
     def interrupted(root, train=True, download=False):
         os.makedirs(f"{root}/half")
@@ -83,7 +103,10 @@ def test_torchvision_files_are_read_in_our_shape(tmp_path, monkeypatch):
         def download(self):  # instead of the internet
             for part in ("train", "t10k"):
                 write_idx(self_raw(self) / f"{part}-images-idx3-ubyte", images)
-                write_idx(self_raw(self) / f"{part}-labels-idx1-ubyte", torch.tensor([3, 7], dtype=torch.uint8))
+                write_idx(
+                    self_raw(self) / f"{part}-labels-idx1-ubyte",
+                    torch.tensor([3, 7], dtype=torch.uint8),
+                )
 
         @property
         def raw_folder(self):
@@ -96,7 +119,10 @@ def test_torchvision_files_are_read_in_our_shape(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", Fetched)
     loaded = data.load_images("FashionMNIST", tmp_path, download=True)
-    assert torch.equal(loaded.train_images[:, 0], images / 255) and loaded.test_labels.tolist() == [3, 7]
+    assert torch.equal(loaded.train_images[:, 0], images / 255) and loaded.test_labels.tolist() == [
+        3,
+        7,
+    ]
     assert [path.name for path in tmp_path.iterdir()] == ["FashionMNIST"]
     again = data.load_images("FashionMNIST", tmp_path)
     assert torch.equal(again.train_images, loaded.train_images)
@@ -105,14 +131,20 @@ def test_torchvision_files_are_read_in_our_shape(tmp_path, monkeypatch):
 def test_damaged_torchvision_files_are_refused(tmp_path):
     raw = tmp_path / "FashionMNIST" / "FashionMNIST" / "raw"
     for part in ("train", "t10k"):
-        write_idx(raw / f"{part}-images-idx3-ubyte", torch.arange(2 * 28 * 28, dtype=torch.uint8).reshape(2, 28, 28))
+        write_idx(
+            raw / f"{part}-images-idx3-ubyte",
+            torch.arange(2 * 28 * 28, dtype=torch.uint8).reshape(2, 28, 28),
+        )
         write_idx(raw / f"{part}-labels-idx1-ubyte", torch.tensor([3, 7], dtype=torch.uint8))
     data.load_images("FashionMNIST", tmp_path)
     file, archive = raw / "t10k-images-idx3-ubyte", raw / "t10k-images-idx3-ubyte.gz"
     content, packed = file.read_bytes(), archive.read_bytes()
 
     def refused():
-        with pytest.raises(ValueError, match=r"FashionMNIST.* incomplete or damaged: delete that folder and download again"):
+        with pytest.raises(
+            ValueError,
+            match=r"FashionMNIST.* incomplete or damaged: delete that folder and download again",
+        ):
             data.load_images("FashionMNIST", tmp_path)
 
     file.write_bytes(content[:-1] + b"\0")  # one pixel
@@ -122,7 +154,15 @@ def test_damaged_torchvision_files_are_refused(tmp_path):
     refused()
     archive.unlink()  # what can be seen without its checksum
     data.load_images("FashionMNIST", tmp_path)
-    for damaged in (b"", content[:3], content[:16], content[:-1], content + b"\0", b"\xff" + content[1:], b"no images"):
+    for damaged in (
+        b"",
+        content[:3],
+        content[:16],
+        content[:-1],
+        content + b"\0",
+        b"\xff" + content[1:],
+        b"no images",
+    ):
         file.write_bytes(damaged)
         refused()
     file.unlink()
@@ -141,7 +181,13 @@ class Malicious:
 
 def test_cifar10_is_read_and_damage_refused_before_anything_is_run(tmp_path, monkeypatch):
     """Its files are pickles: they must be compared with torchvision's checksums before they are opened."""
-    made = torch.arange(2 * 3072, dtype=torch.int64).remainder(251).to(torch.uint8).reshape(2, 3072).numpy()
+    made = (
+        torch.arange(2 * 3072, dtype=torch.int64)
+        .remainder(251)
+        .to(torch.uint8)
+        .reshape(2, 3072)
+        .numpy()
+    )
     home = tmp_path / "CIFAR10" / "cifar-10-batches-py"
     home.mkdir(parents=True)
 
@@ -149,20 +195,26 @@ def test_cifar10_is_read_and_damage_refused_before_anything_is_run(tmp_path, mon
         (home / name).write_bytes(pickle.dumps(content))
         return name, hashlib.md5((home / name).read_bytes()).hexdigest()
 
-    batches = [write(name, {"data": made, "labels": [3, 7]}) for name in ("data_batch_1", "test_batch")]
+    batches = [
+        write(name, {"data": made, "labels": [3, 7]}) for name in ("data_batch_1", "test_batch")
+    ]
     name, checksum = write("batches.meta", {"label_names": list("abcdefghij")})
     kind = torchvision.datasets.CIFAR10
     monkeypatch.setattr(kind, "train_list", batches[:1])
     monkeypatch.setattr(kind, "test_list", batches[1:])
     monkeypatch.setattr(kind, "meta", {"filename": name, "key": "label_names", "md5": checksum})
     loaded = data.load_images("CIFAR10", tmp_path)
-    assert torch.equal(loaded.test_images.flatten(1), torch.from_numpy(made) / 255) and loaded.train_labels.tolist() == [3, 7]
+    assert torch.equal(
+        loaded.test_images.flatten(1), torch.from_numpy(made) / 255
+    ) and loaded.train_labels.tolist() == [3, 7]
     malicious = pickle.dumps(Malicious(tmp_path / "taken over"))
     for name in ("data_batch_1", "test_batch", "batches.meta"):
         content = (home / name).read_bytes()
         for damaged in (b"", content[:-1], content[:50] + b"?" + content[51:], malicious):
             (home / name).write_bytes(damaged)
-            with pytest.raises(ValueError, match=r"CIFAR10 in .* incomplete or damaged: delete that folder"):
+            with pytest.raises(
+                ValueError, match=r"CIFAR10 in .* incomplete or damaged: delete that folder"
+            ):
                 data.load_images("CIFAR10", tmp_path)
         (home / name).write_bytes(content)
     data.load_images("CIFAR10", tmp_path)
@@ -191,7 +243,9 @@ def test_folders_that_do_not_fit(tmp_path):
     with pytest.raises(FileNotFoundError, match="train/CLASS"):
         data.load_images("folder", tmp_path / "missing")
     with pytest.raises(ValueError, match="same classes"):
-        data.load_images("folder", make_folder(tmp_path / "a", classes=(("cat", "dog"), ("cat", "cow"))))
+        data.load_images(
+            "folder", make_folder(tmp_path / "a", classes=(("cat", "dog"), ("cat", "cow")))
+        )
     with pytest.raises(ValueError, match="differ in size"):
         data.load_images("folder", make_folder(tmp_path / "b", sizes=((6, 4), (4, 4))))
     mixed = make_folder(tmp_path / "c")
@@ -215,14 +269,20 @@ def test_every_kind_of_damage_to_an_image_is_refused(tmp_path):
     content = file.read_bytes()
     damaged = [content[:length] for length in range(len(content))]
     for place in range(len(content)):
-        damaged.append(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        damaged.append(
+            content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :]
+        )
     refused = 0
     for bytes_ in damaged:
         file.write_bytes(bytes_)
         try:
-            assert torch.equal(data.load_images("folder", tmp_path).train_images, loaded.train_images)  # the end alone
+            assert torch.equal(
+                data.load_images("folder", tmp_path).train_images, loaded.train_images
+            )  # the end alone
         except ValueError as error:
-            assert re.search(r"1\.png cannot be read as an image .*: replace or remove it$", str(error))
+            assert re.search(
+                r"1\.png cannot be read as an image .*: replace or remove it$", str(error)
+            )
             refused += 1
     assert refused > 0.9 * len(damaged)
 
@@ -230,7 +290,9 @@ def test_every_kind_of_damage_to_an_image_is_refused(tmp_path):
 def test_two_moons():
     points, labels = data.two_moons(101, noise=0.0, seed=0)
     centres = torch.tensor([[0.0, 0.0], [1.0, 0.5]], dtype=torch.float64)
-    assert torch.allclose((points - centres[labels]).norm(dim=1), torch.ones(101, dtype=torch.float64))
+    assert torch.allclose(
+        (points - centres[labels]).norm(dim=1), torch.ones(101, dtype=torch.float64)
+    )
     assert not torch.equal(data.two_moons(10, seed=1)[0], data.two_moons(10, seed=2)[0])
     with pytest.raises(ValueError, match="at least 2"):
         data.two_moons(1)

@@ -22,7 +22,9 @@ from lesson import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import five_regimes
 
-QUICK = "--epochs 3 --channels 12 --batch-size 16 --attack-steps 5 --radii 0.1 1 --device cpu".split()
+QUICK = (
+    "--epochs 3 --channels 12 --batch-size 16 --attack-steps 5 --radii 0.1 1 --device cpu".split()
+)
 
 
 def folder_of_images(folder, train=("cat", "dog"), test=("cat", "dog"), side=8, number=1):
@@ -32,19 +34,29 @@ def folder_of_images(folder, train=("cat", "dog"), test=("cat", "dog"), side=8, 
         for brightness, name in enumerate(classes):
             (folder / part / name).mkdir(parents=True)
             for picture in range(number):
-                pixels = 60 + 90 * brightness + torch.randint(-50, 50, (side, side, 3), generator=noise)
+                pixels = (
+                    60 + 90 * brightness + torch.randint(-50, 50, (side, side, 3), generator=noise)
+                )
                 Image.fromarray(pixels.byte().numpy()).save(folder / part / name / f"{picture}.png")
     return ["--dataset", "folder", "--folder", str(folder)]
 
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
-    return [*QUICK, *folder_of_images(tmp_path_factory.mktemp("images"), number=30), "--test-images", "20"]
+    return [
+        *QUICK,
+        *folder_of_images(tmp_path_factory.mktemp("images"), number=30),
+        "--test-images",
+        "20",
+    ]
 
 
 def rows(results):
     """What the table says, without the seconds."""
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in json.loads(results.read_text())["rows"]]
+    return [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in json.loads(results.read_text())["rows"]
+    ]
 
 
 # ---- the experiment --------------------------------------------------------------------------------------------------
@@ -54,7 +66,9 @@ def work(_, arguments, seconds=None, cost=None):
     """Run the script; after so many seconds of its own processor time the system kills it. `cost` is a file for their number."""
     torch.set_num_threads(1)
     if seconds:
-        signal.setitimer(signal.ITIMER_PROF, seconds)  # its signal is not handled: the process is gone at once
+        signal.setitimer(
+            signal.ITIMER_PROF, seconds
+        )  # its signal is not handled: the process is gone at once
     start = time.process_time()
     five_regimes.main(arguments)
     if cost:
@@ -77,7 +91,11 @@ def test_killed_at_random_moments_it_ends_at_the_same_table(quick, tmp_path):
     assert rows(killed) == rows(whole) and len(rows(whole)) == 4
     assert json.loads(killed.read_text())["settings"] == json.loads(whole.read_text())["settings"]
     names = {".r.json.lock", "r.json", "r.png"}
-    assert set(os.listdir(tmp_path / "whole")) == names == set(os.listdir(tmp_path / "killed")) - {".r.json.part"}
+    assert (
+        set(os.listdir(tmp_path / "whole"))
+        == names
+        == set(os.listdir(tmp_path / "killed")) - {".r.json.part"}
+    )
 
 
 def test_the_results_are_consistent(quick, tmp_path, capsys):
@@ -87,31 +105,56 @@ def test_the_results_are_consistent(quick, tmp_path, capsys):
     table = capsys.readouterr().out
     for row in rows(results):
         assert row["regime"] in table and row["broken"] == 0
-        assert row["radii"] == [0, 0.1, 1] and row["clean"] == row["attacked"][0] == row["certified"][0]
+        assert (
+            row["radii"] == [0, 0.1, 1]
+            and row["clean"] == row["attacked"][0] == row["certified"][0]
+        )
         assert row["attacked"] == sorted(row["attacked"], reverse=True)
-        assert all(proved <= found for proved, found in zip(row["certified"], row["attacked"], strict=True))
-        area = 0.05 * (row["attacked"][0] + row["attacked"][1]) + 0.45 * (row["attacked"][1] + row["attacked"][2])
+        assert all(
+            proved <= found for proved, found in zip(row["certified"], row["attacked"], strict=True)
+        )
+        area = 0.05 * (row["attacked"][0] + row["attacked"][1]) + 0.45 * (
+            row["attacked"][1] + row["attacked"][2]
+        )
         assert row["auc"] == pytest.approx(area, abs=1e-6)
-        assert (row["bound"] <= 1 + 1e-6) if row["regime"] in regimes.CERTIFIED else row["bound"] > 0
+        assert (
+            (row["bound"] <= 1 + 1e-6) if row["regime"] in regimes.CERTIFIED else row["bound"] > 0
+        )
     assert [row["regime"] for row in rows(results)] == list(regimes.REGIMES)
     with Image.open(results.with_suffix(".png")) as picture:
         assert picture.width > 300
     before = results.read_bytes()
     five_regimes.main(arguments)  # nothing is left to do
-    assert results.read_bytes() == before and capsys.readouterr().out == table[table.index("accuracy in %") :]
+    assert (
+        results.read_bytes() == before
+        and capsys.readouterr().out == table[table.index("accuracy in %") :]
+    )
 
 
 @pytest.mark.slow
 def test_two_processes_reach_a_sensible_accuracy(tmp_path):
     results = tmp_path / "r.json"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "benchmarks/five_regimes.py"]
-    options = (
-        "--regimes flexible --margins 0.3 --train-images 1000 --test-images 101 --epochs 4 --radii 0.5 --channels 4 --device cpu"
-    )
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "benchmarks/five_regimes.py",
+    ]
+    options = "--regimes flexible --margins 0.3 --train-images 1000 --test-images 101 --epochs 4 --radii 0.5 --channels 4 --device cpu"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, *options.split(), "--results", str(results)], cwd=ROOT, env=environment, check=True, timeout=280)
+    subprocess.run(
+        [*command, *options.split(), "--results", str(results)],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        timeout=280,
+    )
     (row,) = rows(results)
-    assert row["clean"] > 0.7 and row["broken"] == 0 and 0 < row["certified"][1] <= row["attacked"][1]
+    assert (
+        row["clean"] > 0.7 and row["broken"] == 0 and 0 < row["certified"][1] <= row["attacked"][1]
+    )
     assert json.loads(results.read_text())["settings"]["processes"] == 2
 
 
@@ -142,7 +185,9 @@ def refused(arguments, capsys):
         ("--dataset folder --folder nowhere", "nowhere/train does not exist"),
     ],
 )
-def test_bad_options_are_refused_in_a_sentence_and_nothing_is_written(arguments, message, tmp_path, capsys):
+def test_bad_options_are_refused_in_a_sentence_and_nothing_is_written(
+    arguments, message, tmp_path, capsys
+):
     assert message in refused([*arguments.split(), "--results", tmp_path / "r.json"], capsys)
     assert os.listdir(tmp_path) == []
 
@@ -151,16 +196,26 @@ def test_images_that_do_not_fit_are_refused(quick, tmp_path, capsys):
     results = ["--results", tmp_path / "r.json"]
     message = "61 training images are asked for, but there are only 60"
     assert message in refused([*quick, "--train-images", "61", *results], capsys)
-    assert "at least 12 channels are needed for 3 colours, got 11" in refused([*quick, "--channels", "11", *results], capsys)
+    assert "at least 12 channels are needed for 3 colours, got 11" in refused(
+        [*quick, "--channels", "11", *results], capsys
+    )
     assert os.listdir(tmp_path) == []
-    assert "only one has ['dog', 'fox']" in refused([*folder_of_images(tmp_path / "a", test=("cat", "fox")), *results], capsys)
-    assert "divisible by 4, got 10 x 10" in refused([*folder_of_images(tmp_path / "b", side=10), *results], capsys)
+    assert "only one has ['dog', 'fox']" in refused(
+        [*folder_of_images(tmp_path / "a", test=("cat", "fox")), *results], capsys
+    )
+    assert "divisible by 4, got 10 x 10" in refused(
+        [*folder_of_images(tmp_path / "b", side=10), *results], capsys
+    )
     empty = folder_of_images(tmp_path / "c")
     (tmp_path / "c" / "train" / "dog" / "0.png").unlink()
     assert "dog" in refused([*empty, *results], capsys)
     (tmp_path / "d" / "train").mkdir(parents=True)
-    assert "d/train" in refused(["--dataset", "folder", "--folder", tmp_path / "d", *results], capsys)
-    assert "missing does not exist" in refused(["--results", tmp_path / "missing" / "r.json"], capsys)
+    assert "d/train" in refused(
+        ["--dataset", "folder", "--folder", tmp_path / "d", *results], capsys
+    )
+    assert "missing does not exist" in refused(
+        ["--results", tmp_path / "missing" / "r.json"], capsys
+    )
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "c", "d"]
 
 
@@ -171,11 +226,17 @@ def test_two_runs_and_other_settings(quick, tmp_path, capsys):
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert f"another run is writing {results}" in refused(arguments, capsys)
     assert not results.exists()
-    five_regimes.main([str(argument) for argument in arguments])  # the lock went with the file that held it
+    five_regimes.main(
+        [str(argument) for argument in arguments]
+    )  # the lock went with the file that held it
     before = results.read_bytes()
     assert "epochs is 3 there and 4 here" in refused([*arguments, "--epochs", "4"], capsys)
-    assert "margins is [0.3] there and [0.1] here" in refused([*arguments, "--margins", "0.1"], capsys)
-    assert "test_images is 20 there and 21 here" in refused([*arguments, "--test-images", "21"], capsys)
+    assert "margins is [0.3] there and [0.1] here" in refused(
+        [*arguments, "--margins", "0.1"], capsys
+    )
+    assert "test_images is 20 there and 21 here" in refused(
+        [*arguments, "--test-images", "21"], capsys
+    )
     assert results.read_bytes() == before
     results.write_bytes(before[:-40])
     assert "r.json is damaged or no results file" in refused(arguments, capsys)
@@ -192,7 +253,10 @@ def digits():
 @pytest.mark.slow
 @pytest.mark.parametrize("regime", regimes.REGIMES)
 def test_no_attack_breaks_a_certificate(regime, digits):
-    images, test = (F.pad(F.avg_pool2d(part, 2), (1, 1, 1, 1)) for part in (digits.train_images[::4], digits.test_images))
+    images, test = (
+        F.pad(F.avg_pool2d(part, 2), (1, 1, 1, 1))
+        for part in (digits.train_images[::4], digits.test_images)
+    )
     model = regimes.regime_net(regime, (1, 16, 16), 10, channels=4, depth=1)
 
     def loss(logits, labels):
@@ -200,7 +264,16 @@ def test_no_attack_breaks_a_certificate(regime, digits):
         return value + 0.1 * regimes.orthogonality_penalty(model) if regime == "naive" else value
 
     after_step = operators.restore_orthonormal_rows if regime in regimes.CERTIFIED else None
-    training.fit(model, images, digits.train_labels[::4], loss, 3, learning_rate=0.01, after_step=after_step, progress=False)
+    training.fit(
+        model,
+        images,
+        digits.train_labels[::4],
+        loss,
+        3,
+        learning_rate=0.01,
+        after_step=after_step,
+        progress=False,
+    )
     bound = lipschitz.lipschitz_bound(model, (1, 16, 16))
     assert bound <= 1 + 1e-6 or regime not in regimes.CERTIFIED
     with torch.no_grad():
@@ -210,16 +283,23 @@ def test_no_attack_breaks_a_certificate(regime, digits):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import foolbox
-    for quantile in (0.4, 0.6):  # images of nearly the same radius can be attacked together at just under it
+    for quantile in (
+        0.4,
+        0.6,
+    ):  # images of nearly the same radius can be attacked together at just under it
         chosen = order[int(quantile * len(order)) :][:16]
         x, y, eps = test[chosen], digits.test_labels[chosen], 0.999 * radius[chosen].min().item()
         assert eps > 0.9 * radius[chosen].max()
         ours = robustness.pgd(model, x, y, eps, steps=100, restarts=5)
         attack = foolbox.attacks.L2PGD(steps=100)
         torch.manual_seed(0)
-        _, theirs, _ = attack(foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=eps)
+        _, theirs, _ = attack(
+            foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=eps
+        )
         stronger = foolbox.attacks.DDNAttack(steps=100)  # looks for the nearest misclassified point
-        _, nearest, fooled = stronger(foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=None)
+        _, nearest, fooled = stronger(
+            foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=None
+        )
         with torch.no_grad():
             for attacked in (ours, theirs):
                 assert (attacked - x).flatten(1).norm(dim=1).max() <= eps * (1 + 1e-5)

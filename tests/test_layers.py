@@ -25,7 +25,9 @@ def randomise(module, seed, scale=1.0):
     generator = seeded(seed)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+            parameter.copy_(
+                scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            )
     return module
 
 
@@ -45,8 +47,12 @@ def stretch(module, x, y):
     kernel=st.integers(1, 4), stride=st.integers(1, 3), padding=st.integers(0, 3), mode=st.sampled_from(["zeros", "circular"]),
     seed=st.integers(0, 10**6),
 )  # fmt: skip
-def test_convolution_adjoint_and_bound(height, width, inputs, outputs, kernel, stride, padding, mode, seed):
-    operator = randomise(ConvOperator(inputs, outputs, kernel, stride, padding, mode).double(), seed)
+def test_convolution_adjoint_and_bound(
+    height, width, inputs, outputs, kernel, stride, padding, mode, seed
+):
+    operator = randomise(
+        ConvOperator(inputs, outputs, kernel, stride, padding, mode).double(), seed
+    )
     shape = (inputs, height, width)
     x = torch.randn(2, *shape, generator=seeded(seed), dtype=torch.float64)
     image = operator(x)
@@ -54,7 +60,9 @@ def test_convolution_adjoint_and_bound(height, width, inputs, outputs, kernel, s
     back = operator.adjoint(y, shape)
     assert back.shape == x.shape
     assert torch.allclose((image * y).sum(), (x * back).sum(), rtol=1e-10, atol=1e-9)
-    truth = torch.linalg.matrix_norm(lipschitz.dense_matrix(lambda v: operator(v).detach(), shape), 2).item()
+    truth = torch.linalg.matrix_norm(
+        lipschitz.dense_matrix(lambda v: operator(v).detach(), shape), 2
+    ).item()
     assert truth <= operator.norm_bound(shape)
     assert operator.norm_estimate(x).item() <= truth * (1 + 1e-9)
 
@@ -66,7 +74,12 @@ def test_adjoints_in_both_precisions(dtype):
         x = torch.randn(3, *shape, generator=seeded(1), dtype=torch.float64).to(dtype)
         y = torch.randn(operator(x).shape, generator=seeded(2), dtype=torch.float64).to(dtype)
         tolerance = 1e-4 if dtype == torch.float32 else 1e-11
-        assert torch.allclose((operator(x) * y).sum(), (x * operator.adjoint(y, shape)).sum(), atol=tolerance, rtol=tolerance)
+        assert torch.allclose(
+            (operator(x) * y).sum(),
+            (x * operator.adjoint(y, shape)).sum(),
+            atol=tolerance,
+            rtol=tolerance,
+        )
 
 
 def test_adjoint_is_differentiable_in_weights_and_input():
@@ -100,7 +113,9 @@ def test_norm_of_a_convolution_depends_on_the_image_size():
     method=st.sampled_from(METHODS), fraction=st.floats(0.01, 1.0), scale=st.sampled_from([1e-3, 1.0, 50.0]),
     dtype=st.sampled_from([torch.float32, torch.float64]), seed=st.integers(0, 10**6),
 )  # fmt: skip
-def test_dense_blocks_do_not_expand(features, width, activation, method, fraction, scale, dtype, seed):
+def test_dense_blocks_do_not_expand(
+    features, width, activation, method, fraction, scale, dtype, seed
+):
     field = GradientField(DenseOperator(features, width), activation)
     block = randomise(NonExpansiveBlock(field, 2 * fraction, method), seed, scale).to(dtype).eval()
     assert lipschitz.lipschitz_bound(block, (features,)) == 1
@@ -119,18 +134,28 @@ def test_dense_blocks_do_not_expand(features, width, activation, method, fractio
     stride=st.integers(1, 2), padding=st.integers(0, 2), mode=st.sampled_from(["zeros", "circular"]),
     activation=st.sampled_from(sorted(layers.ACTIVATIONS)), method=st.sampled_from(METHODS), seed=st.integers(0, 10**6),
 )  # fmt: skip
-def test_convolution_blocks_do_not_expand(side, inputs, outputs, kernel, stride, padding, mode, activation, method, seed):
+def test_convolution_blocks_do_not_expand(
+    side, inputs, outputs, kernel, stride, padding, mode, activation, method, seed
+):
     field = GradientField(ConvOperator(inputs, outputs, kernel, stride, padding, mode), activation)
     block = randomise(NonExpansiveBlock(field, 2.0, method), seed).double().eval()
     x = torch.randn(4, inputs, side, side, generator=seeded(seed), dtype=torch.float64)
-    assert lipschitz.jacobian_norms(block, x).max().item() <= lipschitz.lipschitz_bound(block, x.shape[1:]) + 1e-9
+    assert (
+        lipschitz.jacobian_norms(block, x).max().item()
+        <= lipschitz.lipschitz_bound(block, x.shape[1:]) + 1e-9
+    )
 
 
 @pytest.mark.parametrize("time_span", [0.1, 1.0, 20.0])
 @pytest.mark.parametrize("method", METHODS)
 def test_blocks_with_a_time_span_do_not_expand(time_span, method):
     for seed in range(3):
-        block = randomise(NonExpansiveBlock(GradientField(DenseOperator(4, 6)), method=method, time_span=time_span), seed)
+        block = randomise(
+            NonExpansiveBlock(
+                GradientField(DenseOperator(4, 6)), method=method, time_span=time_span
+            ),
+            seed,
+        )
         block = block.double().eval()
         x = torch.randn(40, 4, generator=seeded(seed), dtype=torch.float64)
         assert lipschitz.jacobian_norms(block, x).max().item() <= 1 + 1e-9
@@ -144,7 +169,9 @@ def test_a_longer_step_expands():
     with torch.no_grad():
         block.field.bias.fill_(1000)  # every unit on
     block.step = 2.2  # past the check of the constructor, but not past that of the certificate
-    assert lipschitz.jacobian_norms(block, torch.zeros(1, 4, dtype=torch.float64)).item() == pytest.approx(1.2, rel=1e-6)
+    assert lipschitz.jacobian_norms(
+        block, torch.zeros(1, 4, dtype=torch.float64)
+    ).item() == pytest.approx(1.2, rel=1e-6)
 
 
 def test_a_block_changed_after_construction_is_checked_again():
@@ -166,14 +193,22 @@ def test_norm_follows_the_settings_of_a_convolution():
         operator.weight.zero_()[0, 0, 1] = torch.tensor([-1.0, 1.0, -1.0])
     before = operator.norm_bound((1, 1, 5))
     operator.padding_mode = "zeros"
-    assert before == pytest.approx(2.618, abs=1e-3) and operator.norm_bound((1, 1, 5)) >= 1 + math.sqrt(3)
+    assert before == pytest.approx(2.618, abs=1e-3) and operator.norm_bound(
+        (1, 1, 5)
+    ) >= 1 + math.sqrt(3)
 
 
 def test_sigmoid_blocks_use_the_largest_slope():
-    block = randomise(NonExpansiveBlock(GradientField(DenseOperator(4, 4), "sigmoid")), 0).double().eval()
+    block = (
+        randomise(NonExpansiveBlock(GradientField(DenseOperator(4, 4), "sigmoid")), 0)
+        .double()
+        .eval()
+    )
     with torch.no_grad():
         block.field.bias.zero_()
-    x = torch.zeros(1, 4, dtype=torch.float64)  # every slope is 1/4 here, so c = 2 reflects the leading direction
+    x = torch.zeros(
+        1, 4, dtype=torch.float64
+    )  # every slope is 1/4 here, so c = 2 reflects the leading direction
     J = torch.autograd.functional.jacobian(block, x)[0, :, 0]
     leading = torch.linalg.svd(block.field.operator.weight).Vh[0]
     assert torch.allclose(J @ leading, -leading, atol=1e-6)
@@ -186,7 +221,9 @@ def test_warm_start_follows_the_weights():
         randomise(operator, seed)
         for _ in range(2000):
             estimate = operator.norm_estimate(x)
-        assert estimate.item() == pytest.approx(torch.linalg.matrix_norm(operator.weight, 2).item(), rel=1e-3)
+        assert estimate.item() == pytest.approx(
+            torch.linalg.matrix_norm(operator.weight, 2).item(), rel=1e-3
+        )
 
 
 def test_training_mode_estimates_from_below_and_evaluation_mode_does_not():
@@ -201,13 +238,17 @@ def test_training_mode_estimates_from_below_and_evaluation_mode_does_not():
 
 
 def test_gradients_reach_the_weights_through_the_adaptive_step():
-    block = randomise(NonExpansiveBlock(GradientField(DenseOperator(3, 3)), 1.0), 0).double().train()
+    block = (
+        randomise(NonExpansiveBlock(GradientField(DenseOperator(3, 3)), 1.0), 0).double().train()
+    )
     x = torch.randn(8, 3, dtype=torch.float64, generator=seeded(0))
     for _ in range(300):
         _ = block.field.operator.norm_estimate(x)  # converge the warm start
 
     def value(weight):
-        return torch.func.functional_call(block, {"field.operator.weight": weight}, x).square().sum()
+        return (
+            torch.func.functional_call(block, {"field.operator.weight": weight}, x).square().sum()
+        )
 
     weight = block.field.operator.weight.detach().clone().requires_grad_()
     ours = torch.autograd.grad(value(weight), weight)[0]
@@ -252,7 +293,9 @@ def test_zero_weights_give_the_identity_and_nan_stays_visible():
         lipschitz.lipschitz_bound(block, (3,))
     with torch.no_grad():
         block.field.operator.weight.copy_(2 * torch.eye(3))
-    assert block.train().field.operator.norm_estimate(x).item() == pytest.approx(2), "the warm start recovers with the weights"
+    assert block.train().field.operator.norm_estimate(x).item() == pytest.approx(2), (
+        "the warm start recovers with the weights"
+    )
 
 
 def test_blocks_accept_an_empty_batch():
@@ -268,16 +311,23 @@ def test_last_layer_never_exceeds_norm_one(scale):
     for seed in range(5):
         head = randomise(NonExpansiveLinear(7, 4), seed, scale).eval()
         assert torch.linalg.matrix_norm(head.matrix.double(), 2).item() <= 1
-        truth = torch.linalg.matrix_norm(lipschitz.dense_matrix(lambda x: head.double()(x) - head.bias, (7,)), 2).item()  # noqa: B023
+        truth = torch.linalg.matrix_norm(
+            lipschitz.dense_matrix(lambda x: head.double()(x) - head.bias, (7,)), 2
+        ).item()
         assert truth <= lipschitz.lipschitz_bound(head, (7,)) <= 1 + 1e-9
-        assert torch.linalg.matrix_norm(head.train().matrix, 2).item() <= 1 + 1e-3  # by power iteration, from below
+        assert (
+            torch.linalg.matrix_norm(head.train().matrix, 2).item() <= 1 + 1e-3
+        )  # by power iteration, from below
 
 
 def test_last_layer_with_zero_weights():
     head = NonExpansiveLinear(3, 2).eval()
     with torch.no_grad():
         head.operator.weight.zero_()
-    assert torch.equal(head(torch.ones(1, 3)), torch.zeros(1, 2)) and lipschitz.lipschitz_bound(head, (3,)) < 1e-300
+    assert (
+        torch.equal(head(torch.ones(1, 3)), torch.zeros(1, 2))
+        and lipschitz.lipschitz_bound(head, (3,)) < 1e-300
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -302,12 +352,19 @@ def test_restoring_leaves_other_weights_alone():
 
 
 @pytest.mark.parametrize(
-    "module", [layers.ZeroPadLift(3, 5), layers.ScaledAvgPool2d(2), layers.Normalization([0.1] * 3, [0.5, 0.2, 1])]
+    "module",
+    [
+        layers.ZeroPadLift(3, 5),
+        layers.ScaledAvgPool2d(2),
+        layers.Normalization([0.1] * 3, [0.5, 0.2, 1]),
+    ],
 )
 def test_small_layers_state_their_exact_norm(module):
     shape = (3, 4, 4)
     offset = module(torch.zeros(1, *shape))
-    truth = torch.linalg.matrix_norm(lipschitz.dense_matrix(lambda x: module(x) - offset, shape), 2).item()
+    truth = torch.linalg.matrix_norm(
+        lipschitz.dense_matrix(lambda x: module(x) - offset, shape), 2
+    ).item()
     assert lipschitz.lipschitz_bound(module, shape) == pytest.approx(truth, rel=1e-6)
     assert lipschitz.lipschitz_bound(module, shape) >= truth * (1 - 1e-7)
 
@@ -331,7 +388,10 @@ def test_steps_beyond_the_bound_are_refused_with_the_limit():
             NonExpansiveBlock(field, time_span=time_span)
     with torch.no_grad():
         field.operator.weight.mul_(1e5)
-    for block in (NonExpansiveBlock(field, time_span=1.0).eval(), NonExpansiveBlock(field, time_span=1.0)):
+    for block in (
+        NonExpansiveBlock(field, time_span=1.0).eval(),
+        NonExpansiveBlock(field, time_span=1.0),
+    ):
         with pytest.raises(ValueError, match=r"would take 5e[+]09 steps"):
             block(torch.zeros(1, 3))
 
@@ -349,11 +409,25 @@ def test_steps_beyond_the_bound_are_refused_with_the_limit():
         (lambda: layers.ZeroPadLift(3, 2), "cannot lift"),
         (lambda: layers.ZeroPadLift(2, 4)(torch.zeros(1, 3)), "does not take"),
         (lambda: DenseOperator(2, 1)(torch.zeros(1, 3)), "2 features"),
-        (lambda: layers.Normalization([0.5] * 3, [0.2] * 3)(torch.zeros(1, 1, 4, 4)), "does not take"),
-        (lambda: lipschitz.lipschitz_bound(layers.Normalization([0.5] * 3, [0.2] * 3), (1, 4, 4)), "does not take"),
-        (lambda: lipschitz.lipschitz_bound(layers.ResidualBlock(nn.Linear(4, 1)), (4,)), "does not take"),
+        (
+            lambda: layers.Normalization([0.5] * 3, [0.2] * 3)(torch.zeros(1, 1, 4, 4)),
+            "does not take",
+        ),
+        (
+            lambda: lipschitz.lipschitz_bound(
+                layers.Normalization([0.5] * 3, [0.2] * 3), (1, 4, 4)
+            ),
+            "does not take",
+        ),
+        (
+            lambda: lipschitz.lipschitz_bound(layers.ResidualBlock(nn.Linear(4, 1)), (4,)),
+            "does not take",
+        ),
         (lambda: layers.ResidualBlock(nn.Linear(4, 1))(torch.zeros(1, 4)), "does not take"),
-        (lambda: NonExpansiveBlock(GradientField(DenseOperator(2, 2)), 1.0, time_span=1.0), "not both"),
+        (
+            lambda: NonExpansiveBlock(GradientField(DenseOperator(2, 2)), 1.0, time_span=1.0),
+            "not both",
+        ),
         (lambda: layers.Normalization([0.0], [0.0]), "positive"),
         (lambda: layers.Normalization([0.0, 0.0], [1.0]), "one number a channel"),
     ],

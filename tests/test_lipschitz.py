@@ -23,7 +23,9 @@ def exact_norm(module, shape):
     module = module.double().eval()
     offset = module(torch.zeros(1, *shape, dtype=torch.float64))
     with torch.no_grad():
-        return torch.linalg.matrix_norm(lipschitz.dense_matrix(lambda x: module(x) - offset, shape), 2).item()
+        return torch.linalg.matrix_norm(
+            lipschitz.dense_matrix(lambda x: module(x) - offset, shape), 2
+        ).item()
 
 
 # ---- linear maps -----------------------------------------------------------------------------------------------------
@@ -43,7 +45,15 @@ def test_convolution_bound_is_never_below_the_truth(
     if height + 2 * padding[0] < reach[0] or width + 2 * padding[1] < reach[1]:
         return
     conv = nn.Conv2d(
-        groups * inputs, groups * outputs, kernel, stride, padding, dilation, groups, padding_mode=mode, dtype=torch.float64
+        groups * inputs,
+        groups * outputs,
+        kernel,
+        stride,
+        padding,
+        dilation,
+        groups,
+        padding_mode=mode,
+        dtype=torch.float64,
     )
     conv.weight.data = torch.randn(conv.weight.shape, generator=seeded(seed), dtype=torch.float64)
     shape = (groups * inputs, height, width)
@@ -54,9 +64,15 @@ def test_convolution_bound_is_never_below_the_truth(
 @pytest.mark.parametrize("stride", [1, 2])
 def test_convolution_bound_is_exact_on_the_torus(kernel, padding, stride):
     for seed in SEEDS:
-        conv = nn.Conv2d(2, 3, kernel, stride, padding, padding_mode="circular", dtype=torch.float64)
-        conv.weight.data = torch.randn(conv.weight.shape, generator=seeded(seed), dtype=torch.float64)
-        assert lipschitz.lipschitz_bound(conv, (2, 6, 8)) == pytest.approx(exact_norm(conv, (2, 6, 8)), rel=1e-9)
+        conv = nn.Conv2d(
+            2, 3, kernel, stride, padding, padding_mode="circular", dtype=torch.float64
+        )
+        conv.weight.data = torch.randn(
+            conv.weight.shape, generator=seeded(seed), dtype=torch.float64
+        )
+        assert lipschitz.lipschitz_bound(conv, (2, 6, 8)) == pytest.approx(
+            exact_norm(conv, (2, 6, 8)), rel=1e-9
+        )
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -64,7 +80,9 @@ def test_convolution_bound_is_tight_for_zero_padding(stride):
     excess = []
     for seed in SEEDS:
         conv = nn.Conv2d(3, 4, 3, stride, 1, dtype=torch.float64)
-        conv.weight.data = torch.randn(conv.weight.shape, generator=seeded(seed), dtype=torch.float64)
+        conv.weight.data = torch.randn(
+            conv.weight.shape, generator=seeded(seed), dtype=torch.float64
+        )
         excess.append(lipschitz.lipschitz_bound(conv, (3, 16, 16)) / exact_norm(conv, (3, 16, 16)))
     assert 1 <= min(excess) and max(excess) <= 1.05
 
@@ -75,7 +93,9 @@ def test_same_size_fourier_transform_would_underestimate():
     conv.weight.data = kernel
     truth = exact_norm(conv, (1, 1, 5))
     assert truth == pytest.approx(1 + math.sqrt(3), rel=1e-9)
-    assert lipschitz.conv_norm_bound(kernel, (1, 5), padding=(0, 1), padding_mode="circular") < truth  # another operator
+    assert (
+        lipschitz.conv_norm_bound(kernel, (1, 5), padding=(0, 1), padding_mode="circular") < truth
+    )  # another operator
     assert lipschitz.conv_norm_bound(kernel, (1, 5), padding=(0, 1)) >= truth
 
 
@@ -88,7 +108,11 @@ def test_same_padding_of_even_kernels():
 def test_float32_weights_are_bounded_in_float64():
     weight = torch.randn(50, 70, generator=seeded(0))
     bound = lipschitz.dense_norm_bound(weight)
-    assert torch.linalg.matrix_norm(weight.double(), 2).item() <= bound <= 1.0001 * torch.linalg.matrix_norm(weight, 2).item()
+    assert (
+        torch.linalg.matrix_norm(weight.double(), 2).item()
+        <= bound
+        <= 1.0001 * torch.linalg.matrix_norm(weight, 2).item()
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -99,7 +123,9 @@ def test_power_iteration_comes_from_below_and_changes_nothing(dtype):
         start = torch.randn(30, generator=seeded(seed + 100), dtype=dtype)
         kept, previous = start.clone(), 0.0
         for steps in (0, 1, 3, 10, 300):
-            estimate, direction = lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, start, steps)  # noqa: B023
+            estimate, direction = lipschitz.power_iteration(
+                lambda v: A @ v, lambda w: A.T @ w, start, steps
+            )
             assert previous - 1e-5 <= estimate.item() <= truth * (1 + 1e-5)
             assert direction.norm().item() == pytest.approx(1, abs=1e-5)
             previous = estimate.item()
@@ -108,13 +134,17 @@ def test_power_iteration_comes_from_below_and_changes_nothing(dtype):
 
 
 def test_power_iteration_of_the_zero_map_is_zero():
-    estimate, direction = lipschitz.power_iteration(lambda v: 0 * v, lambda w: 0 * w, torch.ones(3), 5)
+    estimate, direction = lipschitz.power_iteration(
+        lambda v: 0 * v, lambda w: 0 * w, torch.ones(3), 5
+    )
     assert estimate == 0 and torch.isfinite(direction).all()
 
 
 def test_power_iteration_estimate_has_the_gradient_of_the_norm():
     A = torch.randn(6, 5, generator=seeded(1), dtype=torch.float64, requires_grad=True)
-    estimate, _ = lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, torch.ones(5, dtype=torch.float64), 2000)
+    estimate, _ = lipschitz.power_iteration(
+        lambda v: A @ v, lambda w: A.T @ w, torch.ones(5, dtype=torch.float64), 2000
+    )
     ours = torch.autograd.grad(estimate, A)[0]
     truth = torch.autograd.grad(torch.linalg.matrix_norm(A, 2), A)[0]
     assert torch.allclose(ours, truth, atol=1e-6)
@@ -123,10 +153,16 @@ def test_power_iteration_estimate_has_the_gradient_of_the_norm():
 # ---- modules ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size, kernel, stride, padding", [(6, 2, 2, 0), (6, 3, 3, 0), (7, 3, 1, 1), (7, 3, 2, 1), (8, 2, 3, 0)])
+@pytest.mark.parametrize(
+    "size, kernel, stride, padding",
+    [(6, 2, 2, 0), (6, 3, 3, 0), (7, 3, 1, 1), (7, 3, 2, 1), (8, 2, 3, 0)],
+)
 def test_average_pooling(size, kernel, stride, padding):
     pool = nn.AvgPool2d(kernel, stride, padding)
-    truth, bound = exact_norm(pool, (2, size, size)), lipschitz.lipschitz_bound(pool, (2, size, size))
+    truth, bound = (
+        exact_norm(pool, (2, size, size)),
+        lipschitz.lipschitz_bound(pool, (2, size, size)),
+    )
     assert truth <= bound <= 1.3 * truth
     if stride == kernel and not padding:
         assert bound == pytest.approx(1 / kernel, rel=1e-9)
@@ -134,7 +170,9 @@ def test_average_pooling(size, kernel, stride, padding):
 
 def test_global_average_pooling():
     pool = nn.AdaptiveAvgPool2d(1)
-    assert lipschitz.lipschitz_bound(pool, (2, 4, 6)) == pytest.approx(exact_norm(pool, (2, 4, 6)), rel=1e-9)
+    assert lipschitz.lipschitz_bound(pool, (2, 4, 6)) == pytest.approx(
+        exact_norm(pool, (2, 4, 6)), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("kernel, stride, expected", [(3, 1, 3), (3, 2, 2), (2, 2, 1), (3, 3, 1)])
@@ -167,7 +205,9 @@ def test_softmax_constant():
     p = p / p.sum(1, keepdim=True)
     jacobians = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
     norms = torch.linalg.matrix_norm(jacobians, 2)
-    assert norms.max().item() == pytest.approx(lipschitz.lipschitz_bound(nn.Softmax(1), (6,)), abs=1e-12)
+    assert norms.max().item() == pytest.approx(
+        lipschitz.lipschitz_bound(nn.Softmax(1), (6,)), abs=1e-12
+    )
 
 
 def test_batch_normalisation_in_evaluation_mode():
@@ -176,7 +216,9 @@ def test_batch_normalisation_in_evaluation_mode():
         lipschitz.lipschitz_bound(norm, (3, 4, 4))
     norm.running_var.copy_(torch.tensor([0.25, 4.0, 1.0]))
     norm.weight.data = torch.tensor([1.0, -30.0, 0.5])
-    assert lipschitz.lipschitz_bound(norm.eval(), (3, 4, 4)) == pytest.approx(exact_norm(norm, (3, 4, 4)), rel=1e-6)
+    assert lipschitz.lipschitz_bound(norm.eval(), (3, 4, 4)) == pytest.approx(
+        exact_norm(norm, (3, 4, 4)), rel=1e-6
+    )
 
 
 def test_networks_multiply_and_skips_add():
@@ -184,7 +226,9 @@ def test_networks_multiply_and_skips_add():
     norm = torch.linalg.matrix_norm(linear.weight, 2).item()
     branch = nn.Sequential(linear, nn.ReLU(), nn.Sigmoid())
     assert lipschitz.lipschitz_bound(branch, (4,)) == pytest.approx(norm / 4, rel=1e-8)
-    assert lipschitz.lipschitz_bound(layers.ResidualBlock(branch), (4,)) == pytest.approx(1 + norm / 4, rel=1e-8)
+    assert lipschitz.lipschitz_bound(layers.ResidualBlock(branch), (4,)) == pytest.approx(
+        1 + norm / 4, rel=1e-8
+    )
 
 
 def test_bound_of_random_networks_exceeds_every_measured_slope():
@@ -196,7 +240,9 @@ def test_bound_of_random_networks_exceeds_every_measured_slope():
             nn.Linear(16, 5), nn.Softmax(1),
         ).double().eval()  # fmt: skip
         x = torch.rand(20, 2, 16, 16, dtype=torch.float64)
-        assert lipschitz.jacobian_norms(network, x).max() <= lipschitz.lipschitz_bound(network, (2, 16, 16))
+        assert lipschitz.jacobian_norms(network, x).max() <= lipschitz.lipschitz_bound(
+            network, (2, 16, 16)
+        )
 
 
 def test_jacobian_norms_agree_with_functional_differentiation():
@@ -272,7 +318,11 @@ def replaced(part, name):
 
 def derived(base, *names):
     """A subclass that replaces some methods, each by one that does the same."""
-    return type("Derived", (base,), {name: lambda self, *a, name=name: getattr(base, name)(self, *a) for name in names})
+    return type(
+        "Derived",
+        (base,),
+        {name: lambda self, *a, name=name: getattr(base, name)(self, *a) for name in names},
+    )
 
 
 def chain(field=None, **parts):
@@ -296,11 +346,15 @@ def chain(field=None, **parts):
         chain(operator=derived(operators.DenseOperator, "forward", "_bound")(2, 2)),
         type("Derived", (Calling, nn.Linear), {})(8, 2),
         type("Derived", (nn.ReLU, CallingModule), {})(),
-        nn.utils.parametrizations.spectral_norm(derived(nn.Conv2d, "_conv_forward")(1, 1, 3)).eval(),
+        nn.utils.parametrizations.spectral_norm(
+            derived(nn.Conv2d, "_conv_forward")(1, 1, 3)
+        ).eval(),
     ],
 )
 def test_a_replaced_method_is_refused_wherever_it_is(module):
-    with pytest.raises(TypeError, match=r"no Lipschitz bound is known for (Parametrized)?Derived|is replaced"):
+    with pytest.raises(
+        TypeError, match=r"no Lipschitz bound is known for (Parametrized)?Derived|is replaced"
+    ):
         lipschitz.lipschitz_bound(module, (1, 8, 8))
 
 
@@ -348,7 +402,9 @@ def test_a_field_that_is_no_gradient_has_no_safe_step():
             return 1.0
 
     turning = Turning(operators.DenseOperator(2, 2))
-    pair = switching.SwitchingBlock(*(operators.DenseOperator(2, 2) for _ in range(2)), (0.3, 0.141))
+    pair = switching.SwitchingBlock(
+        *(operators.DenseOperator(2, 2) for _ in range(2)), (0.3, 0.141)
+    )
     pair.up = turning
     for block in (layers.NonExpansiveBlock(turning), pair):
         with pytest.raises(TypeError, match="Turning computes something else"):
@@ -356,7 +412,9 @@ def test_a_field_that_is_no_gradient_has_no_safe_step():
 
 
 def test_hooks_for_all_modules_are_seen():
-    handle = nn.modules.module.register_module_forward_hook(lambda module, arguments, output: 3 * output)
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda module, arguments, output: 3 * output
+    )
     try:
         with pytest.raises(TypeError, match="hooks for all modules"):
             lipschitz.lipschitz_bound(nn.ReLU(), (2,))
@@ -367,7 +425,9 @@ def test_hooks_for_all_modules_are_seen():
 def test_settings_changed_after_construction():
     conv = nn.Conv2d(1, 1, 3, padding=1, bias=False)
     conv.stride, conv.padding = 2, 2  # numbers are fine for PyTorch, too
-    truth = torch.linalg.matrix_norm(lipschitz.dense_matrix(conv.double(), (1, 6, 6)).detach(), 2).item()
+    truth = torch.linalg.matrix_norm(
+        lipschitz.dense_matrix(conv.double(), (1, 6, 6)).detach(), 2
+    ).item()
     assert truth <= lipschitz.lipschitz_bound(conv, (1, 6, 6)) <= 1.3 * truth
     circular = nn.Conv2d(1, 1, 1, padding=3, padding_mode="circular")
     assert lipschitz.lipschitz_bound(circular, (1, 6, 6)) > 0
@@ -412,8 +472,16 @@ def test_a_model_that_is_refused_is_not_changed():
         (nn.Softplus(-1.0, 40), (3,), "positive beta"),
         (nn.LeakyReLU(math.nan), (3,), "no bound"),
         (nn.MaxPool2d(2, return_indices=True), (1, 4, 4), "indices"),
-        (layers.ResidualBlock(nn.Sequential(nn.SiLU(inplace=True), nn.Linear(3, 3))), (3,), "in place"),
-        (layers.ResidualBlock(nn.Sequential(nn.Flatten(), nn.ELU(3, inplace=True))), (3,), "in place"),
+        (
+            layers.ResidualBlock(nn.Sequential(nn.SiLU(inplace=True), nn.Linear(3, 3))),
+            (3,),
+            "in place",
+        ),
+        (
+            layers.ResidualBlock(nn.Sequential(nn.Flatten(), nn.ELU(3, inplace=True))),
+            (3,),
+            "in place",
+        ),
         (layers.ResidualBlock(nn.Linear(3, 4)), (3,), "does not take inputs"),
     ],
 )
@@ -436,7 +504,9 @@ def test_weights_that_are_not_finite(bad):
 def test_tiny_and_huge_kernels(scale):
     weight = scale * torch.randn(2, 2, 3, 3, generator=seeded(0), dtype=torch.float64)
     bound = lipschitz.conv_norm_bound(weight, (5, 5), padding=(1, 1))
-    assert bound == pytest.approx(scale * lipschitz.conv_norm_bound(weight / scale, (5, 5), padding=(1, 1)), rel=1e-6)
+    assert bound == pytest.approx(
+        scale * lipschitz.conv_norm_bound(weight / scale, (5, 5), padding=(1, 1)), rel=1e-6
+    )
     assert lipschitz.conv_norm_bound(0 * weight, (5, 5)) == 0
 
 

@@ -11,12 +11,12 @@ import pytest
 import build
 from lesson import ROOT
 
-SOURCES = sorted(build.SOURCE.glob("[0-9][0-9]_*.py"))
+SOURCES = sorted(build.LESSONS.glob("[0-9][0-9]_*.py"))
 NAMES = [path.stem for path in SOURCES]
 
 
 def notebook(path):
-    return nbformat.read(build.HERE / f"{path.stem}.ipynb", as_version=4)
+    return nbformat.read(build.NOTEBOOKS / f"{path.stem}.ipynb", as_version=4)
 
 
 def test_there_are_lessons():
@@ -26,11 +26,13 @@ def test_there_are_lessons():
 @pytest.mark.parametrize("path", SOURCES, ids=NAMES)
 def test_notebook_is_what_its_source_describes(path):
     assert build.is_current(path), "run make notebooks"
-    assert build.without_outputs(build.generate(path)) == build.without_outputs(build.generate(path))
+    assert build.without_outputs(build.generate(path)) == build.without_outputs(
+        build.generate(path)
+    )
 
 
 def test_a_changed_source_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "HERE", tmp_path)
+    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
     path = tmp_path / "99_x.py"
     path.write_text("# %% [markdown]\n# # Title\n\n# %%\nx = 1\n")
     assert not build.is_current(path)
@@ -50,7 +52,7 @@ def test_a_changed_source_is_noticed(tmp_path, monkeypatch):
 def test_document_is_clean(path):
     made = notebook(path)
     assert made.metadata == build.METADATA
-    text = (build.HERE / f"{path.stem}.ipynb").read_text()
+    text = (build.NOTEBOOKS / f"{path.stem}.ipynb").read_text()
     assert len(text) < 1_500_000
     for trace in ("/home/", "/root", "/work/", "/tmp/", "site-packages", "Traceback"):
         assert trace not in re.sub(r'"image/png": "[^"]*"', "", text), trace
@@ -75,10 +77,20 @@ def test_every_figure_is_described(path):
 def test_rhythm_of_a_lesson(path):
     cells = jupytext.read(path, fmt="py:percent").cells
     first = cells[0].source
-    assert first.startswith(f"# {int(path.stem[:2])}. ") and "**You will learn**" in first and "**Time:**" in first
+    assert (
+        first.startswith(f"# {int(path.stem[:2])}. ")
+        and "**You will learn**" in first
+        and "**Time:**" in first
+    )
     assert "setup" in cells[1].metadata["tags"]
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    for part in ("## Recap", "## What can go wrong in practice", "## References", "**Predict first.**", "*Coursework"):
+    for part in (
+        "## Recap",
+        "## What can go wrong in practice",
+        "## References",
+        "**Predict first.**",
+        "*Coursework",
+    ):
         assert part in text, part
     assert "LiveFigure(" in path.read_text() and ".still(" in path.read_text()
     levels = [len(line.split()[0]) for line in text.splitlines() if re.match(r"#+ ", line)]
@@ -93,7 +105,9 @@ def test_claims_in_the_lesson_are_the_claims_in_the_tests(path):
     assert stated == [str(k) for k in range(1, len(stated) + 1)], "claims are numbered in order"
     tree = ast.parse((ROOT / "tests" / f"test_claims_{path.stem[:2]}.py").read_text())
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    tested = {match[1] for name in functions if (match := re.match(rf"test_claim_{number}_(\d+)_", name))}
+    tested = {
+        match[1] for name in functions if (match := re.match(rf"test_claim_{number}_(\d+)_", name))
+    }
     assert set(stated) == tested
 
 
@@ -112,7 +126,9 @@ def assigned_names(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
             continue
-        if isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        if isinstance(
+            node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+        ):
             continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
@@ -131,19 +147,38 @@ def names_overwritten_under_live_figures(path):
     for k, tree in cells:
         functions |= {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
         for call in ast.walk(tree):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "LiveFigure":
+            if (
+                isinstance(call, ast.Call)
+                and isinstance(call.func, ast.Attribute)
+                and call.func.attr == "LiveFigure"
+            ):
                 used, queue = set(), [call.args[1].id]
-                while queue:  # the update function, and every function of the lesson that it reaches
+                while (
+                    queue
+                ):  # the update function, and every function of the lesson that it reaches
                     name = queue.pop()
                     if name in used:
                         continue
                     used.add(name)
                     if name in functions:
                         body = functions[name]
-                        inner = {n.id for n in ast.walk(body) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+                        inner = {
+                            n.id
+                            for n in ast.walk(body)
+                            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+                        }
                         inner |= {a.arg for a in ast.walk(body) if isinstance(a, ast.arg)}
-                        queue += [n.id for n in ast.walk(body) if isinstance(n, ast.Name) and n.id not in inner]
-                problems += [(call.args[1].id, name, later) for later, t in cells if later > k for name in used & assigned_names(t)]
+                        queue += [
+                            n.id
+                            for n in ast.walk(body)
+                            if isinstance(n, ast.Name) and n.id not in inner
+                        ]
+                problems += [
+                    (call.args[1].id, name, later)
+                    for later, t in cells
+                    if later > k
+                    for name in used & assigned_names(t)
+                ]
     return problems
 
 

@@ -21,7 +21,15 @@ REAL_LIMITS = {
     "euler": 2, "heun": 2, "midpoint": 2, "ralston2": 2, "ssprk3": 2.513, "heun3": 2.513, "kutta3": 2.513,
     "rk4": 2.785, "three_eighths": 2.785,
 }  # fmt: skip
-ORDERS = {"euler": 1, "implicit_euler": 1, "ssprk3": 3, "heun3": 3, "kutta3": 3, "rk4": 4, "three_eighths": 4}
+ORDERS = {
+    "euler": 1,
+    "implicit_euler": 1,
+    "ssprk3": 3,
+    "heun3": 3,
+    "kutta3": 3,
+    "rk4": 4,
+    "three_eighths": 4,
+}
 IMPLICIT = ["implicit_euler", "implicit_midpoint", "trapezoidal"]
 
 
@@ -64,7 +72,9 @@ def test_radius_equals_the_table_and_the_brute_force_search(name):
 def test_substeps_multiply_the_radius_and_equal_repeated_steps(name, number):
     method = ode.named_tableau(name)
     many = ode.substeps(method, number)
-    assert ode.circle_contractivity_radius(many) == pytest.approx(brute_force_radius(many), abs=1e-4)
+    assert ode.circle_contractivity_radius(many) == pytest.approx(
+        brute_force_radius(many), abs=1e-4
+    )
     if name == "euler":
         assert ode.circle_contractivity_radius(many) == pytest.approx(number, abs=1e-9)
     x = y = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(number))
@@ -81,7 +91,9 @@ def test_radius_of_random_tableaus(stages, seed):
     b = b / b.sum()
     A = torch.randn(stages, stages, generator=generator, dtype=torch.float64)
     method = ode.tableau(A, b / b.sum())
-    assert ode.circle_contractivity_radius(method) == pytest.approx(brute_force_radius(method), rel=1e-4, abs=2e-5)
+    assert ode.circle_contractivity_radius(method) == pytest.approx(
+        brute_force_radius(method), rel=1e-4, abs=2e-5
+    )
 
 
 def test_tableaus_refuse_what_is_no_consistent_method():
@@ -106,18 +118,31 @@ def test_linear_step_is_the_stability_function(name):
     method, A = ode.TABLEAUS[name], torch.tensor([[-1.0, 3.0], [-3.0, -1.0]], dtype=torch.float64)
     x = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     factor = ode.stability_function(method, 0.3 * complex(-1, 3)).item()
-    expected = torch.tensor([[factor.real, factor.imag], [-factor.imag, factor.real]], dtype=torch.float64)
-    assert torch.allclose(ode.runge_kutta_step(lambda v: v @ A.T, x, 0.3, method), x @ expected.T, atol=1e-13)
-    assert torch.allclose(ode.runge_kutta_step(lambda v: A @ v, x[0], 0.3, method), expected @ x[0], atol=1e-13)
+    expected = torch.tensor(
+        [[factor.real, factor.imag], [-factor.imag, factor.real]], dtype=torch.float64
+    )
+    assert torch.allclose(
+        ode.runge_kutta_step(lambda v: v @ A.T, x, 0.3, method), x @ expected.T, atol=1e-13
+    )
+    assert torch.allclose(
+        ode.runge_kutta_step(lambda v: A @ v, x[0], 0.3, method), expected @ x[0], atol=1e-13
+    )
 
 
 @pytest.mark.parametrize("name", RADII)
 def test_order_of_accuracy(name):
     x = torch.tensor([[2.5, 0.0]], dtype=torch.float64)
     exact = scipy.integrate.solve_ivp(
-        lambda t, v: [v[1], -math.sin(v[0]) - 0.3 * v[1]], (0, 2), [2.5, 0.0], rtol=1e-12, atol=1e-13
+        lambda t, v: [v[1], -math.sin(v[0]) - 0.3 * v[1]],
+        (0, 2),
+        [2.5, 0.0],
+        rtol=1e-12,
+        atol=1e-13,
     ).y[:, -1]
-    errors = [np.abs(ode.flow(pendulum, x, [0.0, 2.0], name, step)[-1, 0].numpy() - exact).max() for step in (0.1, 0.05)]
+    errors = [
+        np.abs(ode.flow(pendulum, x, [0.0, 2.0], name, step)[-1, 0].numpy() - exact).max()
+        for step in (0.1, 0.05)
+    ]
     assert math.log2(errors[0] / errors[1]) == pytest.approx(ORDERS.get(name, 2), abs=0.3)
 
 
@@ -136,7 +161,9 @@ def test_implicit_steps_solve_stiff_and_nonsmooth_equations(name, dtype):
     else:
         error = y - x - field((x + y) / 2)
     assert error.abs().max() < (1e-2 if dtype == torch.float32 else 1e-10)
-    assert y.dtype == dtype and torch.allclose(y[3], ode.runge_kutta_step(field, x[3], 1.0, ode.TABLEAUS[name]), atol=1e-4)
+    assert y.dtype == dtype and torch.allclose(
+        y[3], ode.runge_kutta_step(field, x[3], 1.0, ode.TABLEAUS[name]), atol=1e-4
+    )
     assert ode.runge_kutta_step(field, x[:0], 1.0, ode.TABLEAUS[name]).shape == (0, 2)
 
 
@@ -147,11 +174,15 @@ def test_steps_are_differentiable_in_state_and_parameters(name):
     size = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
 
     def step(x, rate, size):
-        return ode.runge_kutta_step(lambda v: torch.sin(v.flip(-1)) - rate * v, x, size, ode.TABLEAUS[name])
+        return ode.runge_kutta_step(
+            lambda v: torch.sin(v.flip(-1)) - rate * v, x, size, ode.TABLEAUS[name]
+        )
 
     assert torch.autograd.gradcheck(step, (x, rate, size))
     jacobian = torch.func.jacrev(lambda v: step(v, rate, size))(x[0])
-    assert torch.allclose(jacobian[0], torch.autograd.grad(step(x, rate, size)[0, 0], x)[0][0], atol=1e-12)
+    assert torch.allclose(
+        jacobian[0], torch.autograd.grad(step(x, rate, size)[0, 0], x)[0][0], atol=1e-12
+    )
 
 
 def test_explicit_steps_keep_any_shape():
@@ -169,8 +200,12 @@ def test_steps_refuse_bad_input_in_one_sentence():
     for name in ("euler", "rk4", "implicit_midpoint"):
         with pytest.raises(ValueError, match=r"shape of the state \(3, 2\), it returned \(3, 1\)"):
             ode.runge_kutta_step(lambda v: v[..., :1], x, 0.1, ode.TABLEAUS[name])
-    with pytest.raises(ArithmeticError, match=r"step size 1: the residual is \d\.\de.\d\d after 50"):
-        ode.runge_kutta_step(lambda v: v**2 + 1, x, 1.0, ode.TABLEAUS["implicit_euler"])  # y = x + y^2 + 1: no real y
+    with pytest.raises(
+        ArithmeticError, match=r"step size 1: the residual is \d\.\de.\d\d after 50"
+    ):
+        ode.runge_kutta_step(
+            lambda v: v**2 + 1, x, 1.0, ode.TABLEAUS["implicit_euler"]
+        )  # y = x + y^2 + 1: no real y
 
 
 # ---- flows -----------------------------------------------------------------------------------------------------------
@@ -191,13 +226,19 @@ def test_flow_equals_solve_ivp_and_hits_all_times():
     times = np.array([0.0, 0.003, 1.0, 2.7])
     states = ode.flow(pendulum, torch.tensor([[2.5, 0.0]], dtype=torch.float64), times.tolist())
     exact = scipy.integrate.solve_ivp(
-        lambda t, v: [v[1], -math.sin(v[0]) - 0.3 * v[1]], (0, 2.7), [2.5, 0.0], t_eval=times, rtol=1e-11, atol=1e-12
+        lambda t, v: [v[1], -math.sin(v[0]) - 0.3 * v[1]],
+        (0, 2.7),
+        [2.5, 0.0],
+        t_eval=times,
+        rtol=1e-11,
+        atol=1e-12,
     )
     assert np.abs(states[:, 0].numpy() - exact.y.T).max() < 1e-8
 
 
 @pytest.mark.parametrize(
-    "times, max_step, steps", [([0, 1], 0.1, 10), ([0, 1, 1.05], 0.1, 11), ([2.0], 0.1, 0), ([0, 0.31], 0.1, 4)]
+    "times, max_step, steps",
+    [([0, 1], 0.1, 10), ([0, 1, 1.05], 0.1, 11), ([2.0], 0.1, 0), ([0, 0.31], 0.1, 4)],
 )
 def test_flow_never_exceeds_the_longest_step(times, max_step, steps):
     calls = []
@@ -253,7 +294,12 @@ def test_logarithmic_norm_refuses_bad_input_in_one_sentence():
         ode.logarithmic_norm(torch.tensor([[math.nan]]))
     with pytest.raises(ValueError, match=r"norm must be 1, 2 or math\.inf, got 3"):
         ode.logarithmic_norm(torch.eye(2), 3)
-    for weight in (-torch.eye(2), torch.eye(3), torch.tensor([[1.0, 0.9], [0.0, 1.0]]), torch.ones(2)):
+    for weight in (
+        -torch.eye(2),
+        torch.eye(3),
+        torch.tensor([[1.0, 0.9], [0.0, 1.0]]),
+        torch.ones(2),
+    ):
         with pytest.raises(ValueError, match="symmetric positive definite"):
             ode.logarithmic_norm(torch.eye(2), weight=weight)
 
@@ -272,7 +318,9 @@ def test_stability_function_equals_its_formula(z, name):
     matrix = np.eye(len(b)) - z * A
     if abs(np.linalg.det(matrix)) > 1e-3:
         expected = 1 + z * b @ np.linalg.solve(matrix, np.ones(len(b)))
-        assert ode.stability_function(ode.TABLEAUS[name], z).item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+        assert ode.stability_function(ode.TABLEAUS[name], z).item() == pytest.approx(
+            expected, rel=1e-9, abs=1e-9
+        )
 
 
 def test_stability_function_keeps_shapes_and_reality():

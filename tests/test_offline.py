@@ -36,5 +36,8 @@ def test_in_a_kernel_as_the_notebooks_have_it():
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_this_machine_stays_reachable(host):
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection((host, server.getsockname()[1]), timeout=3):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection((host, server.getsockname()[1]), timeout=3),
+    ):
         pass

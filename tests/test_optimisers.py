@@ -37,7 +37,10 @@ def test_a_step_has_the_length_asked_for_whatever_the_size_of_the_gradient():
         weight, bias = torch.nn.Parameter(torch.zeros(10, 40)), torch.nn.Parameter(torch.zeros(7))
         idle = torch.nn.Parameter(torch.ones(2))
         optimiser = optimisers.Muon([weight, bias, idle], lr=0.02)
-        weight.grad, bias.grad = size * torch.randn(10, 40, generator=seeded(0)), size * torch.ones(7)
+        weight.grad, bias.grad = (
+            size * torch.randn(10, 40, generator=seeded(0)),
+            size * torch.ones(7),
+        )
         optimiser.step()
         assert 0.6 * 0.02 < torch.linalg.matrix_norm(weight.detach(), 2) < 1.3 * 0.02
         assert torch.allclose(bias.detach(), torch.full((7,), -0.02 / math.sqrt(7)), rtol=1e-5)
@@ -48,13 +51,19 @@ def test_kernels_move_like_matrices_and_equal_shapes_do_not_mix():
     kernels = [torch.nn.Parameter(torch.zeros(8, 3, 3, 3)) for _ in range(2)]
     matrix = torch.nn.Parameter(torch.zeros(8, 27))
     gradients = torch.randn(2, 8, 3, 3, 3, generator=seeded(0))
-    kernels[0].grad, kernels[1].grad, matrix.grad = gradients[0], gradients[1], gradients[0].reshape(8, 27)
+    kernels[0].grad, kernels[1].grad, matrix.grad = (
+        gradients[0],
+        gradients[1],
+        gradients[0].reshape(8, 27),
+    )
     optimisers.Muon([*kernels, matrix]).step()
     assert torch.allclose(kernels[0].reshape(8, 27), matrix, atol=1e-6)
     alone = torch.nn.Parameter(torch.zeros(8, 3, 3, 3))
     alone.grad = gradients[1]
     optimisers.Muon([alone]).step()
-    assert torch.allclose(kernels[1], alone, atol=1e-6) and not torch.allclose(kernels[0], alone, atol=1e-3)
+    assert torch.allclose(kernels[1], alone, atol=1e-6) and not torch.allclose(
+        kernels[0], alone, atol=1e-3
+    )
 
 
 def test_muon_goes_downhill_and_returns_the_loss_of_a_closure():
@@ -78,7 +87,9 @@ def test_weights_stay_where_they_are_when_gradients_have_been_zero_for_long():
         weight = torch.nn.Parameter(torch.ones(shape))
         optimiser = optimisers.Muon([weight], lr=0.01)
         for step in range(1200):
-            weight.grad = torch.full(shape, float(step < 5)) * torch.randn(shape, generator=seeded(step))
+            weight.grad = torch.full(shape, float(step < 5)) * torch.randn(
+                shape, generator=seeded(step)
+            )
             optimiser.step()
         assert weight.detach().abs().max() < 20  # at most 1,200 steps of length 0.01
         end = weight.detach().clone()
@@ -111,7 +122,9 @@ def test_certificates_of_a_network_trained_in_this_way_hold_against_attacks_and_
     for eps, row in zip(radii, standing, strict=True):
         assert not ((radius > eps) & ~row).any()
     with torch.no_grad():
-        wrong = robustness.certified_radius(model(x), y, 1.0, model[-1].matrix.detach() / 5)  # not the rows in use
+        wrong = robustness.certified_radius(
+            model(x), y, 1.0, model[-1].matrix.detach() / 5
+        )  # not the rows in use
     assert ((wrong > radii[-1]) & ~standing[-1]).any()
 
 
@@ -135,7 +148,9 @@ def test_shifts_move_the_centre_of_mass_by_at_most_so_many_pixels(pixels):
     for axis, centre in ((1, 7.0), (2, 10.0)):
         place = torch.arange(moved.shape[axis], dtype=torch.float32)
         shift = (moved.sum(3 - axis) @ place) / moved.sum((1, 2)) - centre
-        assert 0.9 * pixels < shift.abs().max() <= pixels + 1e-3 and abs(shift.mean()) < 0.2 * pixels
+        assert (
+            0.9 * pixels < shift.abs().max() <= pixels + 1e-3 and abs(shift.mean()) < 0.2 * pixels
+        )
 
 
 def test_turning_keeps_a_disc_and_the_mass_up_to_the_stretch():

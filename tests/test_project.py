@@ -22,41 +22,58 @@ CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 
 def pip_requirements():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
-    return dict(re.match(r"([\w-]+)(.*)", line).groups() for line in lines if line and not line.startswith("#"))
+    return dict(
+        re.match(r"([\w-]+)(.*)", line).groups()
+        for line in lines
+        if line and not line.startswith("#")
+    )
 
 
 def test_conda_and_pip_ask_for_the_same():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    conda = dict(re.match(r"([\w-]+)(.*)", entry).groups() for entry in conda if isinstance(entry, str))
+    conda = dict(
+        re.match(r"([\w-]+)(.*)", entry).groups() for entry in conda if isinstance(entry, str)
+    )
     assert {CONDA_NAMES.get(name, name): bound for name, bound in pip_requirements().items()} == {
         name: bound for name, bound in conda.items() if name not in ("python", "pip")
     }
-    assert conda["python"] == ">=3.10" and 'requires-python = ">=3.10"' in (ROOT / "pyproject.toml").read_text()
+    assert (
+        conda["python"] == ">=3.10"
+        and 'requires-python = ">=3.10"' in (ROOT / "pyproject.toml").read_text()
+    )
 
 
 def test_bounds_stay_loose_enough_for_colab():
     for name, bound in pip_requirements().items():
-        assert re.fullmatch(r">=\d+(\.\d+)*", bound), f"{name} has a bound that Colab's versions may not meet: {bound}"
+        assert re.fullmatch(r">=\d+(\.\d+)*", bound), (
+            f"{name} has a bound that Colab's versions may not meet: {bound}"
+        )
 
 
 @pytest.mark.parametrize("file", build.ADDRESSED)
 def test_one_address(file):
     text = (ROOT / file).read_text()
-    assert set(re.findall(r"(?:github\.com|colab\S+github|/gh)/([\w.-]+/[\w.-]+)", text)) <= {build.REPOSITORY}
+    assert set(re.findall(r"(?:github\.com|colab\S+github|/gh)/([\w.-]+/[\w.-]+)", text)) <= {
+        build.REPOSITORY
+    }
     assert build.REPOSITORY in text
 
 
 def test_the_address_is_changed_in_every_file_that_names_it(tmp_path):
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()
     texts = {
-        name: (ROOT / name).read_text() for name in tracked if Path(name).suffix in (".py", ".md", ".cff", ".yml", ".toml", "")
+        name: (ROOT / name).read_text()
+        for name in tracked
+        if Path(name).suffix in (".py", ".md", ".cff", ".yml", ".toml", "")
     }
     naming = {name for name, text in texts.items() if build.REPOSITORY in text}
     assert naming <= set(build.ADDRESSED) or not tracked  # without git there is nothing to compare
     for name in build.ADDRESSED:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text())
-    command = [sys.executable, tmp_path / "notebooks" / "build.py", "--address"]
+    command = [sys.executable, tmp_path / "source" / "build.py", "--address"]
     assert subprocess.run([*command, "nonsense"], capture_output=True).returncode == 2
     subprocess.run([*command, "ann/course"], check=True, capture_output=True)
     for name in build.ADDRESSED:
@@ -66,7 +83,7 @@ def test_the_address_is_changed_in_every_file_that_names_it(tmp_path):
 
 def test_readme_lists_every_lesson():
     readme = (ROOT / "README.md").read_text()
-    for path in build.SOURCE.glob("[0-9][0-9]_*.py"):
+    for path in build.LESSONS.glob("[0-9][0-9]_*.py"):
         assert f"notebooks/{path.stem}.ipynb" in readme
     assert not re.search(r"@[A-Z]+@", readme), "a number is still to be measured"
 
@@ -78,14 +95,16 @@ BENCHMARKS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_benchmark_is_named_in_the_readme_and_starts(name):
     assert f"`{name}`" in (ROOT / "README.md").read_text()
-    done = subprocess.run([sys.executable, ROOT / "benchmarks" / name, "--help"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / name, "--help"], capture_output=True, text=True
+    )
     assert done.returncode == 0 and "usage:" in done.stdout, done.stderr
 
 
 def test_the_recipe_of_the_lesson_is_that_of_the_benchmark_and_of_its_stored_results(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     benchmark = importlib.import_module("robustness")
-    lesson = (build.SOURCE / "07_adversarial_robustness.py").read_text()
+    lesson = (build.LESSONS / "07_adversarial_robustness.py").read_text()
     recipe = benchmark.OURS
     for setting in (
         f"margin={recipe.margin}, temperature={recipe.temperature}", f"batch_size={recipe.batch}", f"learning_rate={recipe.learning_rate}",
@@ -93,10 +112,19 @@ def test_the_recipe_of_the_lesson_is_that_of_the_benchmark_and_of_its_stored_res
     ):  # fmt: skip
         assert setting in lesson, setting
     defaults = inspect.signature(models.nonexpansive_net).parameters
-    assert [defaults[name].default for name in ("width", "depth", "step")] == [recipe.width, recipe.depth, recipe.step]
+    assert [defaults[name].default for name in ("width", "depth", "step")] == [
+        recipe.width,
+        recipe.depth,
+        recipe.step,
+    ]
     stored = json.loads((ROOT / "benchmarks" / "results" / "ablation.json").read_text())
-    assert stored["validation"] and [row["name"] for row in stored["rows"]] == [f"{name}, 20 s" for name in benchmark.ABLATION]
-    assert all(len(row["seeds"]) == 3 and row["steps"] == round(20e3 / benchmark.QUIET["ours"]) for row in stored["rows"])
+    assert stored["validation"] and [row["name"] for row in stored["rows"]] == [
+        f"{name}, 20 s" for name in benchmark.ABLATION
+    ]
+    assert all(
+        len(row["seeds"]) == 3 and row["steps"] == round(20e3 / benchmark.QUIET["ours"])
+        for row in stored["rows"]
+    )
 
 
 def test_package_stays_small_and_without_cycles():
@@ -133,7 +161,9 @@ def test_every_figure_needs_a_description():
 def live(update):
     import ipywidgets
 
-    return widgets.LiveFigure(Figure(), update, c=ipywidgets.FloatSlider(min=0, max=3, value=1, description="c"))
+    return widgets.LiveFigure(
+        Figure(), update, c=ipywidgets.FloatSlider(min=0, max=3, value=1, description="c")
+    )
 
 
 def test_live_figure_follows_its_control_and_comes_back():
@@ -148,7 +178,9 @@ def test_live_figure_follows_its_control_and_comes_back():
 
     import ipywidgets
 
-    shown = widgets.LiveFigure(figure, update, c=ipywidgets.FloatSlider(min=0, max=3, value=1, description="c"))
+    shown = widgets.LiveFigure(
+        figure, update, c=ipywidgets.FloatSlider(min=0, max=3, value=1, description="c")
+    )
     first = shown.view.value
     assert 'alt="slope &lt;1.0&gt; &amp; &quot;more&quot;"' in first
     slider = shown.controls["c"]
@@ -161,15 +193,23 @@ def test_live_figure_follows_its_control_and_comes_back():
 
 def test_live_figure_states_its_controls_without_a_kernel():
     bundle = live(lambda c: "x")._repr_mimebundle_()
-    assert "controls: c" in bundle["text/plain"] and "application/vnd.jupyter.widget-view+json" in bundle
+    assert (
+        "controls: c" in bundle["text/plain"]
+        and "application/vnd.jupyter.widget-view+json" in bundle
+    )
 
 
 def test_robustness_curves_use_colour_and_marker():
     figure = Figure()
     axis = figure.add_subplot()
-    plotting.robustness_curves(axis, [0, 1], {"a": ([1.0, 0.5], [1.0, 0.2]), "b": ([0.9, 0.1], None)})
+    plotting.robustness_curves(
+        axis, [0, 1], {"a": ([1.0, 0.5], [1.0, 0.2]), "b": ([0.9, 0.1], None)}
+    )
     a, a_certified, b = axis.lines
-    assert a.get_color() == a_certified.get_color() != b.get_color() and a.get_marker() != b.get_marker()
+    assert (
+        a.get_color() == a_certified.get_color() != b.get_color()
+        and a.get_marker() != b.get_marker()
+    )
     assert a_certified.get_linestyle() == "--" and a.get_linestyle() == "-"
 
 

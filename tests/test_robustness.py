@@ -22,7 +22,13 @@ def small_problem(seed, samples=64):
     """A random convolutional network on 8 x 8 images, its classes balanced, labelled by itself: clean accuracy is 1."""
     torch.manual_seed(seed)
     network = nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(96, 32), nn.ReLU(), nn.Linear(32, 4)
+        nn.Conv2d(1, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(96, 32),
+        nn.ReLU(),
+        nn.Linear(32, 4),
     ).eval()
     with torch.no_grad():
         x = torch.rand(samples, 1, 8, 8, generator=seeded(seed))
@@ -44,20 +50,28 @@ def test_attacks_stay_in_the_ball_and_in_the_box(norm, loss, eps):
     ):
         assert attacked.shape == x.shape and attacked.dtype == x.dtype
         assert attacked.min() >= 0 and attacked.max() <= 1
-        assert torch.linalg.vector_norm((attacked - x).flatten(1), norm, dim=1).max() <= eps * (1 + 1e-5)
+        assert torch.linalg.vector_norm((attacked - x).flatten(1), norm, dim=1).max() <= eps * (
+            1 + 1e-5
+        )
 
 
 @pytest.mark.parametrize("norm, eps", [(2, 0.15), (2, 0.4), (math.inf, 0.01), (math.inf, 0.04)])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_pgd_is_at_least_as_strong_as_foolbox_at_equal_budget(norm, eps, seed):
     network, x, y = small_problem(seed, samples=200)
-    attack = {2: foolbox.attacks.L2PGD, math.inf: foolbox.attacks.LinfPGD}[norm](steps=20, rel_stepsize=2.5 / 20)
+    attack = {2: foolbox.attacks.L2PGD, math.inf: foolbox.attacks.LinfPGD}[norm](
+        steps=20, rel_stepsize=2.5 / 20
+    )
     torch.manual_seed(seed)
-    *_, fooled = attack(foolbox.PyTorchModel(network, bounds=(0, 1), device=x.device), x, y, epsilons=eps)
+    *_, fooled = attack(
+        foolbox.PyTorchModel(network, bounds=(0, 1), device=x.device), x, y, epsilons=eps
+    )
     ours = robustness.pgd(network, x, y, eps, norm, steps=20, seed=seed)
     with torch.no_grad():
         success = (network(ours).argmax(1) != y).float().mean().item()
-    assert success >= fooled.float().mean().item() - 0.01  # one sample in a hundred may differ by the random start
+    assert (
+        success >= fooled.float().mean().item() - 0.01
+    )  # one sample in a hundred may differ by the random start
     assert 0.02 < success < 1  # the comparison means something
 
 
@@ -79,7 +93,9 @@ def test_pgd_never_returns_a_point_with_less_loss_than_the_clean_image():
     network, x, y = small_problem(1)
     attacked = robustness.pgd(network, x, y, 0.01, steps=3, step_size=5.0)
     with torch.no_grad():
-        assert (robustness.margin_loss(network(attacked), y) >= robustness.margin_loss(network(x), y)).all()
+        assert (
+            robustness.margin_loss(network(attacked), y) >= robustness.margin_loss(network(x), y)
+        ).all()
 
 
 def test_fgsm_is_the_best_attack_on_a_linear_network():
@@ -93,7 +109,11 @@ def test_fgsm_is_the_best_attack_on_a_linear_network():
         before = robustness.margin_loss(network(x), y)
         for norm, dual in ((2, 2), (math.inf, 1)):
             after = robustness.margin_loss(network(robustness.fgsm(network, x, y, 0.05, norm)), y)
-            assert torch.allclose(after - before, torch.full_like(after, 0.05) * torch.linalg.vector_norm(gap, dual), atol=1e-5)
+            assert torch.allclose(
+                after - before,
+                torch.full_like(after, 0.05) * torch.linalg.vector_norm(gap, dual),
+                atol=1e-5,
+            )
 
 
 def test_attacks_are_deterministic_and_leave_the_random_state_and_the_images_alone():
@@ -114,7 +134,10 @@ def test_tiny_and_huge_gradients_neither_leave_the_ball_nor_stop_the_attack(fact
     def scaled(z):
         return factor * network(z)
 
-    for attacked in (robustness.fgsm(scaled, x, y, 0.5, 2, loss), robustness.pgd(scaled, x, y, 0.5, steps=10, loss=loss)):
+    for attacked in (
+        robustness.fgsm(scaled, x, y, 0.5, 2, loss),
+        robustness.pgd(scaled, x, y, 0.5, steps=10, loss=loss),
+    ):
         assert (attacked - x).flatten(1).norm(dim=1).max() <= 0.5 * (1 + 1e-5)
     if loss == "margin" and factor > 1:
         plain = robustness.pgd(network, x, y, 0.5, steps=10)
@@ -127,8 +150,12 @@ def test_the_last_point_counts():
     """One step from a random start: only the point after it can be the result of that step."""
     network, x, y = small_problem(0, samples=100)
     with torch.no_grad():
-        random_only = robustness.margin_loss(network(robustness.pgd(network, x, y, 1.0, steps=1, step_size=1e-9)), y)
-        stepped = robustness.margin_loss(network(robustness.pgd(network, x, y, 1.0, steps=1, step_size=0.5)), y)
+        random_only = robustness.margin_loss(
+            network(robustness.pgd(network, x, y, 1.0, steps=1, step_size=1e-9)), y
+        )
+        stepped = robustness.margin_loss(
+            network(robustness.pgd(network, x, y, 1.0, steps=1, step_size=0.5)), y
+        )
     assert stepped.mean() > random_only.mean() + 0.01
 
 
@@ -140,14 +167,19 @@ def test_curve_is_monotone_and_equals_attacking_every_radius_alone():
     assert not (correct[1:] & ~correct[:-1]).any()
     for eps, row in zip(radii[1:], correct[1:], strict=True):
         with torch.no_grad():
-            alone = robustness.margin_loss(network(robustness.pgd(network, x, y, eps, steps=10)), y) < 0
+            alone = (
+                robustness.margin_loss(network(robustness.pgd(network, x, y, eps, steps=10)), y) < 0
+            )
         assert abs(alone.float().mean() - row.float().mean()) <= 0.03
 
 
 # ---- certificates ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("build", [models.nonexpansive_net, models.nonexpansive_cnn, models.resnet, models.spectral_resnet])
+@pytest.mark.parametrize(
+    "build",
+    [models.nonexpansive_net, models.nonexpansive_cnn, models.resnet, models.spectral_resnet],
+)
 def test_no_certificate_is_broken_by_our_attack_or_foolbox(build):
     for seed in range(3):
         size = {} if build is models.nonexpansive_cnn else {"width": 48}
@@ -156,15 +188,22 @@ def test_no_certificate_is_broken_by_our_attack_or_foolbox(build):
         with torch.no_grad():
             logits = network(x)
         y = logits.argmax(1)
-        radius = robustness.certified_radius(logits, y, lipschitz.lipschitz_bound(network, (1, 8, 8)))
+        radius = robustness.certified_radius(
+            logits, y, lipschitz.lipschitz_bound(network, (1, 8, 8))
+        )
         assert (radius > 0).all()
         attacked = [
-            robustness.pgd(network, x[i : i + 1], y[i : i + 1], 0.999 * radius[i].item(), steps=50, restarts=2) for i in range(20)
+            robustness.pgd(
+                network, x[i : i + 1], y[i : i + 1], 0.999 * radius[i].item(), steps=50, restarts=2
+            )
+            for i in range(20)
         ]
         with torch.no_grad():
             assert (network(torch.cat(attacked)).argmax(1) == y[:20]).all()
         boundary = foolbox.attacks.DDNAttack(steps=60)  # looks for the nearest misclassified point
-        _, found, success = boundary(foolbox.PyTorchModel(network, bounds=(0, 1), device=x.device), x, y, epsilons=None)
+        _, found, success = boundary(
+            foolbox.PyTorchModel(network, bounds=(0, 1), device=x.device), x, y, epsilons=None
+        )
         distance = (found - x).flatten(1).norm(dim=1)
         assert success.float().mean() > 0.9
         assert (distance[success] >= radius[success] * (1 - 1e-4)).all()
@@ -178,14 +217,21 @@ def test_wrong_predictions_have_radius_zero():
 
 def test_logits_that_are_nan_certify_nothing():
     logits = torch.tensor([[math.nan, 0.0], [5.0, math.nan], [math.inf, 0.0], [1.0, -math.inf]])
-    assert torch.equal(robustness.certified_radius(logits, torch.tensor([1, 0, 0, 0]), 1.0), torch.zeros(4))
+    assert torch.equal(
+        robustness.certified_radius(logits, torch.tensor([1, 0, 0, 0]), 1.0), torch.zeros(4)
+    )
 
 
 def test_equal_rows_with_a_lead_are_no_rivals_at_any_distance():
     P = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     radius = robustness.certified_radius(torch.tensor([[2.0, 1.0, 0.5]]), torch.tensor([0]), 1.0, P)
     assert radius.item() == pytest.approx(1.5 / math.sqrt(2), rel=1e-5)
-    assert robustness.certified_radius(torch.tensor([[2.0, 2.0, 0.5]]), torch.tensor([0]), 1.0, P).item() == 0
+    assert (
+        robustness.certified_radius(
+            torch.tensor([[2.0, 2.0, 0.5]]), torch.tensor([0]), 1.0, P
+        ).item()
+        == 0
+    )
 
 
 # ---- bad input -------------------------------------------------------------------------------------------------------
@@ -222,7 +268,13 @@ def test_images_and_labels_must_fit():
         robustness.pgd(network, x, y[:3], 0.1)
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         robustness.pgd(network, x - 0.5, y, 0.1)
-    for bad in ((x[:0], y[:0], [0.0]), (x, torch.cat([y, y]), [0.0]), (x, y, [math.nan]), (x, y, [-1.0]), (2 * x, y, [0.0])):
+    for bad in (
+        (x[:0], y[:0], [0.0]),
+        (x, torch.cat([y, y]), [0.0]),
+        (x, y, [math.nan]),
+        (x, y, [-1.0]),
+        (2 * x, y, [0.0]),
+    ):
         with pytest.raises(ValueError):
             robustness.attacked_correct(network, *bad)
     with pytest.raises(ValueError, match="increasing"):

@@ -11,15 +11,31 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.prune import l1_unstructured
 
-from chapter_utils import layers, lipschitz, models, operators, regimes, robustness, rounding, switching
+from chapter_utils import (
+    layers,
+    lipschitz,
+    models,
+    operators,
+    regimes,
+    robustness,
+    rounding,
+    switching,
+)
 
 SHAPE = {"image_shape": (1, 8, 8), "classes": 3}
 FAMILIES = {
     "resnet": lambda seed: models.resnet(width=16, depth=2, seed=seed, **SHAPE),
     "spectral_resnet": lambda seed: models.spectral_resnet(width=16, depth=2, seed=seed, **SHAPE),
     "nonexpansive_net": lambda seed: models.nonexpansive_net(width=16, depth=3, seed=seed, **SHAPE),
-    "nonexpansive_cnn": lambda seed: models.nonexpansive_cnn(channels=4, depth=1, seed=seed, **SHAPE),
-    **{name: lambda seed, name=name: regimes.regime_net(name, channels=4, depth=1, seed=seed, **SHAPE) for name in regimes.REGIMES},
+    "nonexpansive_cnn": lambda seed: models.nonexpansive_cnn(
+        channels=4, depth=1, seed=seed, **SHAPE
+    ),
+    **{
+        name: lambda seed, name=name: regimes.regime_net(
+            name, channels=4, depth=1, seed=seed, **SHAPE
+        )
+        for name in regimes.REGIMES
+    },
 }
 
 
@@ -32,7 +48,9 @@ def disturbed(name, seed, scale):
     model = FAMILIES[name](seed).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(scale).add_(0.1 * scale * torch.randn(parameter.shape, generator=seeded(seed)))
+            parameter.mul_(scale).add_(
+                0.1 * scale * torch.randn(parameter.shape, generator=seeded(seed))
+            )
     return model
 
 
@@ -44,17 +62,28 @@ def test_float32_stays_within_its_bound_of_the_same_network_in_float64(name, see
     model = disturbed(name, seed % 1000, scale)
     x = torch.rand(20, 1, 8, 8, generator=seeded(seed))
     if far:  # the bound covers everything within sqrt(d) = 8 of an image
-        x = x + 8 * torch.nn.functional.normalize(torch.randn(20, 64, generator=seeded(seed)), dim=1).reshape(x.shape) * 0.99
+        x = (
+            x
+            + 8
+            * torch.nn.functional.normalize(
+                torch.randn(20, 64, generator=seeded(seed)), dim=1
+            ).reshape(x.shape)
+            * 0.99
+        )
     # The exact network has the step and the last matrix that are in use, so the same rounded ones.
     exact = copy.deepcopy(model).double()
     for one, other in zip(model, exact, strict=True):
         if isinstance(one, layers.NonExpansiveBlock):
-            steps = one.steps(one.field.smoothness(torch.zeros(1, *shape_before(model, one))), torch.float32)
+            steps = one.steps(
+                one.field.smoothness(torch.zeros(1, *shape_before(model, one))), torch.float32
+            )
             other.steps = lambda smoothness, dtype, steps=steps: steps
     matrix = getattr(model[-1], "matrix", None)
     with torch.no_grad():
         features = exact[:-1](x.double())
-        logits = exact[-1](features) if matrix is None else features @ matrix.double().T + exact[-1].bias
+        logits = (
+            exact[-1](features) if matrix is None else features @ matrix.double().T + exact[-1].bias
+        )
         error = (model(x).double() - logits).norm(dim=1).max().item()
     small = rounding.rounding_bound(exact, (1, 8, 8)) if matrix is None else 0.0
     assert error <= rounding.rounding_bound(model, (1, 8, 8)) + small
@@ -76,13 +105,22 @@ def test_float64_stays_within_its_bound_of_rational_arithmetic():
         _, size = block.steps(block.field.smoothness(torch.zeros(1, 64)), torch.float64)
         A = [[Fraction(v) for v in row] for row in block.field.operator.weight.tolist()]
         b = [Fraction(v) for v in block.field.bias.tolist()]
-        active = [max(Fraction(0), sum(p * q for p, q in zip(row, z, strict=True)) + c) for row, c in zip(A, b, strict=True)]
-        z = [v - Fraction(size) * sum(row[k] * a for row, a in zip(A, active, strict=True)) for k, v in enumerate(z)]
+        active = [
+            max(Fraction(0), sum(p * q for p, q in zip(row, z, strict=True)) + c)
+            for row, c in zip(A, b, strict=True)
+        ]
+        z = [
+            v - Fraction(size) * sum(row[k] * a for row, a in zip(A, active, strict=True))
+            for k, v in enumerate(z)
+        ]
     P = [[Fraction(v) for v in row] for row in model[-1].matrix.tolist()]
     exact = [
-        sum(p * q for p, q in zip(row, z, strict=True)) + Fraction(c) for row, c in zip(P, model[-1].bias.tolist(), strict=True)
+        sum(p * q for p, q in zip(row, z, strict=True)) + Fraction(c)
+        for row, c in zip(P, model[-1].bias.tolist(), strict=True)
     ]
-    error = math.sqrt(sum(float(Fraction(v) - w) ** 2 for v, w in zip(model(x)[0].tolist(), exact, strict=True)))
+    error = math.sqrt(
+        sum(float(Fraction(v) - w) ** 2 for v, w in zip(model(x)[0].tolist(), exact, strict=True))
+    )
     bound = rounding.rounding_bound(model, (1, 8, 8))
     assert 1e-17 < error <= bound <= 1e-10
 
@@ -102,15 +140,22 @@ def test_the_bound_is_needed_cancellation_makes_errors_as_large_as_the_logits():
 
 def test_bounds_grow_with_depth_and_shrink_with_precision():
     bounds = [
-        rounding.rounding_bound(models.nonexpansive_net(width=16, depth=depth, **SHAPE).eval(), (1, 8, 8)) for depth in (1, 4, 16)
+        rounding.rounding_bound(
+            models.nonexpansive_net(width=16, depth=depth, **SHAPE).eval(), (1, 8, 8)
+        )
+        for depth in (1, 4, 16)
     ]
     assert bounds[0] < bounds[1] < bounds[2] < 0.1
-    double = rounding.rounding_bound(models.nonexpansive_net(width=16, depth=16, **SHAPE).double().eval(), (1, 8, 8))
+    double = rounding.rounding_bound(
+        models.nonexpansive_net(width=16, depth=16, **SHAPE).double().eval(), (1, 8, 8)
+    )
     assert double < 1e-8 * bounds[2]
 
 
 def test_zero_weights_and_several_steps():
-    block = layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(4, 3)), time_span=20.0).eval()
+    block = layers.NonExpansiveBlock(
+        layers.GradientField(operators.DenseOperator(4, 3)), time_span=20.0
+    ).eval()
     assert 0 < rounding.rounding_bound(nn.Sequential(block).eval(), (4,)) < 1e-3
     block.field.operator.weight.data.zero_()
     assert rounding.rounding_bound(nn.Sequential(block).eval(), (4,)) < 1e-5
@@ -122,7 +167,9 @@ def test_what_is_not_known_is_named():
         rounding.rounding_bound(nn.Sequential(layers.NonExpansiveBlock(field)).eval(), (4,))
     field = layers.GradientField(operators.DenseOperator(4, 3))
     with pytest.raises(TypeError, match="NonExpansiveBlock"):
-        rounding.rounding_bound(nn.Sequential(layers.NonExpansiveBlock(field, method="heun")).eval(), (4,))
+        rounding.rounding_bound(
+            nn.Sequential(layers.NonExpansiveBlock(field, method="heun")).eval(), (4,)
+        )
     with pytest.raises(TypeError, match="Tanh"):
         rounding.rounding_bound(nn.Sequential(nn.Linear(4, 3), nn.Tanh()).eval(), (4,))
     with pytest.raises(ValueError, match="training mode"):
@@ -143,9 +190,13 @@ def test_certify_is_the_certificate_with_all_its_parts(name):
         logits = exact(x.double())
     y = logits.argmax(1)
     radius = robustness.certify(model.train(), x, y)  # the model itself stays as it is
-    assert model.training and all(torch.equal(value, model.state_dict()[key]) for key, value in kept.items())
+    assert model.training and all(
+        torch.equal(value, model.state_dict()[key]) for key, value in kept.items()
+    )
     whole = robustness.certified_radius(logits, y, lipschitz.lipschitz_bound(exact, (1, 8, 8)))
-    assert radius.dtype == torch.float64 and (radius >= whole - 1e-6 * (1 + whole)).all()  # each pair by itself is never worse
+    assert (
+        radius.dtype == torch.float64 and (radius >= whole - 1e-6 * (1 + whole)).all()
+    )  # each pair by itself is never worse
     assert radius.max() <= 8
     wrong = (y + 1) % 3
     assert (robustness.certify(model, x, wrong) == 0).all()
@@ -156,8 +207,12 @@ def test_certify_is_the_certificate_with_all_its_parts(name):
 
 def test_rounding_is_subtracted_from_both_logits_at_both_places():
     logits, y = torch.tensor([[3.0, 1.0, 0.0]], dtype=torch.float64), torch.tensor([0])
-    plain, careful = (robustness.certified_radius(logits, y, 2.0, rounding=e).item() for e in (0.0, 0.1))
-    assert plain == pytest.approx(2 / (math.sqrt(2) * 2)) and careful == pytest.approx(1.6 / (math.sqrt(2) * 2))
+    plain, careful = (
+        robustness.certified_radius(logits, y, 2.0, rounding=e).item() for e in (0.0, 0.1)
+    )
+    assert plain == pytest.approx(2 / (math.sqrt(2) * 2)) and careful == pytest.approx(
+        1.6 / (math.sqrt(2) * 2)
+    )
     assert plain < 2 / (math.sqrt(2) * 2)  # rounded down
     assert robustness.certified_radius(logits, y, 2.0, rounding=0.5).item() == 0
     with pytest.raises(ValueError, match="rounding must be 0 or more"):
@@ -167,8 +222,14 @@ def test_rounding_is_subtracted_from_both_logits_at_both_places():
 def test_without_the_margin_a_certificate_is_broken_by_rounding_alone():
     """Two logits nearly equal after large numbers cancelled: float32 decides by noise, although the margin looks positive."""
     linear = nn.Linear(1, 2)
-    linear.weight.data, linear.bias.data = torch.tensor([[1.0], [1.0]]), torch.tensor([2.0**24 + 2, 2.0**24])
-    model, x = nn.Sequential(nn.Flatten(), linear).eval(), torch.tensor([0.5, 1.0]).reshape(2, 1, 1, 1)
+    linear.weight.data, linear.bias.data = (
+        torch.tensor([[1.0], [1.0]]),
+        torch.tensor([2.0**24 + 2, 2.0**24]),
+    )
+    model, x = (
+        nn.Sequential(nn.Flatten(), linear).eval(),
+        torch.tensor([0.5, 1.0]).reshape(2, 1, 1, 1),
+    )
     with torch.no_grad():
         logits = model(x)
     y = logits.argmax(1)
@@ -205,13 +266,19 @@ def test_the_radius_of_a_linear_network_is_the_true_distance_at_every_scale(scal
 @pytest.mark.parametrize("scale", [1e-15, 1e-23, 1e-32])
 def test_the_same_from_float32_logits(scale):
     model, x, y, truth = linear_case(scale, torch.float32)
-    radius = robustness.certified_radius(model(x), y, 1.0, model[-1].weight, rounding.rounding_bound(model, (1, 4, 4)))
+    radius = robustness.certified_radius(
+        model(x), y, 1.0, model[-1].weight, rounding.rounding_bound(model, (1, 4, 4))
+    )
     assert (radius <= truth).all() and (radius > 0).any()
 
 
 @pytest.mark.parametrize("scale", [1e-121, 1e-122, 1e-124])
 def test_a_chain_through_numbers_that_underflow_certifies_nothing(scale):
-    layers_ = [nn.Linear(16, 3, bias=False), *(nn.Linear(3, 3, bias=False) for _ in range(2)), nn.Linear(3, 3)]
+    layers_ = [
+        nn.Linear(16, 3, bias=False),
+        *(nn.Linear(3, 3, bias=False) for _ in range(2)),
+        nn.Linear(3, 3),
+    ]
     model = nn.Sequential(nn.Flatten(), *layers_).double().eval().requires_grad_(False)
     layers_[0].weight.mul_(1e-200)
     for part, size in zip(layers_[1:], (scale, 1e300, 1e-100 / scale), strict=True):
@@ -223,21 +290,35 @@ def test_a_chain_through_numbers_that_underflow_certifies_nothing(scale):
 
 
 @pytest.mark.filterwarnings("ignore:the smallest eigenvalue")
-@pytest.mark.parametrize("dtype, scale", [(torch.float64, 1e-155), (torch.float64, 1e-170), (torch.float32, 1e-20)])
+@pytest.mark.parametrize(
+    "dtype, scale", [(torch.float64, 1e-155), (torch.float64, 1e-170), (torch.float32, 1e-20)]
+)
 def test_an_expansive_step_is_left_out_where_the_contractive_one_is(dtype, scale):
     maps = (operators.ShiftOperator(5, True), operators.ShiftOperator(5, True))
     block = switching.SwitchingBlock(*maps, (0.3, 0.141)).to(dtype).eval().requires_grad_(False)
     block.up.bias.fill_(10.0)  # every unit of the expansive step is active
     x = torch.rand(1, 5, 3, 3, generator=seeded(0), dtype=dtype)
-    assert lipschitz.jacobian_norms(block, x).item() <= lipschitz.lipschitz_bound(block, (5, 3, 3)) + 1e-6
+    assert (
+        lipschitz.jacobian_norms(block, x).item()
+        <= lipschitz.lipschitz_bound(block, (5, 3, 3)) + 1e-6
+    )
     maps[0].weight.mul_(scale)
-    assert lipschitz.jacobian_norms(block, x).item() <= lipschitz.lipschitz_bound(block, (5, 3, 3)) + 1e-6
+    assert (
+        lipschitz.jacobian_norms(block, x).item()
+        <= lipschitz.lipschitz_bound(block, (5, 3, 3)) + 1e-6
+    )
 
 
 def test_weights_too_large_for_a_step_are_refused_or_counted():
-    block = layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(8, 4))).eval().requires_grad_(False)
+    block = (
+        layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(8, 4)))
+        .eval()
+        .requires_grad_(False)
+    )
     x = torch.rand(5, 8, generator=seeded(0))
-    block.field.operator.weight.mul_(1e25)  # in float32 the step 2 / 1e50 is zero: the block does nothing
+    block.field.operator.weight.mul_(
+        1e25
+    )  # in float32 the step 2 / 1e50 is zero: the block does nothing
     change = (copy.deepcopy(block).double()(x.double()) - block(x)).norm(dim=1).max().item()
     assert 0.1 < change <= rounding.rounding_bound(nn.Sequential(block).eval(), (8,))
     block.double().field.operator.weight.mul_(1e140)
@@ -286,8 +367,15 @@ def test_hooks_and_other_forwards_are_not_overlooked():
 
 def test_a_sequential_with_a_constructor_of_its_own_is_certified_as_it_is():
     class Net(nn.Sequential):
-        def __init__(self, wide=False):  # a slice of a Sequential calls this with a dictionary of layers
-            super().__init__(nn.Flatten(), nn.Linear(16, 64 if wide else 16), nn.ReLU(), nn.Linear(64 if wide else 16, 3))
+        def __init__(
+            self, wide=False
+        ):  # a slice of a Sequential calls this with a dictionary of layers
+            super().__init__(
+                nn.Flatten(),
+                nn.Linear(16, 64 if wide else 16),
+                nn.ReLU(),
+                nn.Linear(64 if wide else 16, 3),
+            )
 
     torch.manual_seed(0)
     net = Net(wide=True).double().eval()
@@ -298,12 +386,18 @@ def test_a_sequential_with_a_constructor_of_its_own_is_certified_as_it_is():
     assert torch.equal(robustness.certify(net, x, y), robustness.certify(nn.Sequential(*net), x, y))
     with pytest.raises(ValueError, match="logits"):
         robustness.certify(nn.Sequential(), x, y)
-    with pytest.raises(TypeError, match="hooks"):  # said before the copy, which a pruned layer does not allow
-        robustness.certify(nn.Sequential(nn.Flatten(), l1_unstructured(nn.Linear(16, 3), "weight", 0.5)), x, y)
+    with pytest.raises(
+        TypeError, match="hooks"
+    ):  # said before the copy, which a pruned layer does not allow
+        robustness.certify(
+            nn.Sequential(nn.Flatten(), l1_unstructured(nn.Linear(16, 3), "weight", 0.5)), x, y
+        )
 
 
 def test_a_changed_activation_of_a_pair_is_noticed():
-    block = switching.SwitchingBlock(*(operators.DenseOperator(4, 4) for _ in range(2)), (0.3, 0.141)).eval()
+    block = switching.SwitchingBlock(
+        *(operators.DenseOperator(4, 4) for _ in range(2)), (0.3, 0.141)
+    ).eval()
     block.down.activation = "relu"
     with pytest.raises(ValueError, match="leaky_relu and relu, not relu"):
         rounding.rounding_bound(nn.Sequential(block).eval(), (4,))
@@ -328,7 +422,9 @@ def test_biases_whose_squares_underflow_count():
     first, second = nn.Linear(1, 3).double(), nn.Linear(3, 2).double()
     first.weight.data = torch.tensor([[2.0**-617], [0.0], [0.0]], dtype=torch.float64)
     first.bias.data.fill_(2.0**-565)
-    second.weight.data = torch.tensor([[2.0**747, 2.0**800, -(2.0**800)], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    second.weight.data = torch.tensor(
+        [[2.0**747, 2.0**800, -(2.0**800)], [0.0, 0.0, 0.0]], dtype=torch.float64
+    )
     second.bias.data = torch.tensor([-(2.0**182), 0.0], dtype=torch.float64)
     model = nn.Sequential(nn.Flatten(), first, second).eval()
     x = pixels(0.49, 0.51)
@@ -372,7 +468,13 @@ def test_parametrised_weights_count_with_their_absolute_values():
 def test_a_normalisation_is_part_of_the_network():
     normalisation = layers.Normalization([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
     x = torch.rand(200, 3, 6, 6, generator=seeded(0))
-    error = (normalisation(x).double() - copy.deepcopy(normalisation).double()(x.double())).flatten(1).norm(dim=1).max().item()
+    error = (
+        (normalisation(x).double() - copy.deepcopy(normalisation).double()(x.double()))
+        .flatten(1)
+        .norm(dim=1)
+        .max()
+        .item()
+    )
     assert 1e-8 < error <= rounding.rounding_bound(nn.Sequential(normalisation).eval(), (3, 6, 6))
     model = nn.Sequential(normalisation, nn.Flatten(), nn.Linear(108, 3)).eval()
     with torch.no_grad():
@@ -382,25 +484,43 @@ def test_a_normalisation_is_part_of_the_network():
 
 def test_extreme_numbers_in_a_single_certificate():
     logits = torch.tensor([[3e38, -3e38]])  # their difference is not a float32
-    assert 4.2 < robustness.certified_radius(logits, torch.tensor([0]), 1e38).item() <= 6e38 / (math.sqrt(2) * 1e38)
+    assert (
+        4.2
+        < robustness.certified_radius(logits, torch.tensor([0]), 1e38).item()
+        <= 6e38 / (math.sqrt(2) * 1e38)
+    )
     small = robustness.certified_radius(torch.tensor([[1e-5, 0.0]]), torch.tensor([0]), 2e-45)
     assert small.item() <= torch.finfo(torch.float32).max  # as large as a float32 can say
-    assert robustness.certified_radius(torch.tensor([[1.0, 0.0]]).half(), torch.tensor([0]), 7.5e6).item() <= 9.4e-8
+    assert (
+        robustness.certified_radius(
+            torch.tensor([[1.0, 0.0]]).half(), torch.tensor([0]), 7.5e6
+        ).item()
+        <= 9.4e-8
+    )
 
 
 def test_a_field_whose_bound_underflows_still_counts():
     field = layers.GradientField(operators.DenseOperator(1, 1)).double()
     parts = [nn.Linear(1, 1).double(), field, nn.Linear(1, 1).double()]
-    for weight, size in ((parts[0].weight, 1e200), (field.operator.weight, 1e-170), (parts[2].weight, 1e200)):
+    for weight, size in (
+        (parts[0].weight, 1e200),
+        (field.operator.weight, 1e-170),
+        (parts[2].weight, 1e200),
+    ):
         weight.data.fill_(size)
     assert lipschitz.lipschitz_bound(nn.Sequential(*parts).eval(), (1,)) >= 1e60
 
 
-@pytest.mark.parametrize("stride, mode, padding", [(1, "circular", 1), (1, "circular", 3), (2, "zeros", 1), (2, "circular", 2)])
+@pytest.mark.parametrize(
+    "stride, mode, padding",
+    [(1, "circular", 1), (1, "circular", 3), (2, "zeros", 1), (2, "circular", 2)],
+)
 def test_convolutions_of_every_kind(stride, mode, padding):
     for seed in range(5):
         operator = operators.ConvOperator(2, 4, 3, stride, padding, mode)
-        block = layers.NonExpansiveBlock(layers.GradientField(operator)).eval().requires_grad_(False)
+        block = (
+            layers.NonExpansiveBlock(layers.GradientField(operator)).eval().requires_grad_(False)
+        )
         block.field.bias.normal_(generator=seeded(seed))
         x = torch.rand(20, 2, 6, 6, generator=seeded(seed))
         exact = copy.deepcopy(block).double()

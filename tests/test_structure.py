@@ -11,7 +11,12 @@ from torch import nn
 
 from chapter_utils import layers, lipschitz, structure
 from chapter_utils.layers import ACTIVATIONS
-from chapter_utils.structure import MassPreservingBlock, SumPreservingProjection, SymplecticBlock, VolumePreservingBlock
+from chapter_utils.structure import (
+    MassPreservingBlock,
+    SumPreservingProjection,
+    SymplecticBlock,
+    VolumePreservingBlock,
+)
 
 
 def seeded(seed):
@@ -22,7 +27,9 @@ def randomise(module, seed, scale=1.0):
     generator = seeded(seed)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+            parameter.copy_(
+                scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            )
     return module
 
 
@@ -35,7 +42,10 @@ def jacobian(network, x):
 
 
 def omega(n):
-    return torch.kron(torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64), torch.eye(n, dtype=torch.float64))
+    return torch.kron(
+        torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64),
+        torch.eye(n, dtype=torch.float64),
+    )
 
 
 cases = dict(
@@ -47,7 +57,9 @@ cases = dict(
 @settings(max_examples=40, deadline=None)
 @given(method=st.sampled_from(["euler", "heun", "midpoint", "rk4"]), **cases)
 def test_mass_is_kept(features, width, step, scale, activation, seed, method):
-    block = randomise(MassPreservingBlock(features + 1, width, step, method, activation).double(), seed, scale)
+    block = randomise(
+        MassPreservingBlock(features + 1, width, step, method, activation).double(), seed, scale
+    )
     x = samples(seed, 5, features + 1)
     with torch.no_grad():
         out, field = block(x), block.field(x)
@@ -60,7 +72,9 @@ def test_mass_is_kept(features, width, step, scale, activation, seed, method):
 @settings(max_examples=40, deadline=None)
 @given(method=st.sampled_from(structure.SPLITTINGS), **cases)
 def test_symplectic(features, width, step, scale, activation, seed, method):
-    block = randomise(SymplecticBlock(2 * features, width, step, method, activation).double(), seed, scale)
+    block = randomise(
+        SymplecticBlock(2 * features, width, step, method, activation).double(), seed, scale
+    )
     M = jacobian(block, samples(seed, 1, 2 * features)[0])
     size = 1 + torch.linalg.matrix_norm(M, 2) ** 2
     assert (M.T @ omega(features) @ M - omega(features)).abs().max() <= 1e-10 * max(1, size * 1e-3)
@@ -70,9 +84,13 @@ def test_symplectic(features, width, step, scale, activation, seed, method):
 @settings(max_examples=40, deadline=None)
 @given(**cases)
 def test_volume_is_kept(features, width, step, scale, activation, seed):
-    block = randomise(VolumePreservingBlock(features + 1, width, step, activation).double(), seed, scale)
+    block = randomise(
+        VolumePreservingBlock(features + 1, width, step, activation).double(), seed, scale
+    )
     M = jacobian(block, samples(seed, 1, features + 1)[0])
-    assert abs(torch.linalg.det(M) - 1) <= 1e-12 * (1 + torch.linalg.matrix_norm(M, 2) ** (features + 1))
+    assert abs(torch.linalg.det(M) - 1) <= 1e-12 * (
+        1 + torch.linalg.matrix_norm(M, 2) ** (features + 1)
+    )
 
 
 def test_verlet_is_undone_by_the_negative_step():
@@ -111,7 +129,10 @@ def test_projection_keeps_the_sum_and_states_its_norm(inputs, outputs):
 
 def test_a_network_with_lift_and_projection_keeps_the_sum():
     network = nn.Sequential(
-        layers.ZeroPadLift(3, 9), MassPreservingBlock(9), MassPreservingBlock(9, method="rk4"), SumPreservingProjection(9, 3)
+        layers.ZeroPadLift(3, 9),
+        MassPreservingBlock(9),
+        MassPreservingBlock(9, method="rk4"),
+        SumPreservingProjection(9, 3),
     ).double()
     x = samples(0, 50, 3)
     assert torch.allclose(randomise(network, 1)(x).sum(1), x.sum(1), atol=1e-11)
@@ -136,7 +157,9 @@ def test_blocks_follow_the_dtype_and_survive_copies(make, dtype):
         assert torch.equal(twin(x), block(x))
         for parameter in twin.parameters():
             parameter.data.mul_(2)
-        assert not list(twin.parameters()) or not torch.equal(twin(x), block(x))  # the copy has its own weights
+        assert not list(twin.parameters()) or not torch.equal(
+            twin(x), block(x)
+        )  # the copy has its own weights
     again = make().to(dtype)
     again.load_state_dict(block.state_dict())
     assert torch.equal(again(x), block(x))

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chapter_utils import lipschitz, operators, regimes, switching
-from chapter_utils.switching import SwitchingBlock, contraction_factor, largest_expansion, pair_factor
+from chapter_utils.switching import (
+    SwitchingBlock,
+    contraction_factor,
+    largest_expansion,
+    pair_factor,
+)
 
 F64 = torch.float64
 seeds = st.integers(0, 10**6)
@@ -91,8 +96,13 @@ def test_shift_operator_has_its_adjoint_and_stays_orthogonal(seed, channels, hei
 
 
 def test_factors_of_the_literature():
-    assert contraction_factor(0.5) == 0.75 and contraction_factor(0.5, rule="monotone") == pytest.approx(math.sqrt(0.75))
-    assert contraction_factor(4 / 3) == pytest.approx(1 / 3) and contraction_factor(4 / 3, rule="monotone") > 1.2
+    assert contraction_factor(0.5) == 0.75 and contraction_factor(
+        0.5, rule="monotone"
+    ) == pytest.approx(math.sqrt(0.75))
+    assert (
+        contraction_factor(4 / 3) == pytest.approx(1 / 3)
+        and contraction_factor(4 / 3, rule="monotone") > 1.2
+    )
     assert pair_factor((0.3, 0.141), (2, 2), rule="monotone") == pytest.approx(0.99986, abs=5e-6)
     assert pair_factor((0.3, 0.141), (2, 2)) == pytest.approx(0.9805, abs=5e-5)
     assert largest_expansion(0.11, (2, 1), rule="monotone") == pytest.approx(0.0548245, abs=5e-8)
@@ -107,7 +117,9 @@ def test_largest_expansion_brings_the_pair_to_one(down, kappa, parts_down, parts
         elif up < 1e6:
             assert pair_factor((down, up), (parts_down, parts_up), kappa, rule) == pytest.approx(1)
             assert pair_factor((down, 1.01 * up), (parts_down, parts_up), kappa, rule) > 1
-    sharp, monotone = (contraction_factor(down / parts_down, kappa, rule) for rule in switching.RULES)
+    sharp, monotone = (
+        contraction_factor(down / parts_down, kappa, rule) for rule in switching.RULES
+    )
     assert sharp <= monotone + 1e-12  # gradient structure can only help
 
 
@@ -138,7 +150,15 @@ def some_block(kind, steps, substeps, seed, noise):
 
 @given(
     st.sampled_from(["dense", "shift", "circular", "zeros"]),
-    st.sampled_from([((0.3, 0.141), (2, 2)), (None, (2, 1)), (None, (1, 1)), ((1.3, 0.5), (2, 1)), ((0.5, -1.5), (1, 1))]),
+    st.sampled_from(
+        [
+            ((0.3, 0.141), (2, 2)),
+            (None, (2, 1)),
+            (None, (1, 1)),
+            ((1.3, 0.5), (2, 1)),
+            ((0.5, -1.5), (1, 1)),
+        ]
+    ),
     st.sampled_from([0.0, 0.05, 0.5]),
     seeds,
 )
@@ -149,7 +169,9 @@ def test_bound_of_a_pair_is_at_most_one_and_never_below_the_truth(kind, options,
         bound = block.lipschitz_bound(shape)
         assert bound <= 1 + 1e-9
         assert measured_slope(block, shape, seed) <= bound + 1e-12
-        assert lipschitz.lipschitz_bound(torch.nn.Sequential(block, block), shape) == pytest.approx(bound**2)
+        assert lipschitz.lipschitz_bound(torch.nn.Sequential(block, block), shape) == pytest.approx(
+            bound**2
+        )
 
 
 def steepest(block):
@@ -164,7 +186,11 @@ def test_bound_of_an_orthogonal_pair_is_attained():
     for seed in range(3):
         block, shape = some_block("dense", (0.3, 0.141), (2, 2), seed, 0.0)
         slope = lipschitz.jacobian_norms(block, steepest(block)).item()
-        assert slope == pytest.approx(block.lipschitz_bound(shape), rel=1e-6) == pytest.approx(0.98052, abs=1e-5)
+        assert (
+            slope
+            == pytest.approx(block.lipschitz_bound(shape), rel=1e-6)
+            == pytest.approx(0.98052, abs=1e-5)
+        )
 
 
 def test_without_the_measured_eigenvalue_the_pair_would_stretch():
@@ -183,18 +209,32 @@ def test_without_the_measured_eigenvalue_the_pair_would_stretch():
 
     factor = pair_factor((0.3, 0.141), (2, 2), switching.SLOPE * 0.725)
     assert factor == pytest.approx(1.025, abs=5e-4)
-    assert lipschitz.jacobian_norms(uncut, steepest(block)).item() == pytest.approx(factor, rel=1e-6)
-    with pytest.warns(UserWarning, match=r"only 0.725 times the largest: the expansive step is cut from 0.141 to 0.11"):
+    assert lipschitz.jacobian_norms(uncut, steepest(block)).item() == pytest.approx(
+        factor, rel=1e-6
+    )
+    with pytest.warns(
+        UserWarning,
+        match=r"only 0.725 times the largest: the expansive step is cut from 0.141 to 0.11",
+    ):
         bound = block.lipschitz_bound(shape)
     assert bound <= 1 + 1e-9
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        assert lipschitz.jacobian_norms(block, steepest(block)).item() == pytest.approx(bound, rel=1e-6)
+        assert lipschitz.jacobian_norms(block, steepest(block)).item() == pytest.approx(
+            bound, rel=1e-6
+        )
 
 
-@given(st.floats(-30, 30), st.floats(-30, 30), st.sampled_from([(2, 1), (1, 1), (3, 2)]), st.sampled_from([torch.float32, F64]))
+@given(
+    st.floats(-30, 30),
+    st.floats(-30, 30),
+    st.sampled_from([(2, 1), (1, 1), (3, 2)]),
+    st.sampled_from([torch.float32, F64]),
+)
 def test_flexible_steps_stay_within_their_limits(first, second, substeps, dtype):
-    block = SwitchingBlock(*(operators.DenseOperator(4, 4, orthonormal=True) for _ in range(2)), None, substeps).to(dtype)
+    block = SwitchingBlock(
+        *(operators.DenseOperator(4, 4, orthonormal=True) for _ in range(2)), None, substeps
+    ).to(dtype)
     with torch.no_grad():
         block.raw.copy_(torch.tensor([first, second]))
     block.eval()
@@ -290,10 +330,15 @@ def test_penalty_vanishes_exactly_for_orthogonal_maps():
 
 def test_untied_block_takes_maps_through_another_size_and_copies_nothing():
     for seed in range(5):
-        block = regimes.UntiedBlock(operators.DenseOperator(3, 5), operators.DenseOperator(5, 3), 0.5).double()
+        block = regimes.UntiedBlock(
+            operators.DenseOperator(3, 5), operators.DenseOperator(5, 3), 0.5
+        ).double()
         randomise(block, seed)
         assert measured_slope(block, (3,), seed) <= block.lipschitz_bound((3,))
     copied = regimes.UntiedBlock(operators.ConvOperator(4, 4), operators.ConvOperator(4, 1))
-    for call in (lambda: copied(torch.zeros(1, 4, 3, 3)), lambda: copied.lipschitz_bound((4, 3, 3))):
+    for call in (
+        lambda: copied(torch.zeros(1, 4, 3, 3)),
+        lambda: copied.lipschitz_bound((4, 3, 3)),
+    ):
         with pytest.raises(ValueError, match="does not take inputs of shape"):
             call()

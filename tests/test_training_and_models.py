@@ -28,7 +28,9 @@ def blobs(samples=120, seed=0):
     """Three classes of 8 x 8 images that differ in their bright quadrant."""
     labels = torch.arange(samples) % 3
     images = 0.3 * torch.rand(samples, 1, 8, 8, generator=seeded(seed))
-    for k, (rows, columns) in enumerate([(slice(0, 4), slice(0, 4)), (slice(4, 8), slice(0, 4)), (slice(0, 4), slice(4, 8))]):
+    for k, (rows, columns) in enumerate(
+        [(slice(0, 4), slice(0, 4)), (slice(4, 8), slice(0, 4)), (slice(0, 4), slice(4, 8))]
+    ):
         images[labels == k, :, rows, columns] += 0.6
     return images, labels
 
@@ -39,14 +41,21 @@ def blobs(samples=120, seed=0):
 def test_hinge_loss_is_the_sum_over_wrong_classes():
     logits = torch.randn(30, 5, generator=seeded(0), dtype=torch.float64)
     labels = torch.randint(5, (30,), generator=seeded(1))
-    reference = F.multi_margin_loss(logits, labels, margin=0.7) * 5  # PyTorch divides by the number of classes
+    reference = (
+        F.multi_margin_loss(logits, labels, margin=0.7) * 5
+    )  # PyTorch divides by the number of classes
     assert training.hinge_loss(logits, labels, 0.7).item() == pytest.approx(reference.item())
     assert training.hinge_loss(torch.tensor([[3.0, 1.0]]), torch.tensor([0]), 2.0).item() == 0
 
 
 def test_margin_cross_entropy_without_margin_is_cross_entropy():
-    logits, labels = torch.randn(30, 5, generator=seeded(0)), torch.randint(5, (30,), generator=seeded(1))
-    assert torch.allclose(training.margin_cross_entropy(logits, labels, 0.0, 1.0), F.cross_entropy(logits, labels))
+    logits, labels = (
+        torch.randn(30, 5, generator=seeded(0)),
+        torch.randint(5, (30,), generator=seeded(1)),
+    )
+    assert torch.allclose(
+        training.margin_cross_entropy(logits, labels, 0.0, 1.0), F.cross_entropy(logits, labels)
+    )
     assert training.margin_cross_entropy(logits, labels, 1.0, 1.0) > F.cross_entropy(logits, labels)
 
 
@@ -66,7 +75,15 @@ def test_every_model_learns_and_keeps_its_promise(build):
     images, labels = blobs()
     model = build(image_shape=(1, 8, 8), classes=3, **small(build))
     loss = partial(training.margin_cross_entropy, margin=0.3, temperature=0.2)
-    history = training.fit(model, images, labels, loss, 8, after_step=operators.restore_orthonormal_rows, progress=False)
+    history = training.fit(
+        model,
+        images,
+        labels,
+        loss,
+        8,
+        after_step=operators.restore_orthonormal_rows,
+        progress=False,
+    )
     assert len(history.losses) == 8 and not history.interrupted and not model.training
     with torch.no_grad():
         logits = model(images)
@@ -89,7 +106,16 @@ def test_same_seed_same_weights_and_the_global_random_state_is_untouched():
     state, results = torch.random.get_rng_state(), []
     for seed in (0, 0, 1):
         model = models.nonexpansive_net((1, 8, 8), 3, 16, seed=seed)
-        training.fit(model, images, labels, F.cross_entropy, 2, augment=training.random_shift, seed=seed, progress=False)
+        training.fit(
+            model,
+            images,
+            labels,
+            F.cross_entropy,
+            2,
+            augment=training.random_shift,
+            seed=seed,
+            progress=False,
+        )
         results.append(model[1].field.operator.weight.detach().clone())
     assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
     assert torch.equal(state, torch.random.get_rng_state())
@@ -105,14 +131,20 @@ def test_ctrl_c_keeps_what_was_learned():
         if len(steps) == 5:  # two batches an epoch: in the third epoch
             signal.raise_signal(signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores Ctrl-C
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a test run in the background ignores Ctrl-C
     try:
-        history = training.fit(model, images, labels, F.cross_entropy, 50, after_step=press_ctrl_c, progress=False)
+        history = training.fit(
+            model, images, labels, F.cross_entropy, 50, after_step=press_ctrl_c, progress=False
+        )
     finally:
         signal.signal(signal.SIGINT, before)
     assert history.interrupted and len(history.losses) == 2 and len(steps) == 5
     assert not model.training
-    assert any(not torch.equal(untrained[name], value) for name, value in model.state_dict().items())
+    assert any(
+        not torch.equal(untrained[name], value) for name, value in model.state_dict().items()
+    )
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_weights():
@@ -121,7 +153,10 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_weights():
     model = models.resnet((1, 8, 8), 3, 16)
     with pytest.raises(FloatingPointError, match=r"nan in epoch 0, batch \d"):
         training.fit(model, images, labels, F.cross_entropy, 3, batch_size=10, progress=False)
-    assert all(torch.isfinite(value).all() for value in model.state_dict().values()) and not model.training
+    assert (
+        all(torch.isfinite(value).all() for value in model.state_dict().values())
+        and not model.training
+    )
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_step():
@@ -129,7 +164,9 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step():
     model = models.resnet((1, 8, 8), 3, 16)
 
     def loss(f, y):
-        return F.cross_entropy(f, y) + (0 * f).abs().sum().sqrt()  # finite, but its slope at 0 is not
+        return (
+            F.cross_entropy(f, y) + (0 * f).abs().sum().sqrt()
+        )  # finite, but its slope at 0 is not
 
     with pytest.raises(FloatingPointError, match="gradient has norm nan"):
         training.fit(model, images, labels, loss, 1, progress=False)
@@ -150,7 +187,17 @@ def test_one_epoch_is_the_steps_of_adam_on_shuffled_and_augmented_batches():
         orders.append(y)
         return F.cross_entropy(f, y)
 
-    training.fit(model, images, labels, loss, 1, batch_size=10, learning_rate=0.01, augment=augment, progress=False)
+    training.fit(
+        model,
+        images,
+        labels,
+        loss,
+        1,
+        batch_size=10,
+        learning_rate=0.01,
+        augment=augment,
+        progress=False,
+    )
     optimiser = torch.optim.Adam(twin.parameters(), lr=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.01, total_steps=4)
     for x, y in zip(seen, orders, strict=True):
@@ -160,14 +207,25 @@ def test_one_epoch_is_the_steps_of_adam_on_shuffled_and_augmented_batches():
         schedule.step()
     for ours, expected in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
-    assert not torch.equal(torch.cat(orders), labels) and torch.equal(torch.cat(orders).sort().values, labels.sort().values)
+    assert not torch.equal(torch.cat(orders), labels) and torch.equal(
+        torch.cat(orders).sort().values, labels.sort().values
+    )
 
 
 def test_a_single_step_trains():
     images, labels = blobs()
     model = models.resnet((1, 8, 8), 3, 16)
     before = model[-1].weight.clone()
-    training.fit(model, images, labels, F.cross_entropy, 1, batch_size=1000, learning_rate=0.1, progress=False)
+    training.fit(
+        model,
+        images,
+        labels,
+        F.cross_entropy,
+        1,
+        batch_size=1000,
+        learning_rate=0.1,
+        progress=False,
+    )
     assert (model[-1].weight - before).abs().max() > 1e-3
 
 
@@ -179,7 +237,15 @@ def test_perturbed_batches_replace_the_clean_ones():
         seen.append(x)
         return robustness.pgd(model, x, y, 0.1, steps=2)
 
-    training.fit(models.resnet((1, 8, 8), 3, 16), images, labels, F.cross_entropy, 1, perturb=remember, progress=False)
+    training.fit(
+        models.resnet((1, 8, 8), 3, 16),
+        images,
+        labels,
+        F.cross_entropy,
+        1,
+        perturb=remember,
+        progress=False,
+    )
     assert sum(len(x) for x in seen) == len(images)
 
 
@@ -192,7 +258,10 @@ def test_shifts_move_by_at_most_one_pixel_and_bring_in_zeros():
 def test_bad_input_of_fit():
     images, labels = blobs()
     model = models.resnet((1, 8, 8), 3, 16)
-    for bad in ({"images": images[:0], "labels": labels[:0]}, {"images": images, "labels": labels[:5]}):
+    for bad in (
+        {"images": images[:0], "labels": labels[:0]},
+        {"images": images, "labels": labels[:5]},
+    ):
         with pytest.raises(ValueError, match="as many labels as images"):
             training.fit(model, **bad, loss=F.cross_entropy, epochs=1)
     for bad in ({"epochs": 0}, {"epochs": 1, "batch_size": 0}):
@@ -215,7 +284,10 @@ def test_device_choice():
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 12)])
 def test_models_have_the_promised_shapes_and_seeds(build, shape):
     state = torch.random.get_rng_state()
-    first, again, other = (build(image_shape=shape, classes=5, depth=2, seed=seed, **small(build)).eval() for seed in (3, 3, 4))
+    first, again, other = (
+        build(image_shape=shape, classes=5, depth=2, seed=seed, **small(build)).eval()
+        for seed in (3, 3, 4)
+    )
     x = torch.rand(2, *shape, generator=seeded(0))
     assert first(x).shape == (2, 5)
     assert torch.equal(first(x), again(x)) and not torch.equal(first(x), other(x))

@@ -18,7 +18,9 @@ def seeded(seed):
 def exactly(matrix):
     """(largest, smallest) singular value in 50 digits."""
     with mpmath.workdps(50):
-        entries = mpmath.matrix([[mpmath.mpmathify(entry) for entry in row] for row in matrix.tolist()])
+        entries = mpmath.matrix(
+            [[mpmath.mpmathify(entry) for entry in row] for row in matrix.tolist()]
+        )
         values = (mpmath.svd_c if matrix.is_complex() else mpmath.svd_r)(entries, compute_uv=False)
         values = sorted(values[k] for k in range(len(values)))
         return values[-1], values[0]
@@ -28,15 +30,29 @@ def exactly(matrix):
     rows=st.integers(1, 7), columns=st.integers(1, 7), exponent=st.integers(-1000, 1000), is_complex=st.booleans(),
     spread=st.sampled_from([0, 5, 14]), seed=st.integers(0, 10**6),
 )  # fmt: skip
-def test_the_true_singular_values_lie_between_the_bounds(rows, columns, exponent, is_complex, spread, seed):
-    matrix = torch.randn(rows, columns, generator=seeded(seed), dtype=torch.complex128 if is_complex else torch.float64)
-    matrix = matrix * 10.0 ** (spread * (torch.rand(rows, 1, generator=seeded(seed), dtype=torch.float64) - 1))
+def test_the_true_singular_values_lie_between_the_bounds(
+    rows, columns, exponent, is_complex, spread, seed
+):
+    matrix = torch.randn(
+        rows,
+        columns,
+        generator=seeded(seed),
+        dtype=torch.complex128 if is_complex else torch.float64,
+    )
+    matrix = matrix * 10.0 ** (
+        spread * (torch.rand(rows, 1, generator=seeded(seed), dtype=torch.float64) - 1)
+    )
     matrix = matrix * 2.0**exponent
     largest, smallest = exactly(matrix)
-    above, below = verified.singular_value_bound(matrix), verified.singular_value_bound(matrix, largest=False)
+    above, below = (
+        verified.singular_value_bound(matrix),
+        verified.singular_value_bound(matrix, largest=False),
+    )
     assert below <= smallest and largest <= above
     assert above <= largest * (1 + 1e-13)
-    assert below >= smallest * (1 - 1e-12) - 1e-6 * largest  # through the Gram matrix: sqrt(roundoff) is lost for tiny ones
+    assert (
+        below >= smallest * (1 - 1e-12) - 1e-6 * largest
+    )  # through the Gram matrix: sqrt(roundoff) is lost for tiny ones
 
 
 def test_a_batch_is_bounded_by_its_extremes():
@@ -51,10 +67,18 @@ def test_the_extreme_need_not_be_where_the_trace_is():
     identity = torch.eye(6, dtype=torch.float64)
     thin = 0 * identity
     thin[0, 0] = 1.5
-    assert 1.5 <= verified.singular_value_bound(torch.stack([identity, thin, 0.1 * identity])) <= 1.5 + 1e-12
+    assert (
+        1.5
+        <= verified.singular_value_bound(torch.stack([identity, thin, 0.1 * identity]))
+        <= 1.5 + 1e-12
+    )
     wide = 3 * identity
     wide[0, 0] = 0.5
-    assert 0.5 - 1e-10 <= verified.singular_value_bound(torch.stack([identity, wide]), largest=False) <= 0.5
+    assert (
+        0.5 - 1e-10
+        <= verified.singular_value_bound(torch.stack([identity, wide]), largest=False)
+        <= 0.5
+    )
 
 
 @pytest.mark.parametrize("side", [1, 2, 64, 256])
@@ -64,7 +88,10 @@ def test_exactly_orthogonal_matrices(side):
     while len(matrix) < side:
         matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
     for part in (matrix, matrix[: side // 2 + 1]):
-        above, below = verified.singular_value_bound(part), verified.singular_value_bound(part, largest=False)
+        above, below = (
+            verified.singular_value_bound(part),
+            verified.singular_value_bound(part, largest=False),
+        )
         assert below <= math.sqrt(side) <= above <= below * (1 + 1e-9)
 
 
@@ -84,7 +111,8 @@ def test_extreme_entries():
     assert 1.7e308 <= verified.singular_value_bound(huge) < math.inf
     tiny = torch.tensor([[5e-324, 0.0]], dtype=torch.float64)
     assert (
-        5e-324 <= verified.singular_value_bound(tiny) <= 1.5e-323 and verified.singular_value_bound(tiny, largest=False) <= 5e-324
+        5e-324 <= verified.singular_value_bound(tiny) <= 1.5e-323
+        and verified.singular_value_bound(tiny, largest=False) <= 5e-324
     )
     for largest in (True, False):
         assert verified.singular_value_bound(torch.zeros(2, 3, dtype=torch.float64), largest) == 0
@@ -94,7 +122,9 @@ def test_extreme_entries():
 def test_gamma_bounds_the_error_of_sums_of_products(terms, seed):
     a, b = torch.randn(2, terms, generator=seeded(seed))
     with mpmath.workdps(50):
-        products = [mpmath.mpf(p) * mpmath.mpf(q) for p, q in zip(a.tolist(), b.tolist(), strict=True)]
+        products = [
+            mpmath.mpf(p) * mpmath.mpf(q) for p, q in zip(a.tolist(), b.tolist(), strict=True)
+        ]
         exact, absolute = mpmath.fsum(products), mpmath.fsum(map(abs, products))
         assert abs((a @ b).item() - exact) <= verified.gamma(terms, torch.float32) * absolute
 

@@ -25,7 +25,9 @@ def numbers(sentence):
 
 
 def solve(f, x, times):
-    return solve_ivp(lambda _, z: f(*z), (0, times[-1]), x, t_eval=times, method="DOP853", rtol=1e-10, atol=1e-12).y.T
+    return solve_ivp(
+        lambda _, z: f(*z), (0, times[-1]), x, t_eval=times, method="DOP853", rtol=1e-10, atol=1e-12
+    ).y.T
 
 
 FIELDS = {
@@ -50,7 +52,9 @@ def test_phase_portrait(lesson, system, gamma):
     assert distance[0] == pytest.approx(0.4)
     said = numbers(sentence)
     assert sentence.lower().startswith(system) and said[0] == gamma
-    assert said[2] == pytest.approx(distance.max(), abs=0.012) and said[-1] == pytest.approx(distance[-1], abs=0.012)
+    assert said[2] == pytest.approx(distance.max(), abs=0.012) and said[-1] == pytest.approx(
+        distance[-1], abs=0.012
+    )
     arrows = np.stack([lesson["arrows"].U, lesson["arrows"].V], 1)
     expected = np.array([FIELDS[system](gamma)(*x) for x in lesson["arrow_points"].numpy()])
     lengths = np.linalg.norm(expected, axis=1, keepdims=True)
@@ -69,10 +73,17 @@ def test_bounds_of_the_small_network(lesson, gamma):
     paths = [solve(field, x, times) for x in lesson["network_pair"].tolist()]
     growth = np.linalg.norm(paths[0] - paths[1], axis=1)
     growth /= growth[0]
-    measured, sided, gronwall = (lesson[name].get_ydata() for name in ("network_distance", "network_sided", "network_gronwall"))
+    measured, sided, gronwall = (
+        lesson[name].get_ydata()
+        for name in ("network_distance", "network_sided", "network_gronwall")
+    )
     assert np.allclose(measured, growth, atol=1e-4)
-    L = np.linalg.norm([[-gamma, 2], [0, -gamma]], 2)  # one of the two units switched off: the worst corner
-    assert np.allclose(sided, np.exp((1 - gamma) * times), rtol=1e-4) and np.allclose(gronwall, np.exp(L * times), rtol=1e-4)
+    L = np.linalg.norm(
+        [[-gamma, 2], [0, -gamma]], 2
+    )  # one of the two units switched off: the worst corner
+    assert np.allclose(sided, np.exp((1 - gamma) * times), rtol=1e-4) and np.allclose(
+        gronwall, np.exp(L * times), rtol=1e-4
+    )
     assert (measured <= sided + 1e-9).all() and (sided <= gronwall + 1e-9).all()
     promise = "may grow" if gamma < 1 else "no distance may grow" if gamma == 1 else "must shrink"
     assert promise in sentence and f"mu = {1 - gamma:.2f}" in sentence and "-0.00" not in sentence
@@ -89,7 +100,9 @@ def test_transient_growth(lesson, k, t):
     mu = np.linalg.eigvalsh((A + A.T) / 2)[-1]
     assert np.allclose(lesson["stretch_line"].get_ydata(), size, rtol=1e-9)
     assert np.allclose(lesson["mu_line"].get_ydata(), np.exp(mu * times), rtol=1e-4)
-    assert (np.exp(-times) <= size * (1 + 1e-9)).all() and (size <= np.exp(mu * times) * (1 + 1e-9)).all()
+    assert (np.exp(-times) <= size * (1 + 1e-9)).all() and (
+        size <= np.exp(mu * times) * (1 + 1e-9)
+    ).all()
     image = np.stack(lesson["image_line"].get_data())
     assert np.allclose(image, expm(A * t) @ lesson["circle"].numpy())
     ends = np.stack(lesson["longest_line"].get_data())
@@ -104,5 +117,9 @@ def test_sliders_reach_both_sides(lesson):
         name: [(c.min, c.max) for c in lesson[name].controls.values() if hasattr(c, "min")]
         for name in ("live_portrait", "live_bounds", "live_transient")
     }
-    assert ranges == {"live_portrait": [(-0.2, 2)], "live_bounds": [(0, 2)], "live_transient": [(0, 10), (0, 4)]}
+    assert ranges == {
+        "live_portrait": [(-0.2, 2)],
+        "live_bounds": [(0, 2)],
+        "live_transient": [(0, 10), (0, 4)],
+    }
     assert set(lesson["live_portrait"].controls["system"].options) == set(FIELDS)

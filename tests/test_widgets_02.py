@@ -45,7 +45,11 @@ def test_stability_regions_and_the_limit(names, method, system, h, fate, limit):
     rate = {"decay": -1, "spiral": -0.3 + 1j, "rotation": 1j}[system]
     R = factor(method, h * rate)
     assert f"multiplies it by {abs(R):.3f}" in sentence
-    assert np.allclose(names["numerical_line"].get_ydata(), [(R**n).real for n in range(int(16 / h) + 1)], atol=1e-9)
+    assert np.allclose(
+        names["numerical_line"].get_ydata(),
+        [(R**n).real for n in range(int(16 / h) + 1)],
+        atol=1e-9,
+    )
     assert names["region_place"].get_xydata()[0] == pytest.approx([h * rate.real, h * rate.imag])
     if "no" not in limit:
         assert abs(factor(method, rate * float(limit[4:]) * 1.002 + 1e-2 * rate)) > 1
@@ -55,7 +59,15 @@ def test_the_shaded_region_is_where_the_factor_is_at_most_one(names):
     names["live_region"].update(method="rk4", system="decay", h=1.0)
     shade = names["shade"].get_array()
     rows, columns = shade.shape
-    for x, y in ((-2.7, 0.0), (-2.85, 0.0), (-1.0, 1.0), (0.05, 2.5), (0.3, 0.5), (-1.0, -2.0), (-3.0, -2.0)):
+    for x, y in (
+        (-2.7, 0.0),
+        (-2.85, 0.0),
+        (-1.0, 1.0),
+        (0.05, 2.5),
+        (0.3, 0.5),
+        (-1.0, -2.0),
+        (-3.0, -2.0),
+    ):
         row, column = round((y + 4) / 8 * rows), round((x + 6) / 8 * columns)
         assert bool(shade[row, column]) == (abs(factor("rk4", complex(x, y))) <= 1), (x, y)
 
@@ -82,7 +94,9 @@ def test_the_shaded_region_is_where_the_factor_is_at_most_one(names):
 )
 def test_worst_stretch_on_both_sides_of_two_r(names, method, hL, grows):
     sentence = names["live_stretch"].update(method=method, hL=hL)
-    assert ("grows to" in sentence) is grows and ("no pair was found to grow" in sentence) is not grows
+    assert ("grows to" in sentence) is grows and (
+        "no pair was found to grow" in sentence
+    ) is not grows
     radius = ode.circle_contractivity_radius(ode.TABLEAUS[method])
     assert grows == (hL > 2 * radius + 1e-9)
     if radius < math.inf:
@@ -98,6 +112,10 @@ def test_worst_stretch_on_both_sides_of_two_r(names, method, hL, grows):
 def test_known_worst_cases(names):
     grid, stretches = names["hL_grid"], names["stretches"]
     at = lambda method, hL: stretches[method][0][(grid - hL).abs().argmin()].item()  # noqa: E731
-    assert at("midpoint", 1.0) == pytest.approx(1.0328, abs=1e-4) and at("midpoint", 2.0) == pytest.approx(math.sqrt(2), abs=1e-4)
-    assert at("trapezoidal", 5.0) == pytest.approx(1.5, abs=1e-4) and at("rk4", 2.3) == pytest.approx(1.0352, abs=2e-4)
+    assert at("midpoint", 1.0) == pytest.approx(1.0328, abs=1e-4) and at(
+        "midpoint", 2.0
+    ) == pytest.approx(math.sqrt(2), abs=1e-4)
+    assert at("trapezoidal", 5.0) == pytest.approx(1.5, abs=1e-4) and at(
+        "rk4", 2.3
+    ) == pytest.approx(1.0352, abs=2e-4)
     assert at("rk4", 2.7) == pytest.approx(1.216, abs=1e-3) and at("heun", 2.0) <= 1 + 1e-9

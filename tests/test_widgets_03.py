@@ -40,7 +40,9 @@ def test_depth_slider_known_slopes(depth):
         assert "117.39" in live.update(layers_are=name, N=50)
         found[name] = float(depth["measured_dot"].get_ydata()[0])
     assert found["g(x) = x"] == pytest.approx(1.1**50)  # attains the bound
-    assert found["turning: Sx with S' = -S"] == pytest.approx(1.01**25)  # |1 + 0.1 i| in every layer
+    assert found["turning: Sx with S' = -S"] == pytest.approx(
+        1.01**25
+    )  # |1 + 0.1 i| in every layer
     assert found["downhill: -A' tanh(Ax)"] <= 1 + 1e-9
     assert found["random: tanh(Wx + b)"] < 12
 
@@ -57,7 +59,9 @@ def test_kernel_picker_trap(kernels, n):
     assert (same_side < exact) == (n % 2 == 1) == ("torus, same side" in seen)
     assert bool(kernels["bars"][0].get_hatch()) == (n % 2 == 1)
     assert heights[1] >= 1 and "side n+1" not in seen
-    assert heights[2] == pytest.approx(math.sqrt(3) / exact) and kernels["bars"][2].get_hatch()  # |R|
+    assert (
+        heights[2] == pytest.approx(math.sqrt(3) / exact) and kernels["bars"][2].get_hatch()
+    )  # |R|
     assert heights[4] == pytest.approx(3 / exact)  # sum of taps
     assert kernels["numbers"][0].get_text() == f"{same_side:.2f}"
     assert kernels["side_line"].get_xdata()[0] == n
@@ -78,7 +82,11 @@ def test_kernel_picker_all_kernels(kernels):
             exact = scipy.linalg.svdvals(A.reshape(K.shape[0] * n * n, -1))[0]
             assert f"exact norm {exact:.2f}" in seen
             heights = [bar.get_height() for bar in kernels["bars"]]
-            assert all(heights[i] >= 1 - 1e-9 for i in (1, 3, 4, 5)), (name, n, heights)  # the guaranteed bounds
+            assert all(heights[i] >= 1 - 1e-9 for i in (1, 3, 4, 5)), (
+                name,
+                n,
+                heights,
+            )  # the guaranteed bounds
             if n == 10:
                 assert heights[1] <= 1.06  # the text says so
             if n >= 3:  # a window lies inside

@@ -30,7 +30,9 @@ def test_antisymmetric(names, side, verdict):
     limit = 2 * 0.5 / (0.25 + 9)
     sentence = names["live_antisymmetric"].update(gamma=0.5, h=side * limit)
     assert f"they {verdict}." in sentence and "0.1081" in sentence
-    layer = torch.eye(2, dtype=torch.float64) + side * limit * (3 * J - 0.5 * torch.eye(2, dtype=torch.float64))
+    layer = torch.eye(2, dtype=torch.float64) + side * limit * (
+        3 * J - 0.5 * torch.eye(2, dtype=torch.float64)
+    )
     x = torch.tensor([1.0, 0.0], dtype=torch.float64)
     for _ in range(200):
         x = layer @ x
@@ -46,7 +48,9 @@ def test_antisymmetric_without_friction(names):
 @pytest.mark.parametrize("h,radius", [(1.9, "1.00"), (2.0, "1.00"), (2.1, "1.88")])
 def test_hamiltonian(names, h, radius):
     sentence = names["live_hamiltonian"].update(h=h)
-    step = torch.tensor([[1 - h**2 / 2, h], [-h + h**3 / 4, 1 - h**2 / 2]], dtype=torch.float64)  # (q, p), linearised
+    step = torch.tensor(
+        [[1 - h**2 / 2, h], [-h + h**3 / 4, 1 - h**2 / 2]], dtype=torch.float64
+    )  # (q, p), linearised
     assert f"{radius} in modulus" in sentence
     assert abs(torch.linalg.eigvals(step).abs().max().item() - float(radius)) < 5e-3
     energy = points(names["energy_verlet"])[:, 1]
@@ -55,7 +59,10 @@ def test_hamiltonian(names, h, radius):
     assert energy[0] == 1 and f"{energy.max():.2f} times" in sentence
 
 
-@pytest.mark.parametrize("alpha,action", [(0.5, "acts"), (-0.9, "acts"), (-1.0, "removes nothing"), (-1.1, "removes nothing")])
+@pytest.mark.parametrize(
+    "alpha,action",
+    [(0.5, "acts"), (-0.9, "acts"), (-1.0, "removes nothing"), (-1.1, "removes nothing")],
+)
 def test_projection(names, alpha, action):
     sentence = names["live_projection"].update(alpha=alpha, projected=True)
     assert action in sentence and "is kept" in sentence
@@ -76,22 +83,39 @@ def test_projection_off(names):
     assert "is off" in sentence and "is broken" in sentence and "= 148" in sentence
 
 
-@pytest.mark.parametrize("c,grows_inf,grows_two", [(0.6, False, False), (0.7, False, True), (0.95, False, True), (1.1, True, True)])
+@pytest.mark.parametrize(
+    "c,grows_inf,grows_two",
+    [(0.6, False, False), (0.7, False, True), (0.95, False, True), (1.1, True, True)],
+)
 def test_rows(names, c, grows_inf, grows_two):
     sentence = names["live_rows"].update(c=c)
     matrix = torch.tensor([[-1.0, c], [0.0, -0.1]], dtype=torch.float64)
-    for line, norm, grows in ((names["growth_inf"], math.inf, grows_inf), (names["growth_two"], 2, grows_two)):
+    for line, norm, grows in (
+        (names["growth_inf"], math.inf, grows_inf),
+        (names["growth_two"], 2, grows_two),
+    ):
         data = points(line)
-        exact = torch.stack([torch.linalg.matrix_norm(torch.tensor(expm(t.item() * matrix.numpy())), norm) for t in data[:, 0]])
+        exact = torch.stack(
+            [
+                torch.linalg.matrix_norm(torch.tensor(expm(t.item() * matrix.numpy())), norm)
+                for t in data[:, 0]
+            ]
+        )
         assert torch.allclose(data[:, 1], exact, atol=1e-9)
-        assert (data[:, 1].max() > 1 + 1e-9).item() == grows == (ode.logarithmic_norm(matrix, norm) > 0)
+        assert (
+            (data[:, 1].max() > 1 + 1e-9).item()
+            == grows
+            == (ode.logarithmic_norm(matrix, norm) > 0)
+        )
     assert f"mu_inf = {ode.logarithmic_norm(matrix, math.inf):.3f}" in sentence
     assert f"mu_2 = {ode.logarithmic_norm(matrix):.3f}" in sentence
 
 
 def test_rows_at_the_thresholds(names):
     assert "mu_inf = 0.000" in names["live_rows"].update(c=1.0)
-    assert "mu_2 = 0.000" in names["live_rows"].update(c=2 * math.sqrt(0.1)).replace("-0.000", "0.000")
+    assert "mu_2 = 0.000" in names["live_rows"].update(c=2 * math.sqrt(0.1)).replace(
+        "-0.000", "0.000"
+    )
 
 
 def test_lyanet(names):
@@ -111,7 +135,11 @@ def test_pair(names, s, separate):
     sentence = names["live_pair"].update(s=s)
     assert ("some points of the disc separate" in sentence) == separate
     start = torch.tensor([[1.0, 0.0], [1.2, 0.0]], dtype=torch.float64)
-    paths = ode.flow(lambda x: -0.5 * x + s * x.norm(dim=1, keepdim=True) * (x @ J.T), start, torch.linspace(0, 6, 13))
+    paths = ode.flow(
+        lambda x: -0.5 * x + s * x.norm(dim=1, keepdim=True) * (x @ J.T),
+        start,
+        torch.linspace(0, 6, 13),
+    )
     shown = points(names["gap_line"])
     assert torch.allclose(shown[::25, 1], (paths[:, 0] - paths[:, 1]).norm(dim=1), atol=1e-6)
     if not separate:
@@ -127,4 +155,10 @@ def test_equilibrium(names, side, verdict):
     distance = points(names["fb_error"])[:, 1]
     assert abs(distance[0] - 1) < 1e-12
     late = (distance[-1] / distance[0]).item()
-    assert late < 0.3 if verdict == "shrinks" else abs(late - 1) < 1e-9 if verdict == "stays equal" else late > 1.1
+    assert (
+        late < 0.3
+        if verdict == "shrinks"
+        else abs(late - 1) < 1e-9
+        if verdict == "stays equal"
+        else late > 1.1
+    )

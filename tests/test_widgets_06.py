@@ -40,7 +40,9 @@ def test_map_of_pairs(lesson, h1, h2, S, lambda_min, verdict):
     sharp = max(abs(1 - kappa * h), abs(1 - h)) ** S * up
     paper = math.sqrt(1 - 2 * kappa * h + h * h) ** S * up
     widths = [bar.get_width() for bar in lesson["rule_bars"]]
-    assert widths == pytest.approx([sharp, sharp, paper])  # the worst slope found equals the sharp rule
+    assert widths == pytest.approx(
+        [sharp, sharp, paper]
+    )  # the worst slope found equals the sharp rule
     assert verdict in sentence and ("some distances do grow" in sentence) is (verdict == NEITHER)
     assert "Some distances grow!" not in sentence
     assert lesson["map_dot"].get_xydata().tolist() == [[h1, h2]]

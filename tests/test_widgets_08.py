@@ -51,14 +51,20 @@ def test_plug_and_play(names, tau):
             for k in range(50):
                 x, old = (denoiser(x - tau * names["mask"] * (x - y))).clamp(0, 1), x
                 shown = names["pnp_lines"][name].get_ydata()[k]
-                assert shown == pytest.approx(max((x - old).norm().item(), 1e-8), rel=1e-2, abs=1e-4)
+                assert shown == pytest.approx(
+                    max((x - old).norm().item(), 1e-8), rel=1e-2, abs=1e-4
+                )
     inside = tau < 2
-    assert ("convergence is guaranteed" in sentence) == inside and ("nothing is guaranteed" in sentence) != inside
+    assert ("convergence is guaranteed" in sentence) == inside and (
+        "nothing is guaranteed" in sentence
+    ) != inside
     bound = names["pnp_bound"].get_ydata()
     assert len(bound) == (200 if inside else 0)
     curve = torch.as_tensor(names["pnp_lines"]["averaged"].get_ydata())
     if inside:
-        total = 5 + tau / (2 - tau)  # alpha / (1 - alpha) of clipping, four layers and the gradient step, added up
+        total = 5 + tau / (
+            2 - tau
+        )  # alpha / (1 - alpha) of clipping, four layers and the gradient step, added up
         assert f"alpha = {total / (1 + total):.4f}." in sentence
         expected = torch.tensor([math.sqrt(400 * total / k) for k in range(1, 201)])
         assert torch.allclose(torch.as_tensor(bound).float(), expected.float(), rtol=1e-5)
@@ -70,5 +76,7 @@ def test_plug_and_play(names, tau):
 
 def test_the_averaged_denoiser_is_certified(names):
     bound = lipschitz.lipschitz_bound(names["denoisers"]["averaged"], (1, 20, 20))
-    measured = lipschitz.jacobian_norms(names["denoisers"]["averaged"], names["pictures"]).max().item()
+    measured = (
+        lipschitz.jacobian_norms(names["denoisers"]["averaged"], names["pictures"]).max().item()
+    )
     assert measured <= bound <= 1 + 1e-6

@@ -21,7 +21,10 @@ import pytest
 from lesson import ROOT
 
 SCREENSHOTS = ROOT / "build" / "screenshots"  # for a person to look at; git ignores the folder
-SLOWEST = ("06_expansive_steps", "07_adversarial_robustness")  # start first and are looked at last: the others run meanwhile
+SLOWEST = (
+    "06_expansive_steps",
+    "07_adversarial_robustness",
+)  # start first and are looked at last: the others run meanwhile
 HOW_TO_INSTALL = "No browser: `apt install chromium` and `pip install -e '.[dev]'`; or name one with CHROMIUM=/path/to/chrome."
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -33,7 +36,9 @@ CHROMIUM_FLAGS = [
 WINDOW = {"width": 1200, "height": 1600}
 LAB_SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
-    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # otherwise cells out of sight do not exist in the page
+    "@jupyterlab/notebook-extension:tracker": {
+        "windowingMode": "none"
+    },  # otherwise cells out of sight do not exist in the page
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
 }
 BADGE = '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="20"/>'
@@ -67,7 +72,9 @@ def browser():
         context = chromium.new_context(viewport=WINDOW)
         context.set_default_timeout(60_000)
         context.route(
-            lambda url: url.startswith(("https://mybinder.org/badge", "https://colab.research.google.com/assets/")),
+            lambda url: url.startswith(
+                ("https://mybinder.org/badge", "https://colab.research.google.com/assets/")
+            ),
             lambda route: route.fulfill(body=BADGE, content_type="image/svg+xml"),
         )
         yield context
@@ -79,7 +86,7 @@ def lab(tmp_path_factory):
     """A JupyterLab that serves copies of the lessons in notebooks/, as a clone of the repository would."""
     root = tmp_path_factory.mktemp("lab")
     (root / "work" / "notebooks").mkdir(parents=True)
-    for folder in ("notebooks/published", "benchmarks/results"):  # what lessons read
+    for folder in ("notebooks/figures", "benchmarks/results"):  # what lessons read
         shutil.copytree(ROOT / folder, root / "work" / folder)
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
@@ -96,7 +103,11 @@ def lab(tmp_path_factory):
         "JUPYTERLAB_SETTINGS_DIR",
         "JUPYTERLAB_WORKSPACES_DIR",
     )
-    environment = os.environ | {name: str(root / name.lower()) for name in (*folders, "IPYTHONDIR")} | {"OMP_NUM_THREADS": "1"}
+    environment = (
+        os.environ
+        | {name: str(root / name.lower()) for name in (*folders, "IPYTHONDIR")}
+        | {"OMP_NUM_THREADS": "1"}
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -108,7 +119,9 @@ def lab(tmp_path_factory):
     ]  # fmt: skip
     log = root / "lab.log"
     with log.open("w") as out:
-        server = subprocess.Popen(command, env=environment, cwd=root, stdout=out, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            command, env=environment, cwd=root, stdout=out, stderr=subprocess.STDOUT
+        )
     try:
         for _ in range(240):
             try:
@@ -156,7 +169,12 @@ class OpenNotebook:
     def __init__(self, browser, lab, stem: str):
         self.stem, self.trouble = stem, []
         self.page = browser.new_page()
-        self.page.on("console", lambda message: message.type == "error" and self.trouble.append(f"console: {message.text}"))
+        self.page.on(
+            "console",
+            lambda message: (
+                message.type == "error" and self.trouble.append(f"console: {message.text}")
+            ),
+        )
         self.page.on("pageerror", lambda error: self.trouble.append(f"page error: {error}"))
         self.page.on("websocket", lambda socket: socket.on("framereceived", self._frame))
         self.page.add_init_script(ALONE + IDLE + RUN_ALL)
@@ -180,24 +198,34 @@ class OpenNotebook:
         return self.page.evaluate("window.ran") is True
 
     def outputs(self) -> list[dict]:
-        cells = self.page.evaluate("jupyterapp.shell.currentWidget.content.model.sharedModel.cells.map(cell => cell.toJSON())")
+        cells = self.page.evaluate(
+            "jupyterapp.shell.currentWidget.content.model.sharedModel.cells.map(cell => cell.toJSON())"
+        )
         return [out for cell in cells for out in cell.get("outputs", [])]
 
     def errors(self) -> list[str]:
         found = list(self.trouble)
         for out in self.outputs():
             if out["output_type"] == "error" or out.get("name") == "stderr":
-                found.append(f"output: {out.get('ename', '')} {out.get('evalue', '')} {''.join(out.get('text', ''))[-400:]}")
+                found.append(
+                    f"output: {out.get('ename', '')} {out.get('evalue', '')} {''.join(out.get('text', ''))[-400:]}"
+                )
             if "".join(out.get("data", {}).get("text/plain", "")).startswith("<Figure"):
                 found.append("output: a figure shown as text")
-        shown = self.page.locator(".widget-output [data-mime-type='application/vnd.jupyter.stderr'], .jupyter-widgets-error-widget")
+        shown = self.page.locator(
+            ".widget-output [data-mime-type='application/vnd.jupyter.stderr'], .jupyter-widgets-error-widget"
+        )
         found += [f"widget: {text[-400:]}" for text in shown.all_inner_texts()]
         for text in ("Error displaying widget", "Loading widget..."):
-            found += [f"widget: {text}"] * self.page.locator(".jp-OutputArea").get_by_text(text).count()
+            found += [f"widget: {text}"] * self.page.locator(".jp-OutputArea").get_by_text(
+                text
+            ).count()
         return found
 
     def live_figures(self) -> list:
-        boxes = self.page.locator(".jp-OutputArea-output .widget-vbox", has=self.page.locator(".widget-html img"))
+        boxes = self.page.locator(
+            ".jp-OutputArea-output .widget-vbox", has=self.page.locator(".widget-html img")
+        )
         return [boxes.nth(k) for k in range(boxes.count())]
 
     def screenshot(self) -> None:
@@ -210,7 +238,9 @@ class OpenNotebook:
                 return [...cells.querySelectorAll('.jp-Cell')].pop().getBoundingClientRect().bottom;
             }"""
         )
-        self.page.set_viewport_size({"width": 1200, "height": min(16_000, int(bottom) + 60)})  # no picture is higher than 16384
+        self.page.set_viewport_size(
+            {"width": 1200, "height": min(16_000, int(bottom) + 60)}
+        )  # no picture is higher than 16384
         self.page.screenshot(path=SCREENSHOTS / f"{self.stem}.png")
         self.page.set_viewport_size(WINDOW)
 
@@ -224,7 +254,11 @@ class OpenNotebook:
 def opened(browser, lab, request):
     """Opens a notebook by its name and starts Run All; the slowest lessons and the next one run while it is looked at."""
     tabs: dict[str, OpenNotebook] = {}
-    order = [item.callspec.params["stem"] for item in request.session.items if item.name.startswith("test_lesson[")]
+    order = [
+        item.callspec.params["stem"]
+        for item in request.session.items
+        if item.name.startswith("test_lesson[")
+    ]
 
     def get(stem: str) -> OpenNotebook:
         following = order[order.index(stem) + 1 :][:1] if stem in order else order[:1]

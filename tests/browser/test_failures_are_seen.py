@@ -51,7 +51,8 @@ silent
 
 def test_failures_are_seen(opened, lab, monkeypatch):
     notebook = nbformat.v4.new_notebook(
-        metadata=build.METADATA, cells=[nbformat.v4.new_code_cell(text.strip()) for text in CELLS.values()]
+        metadata=build.METADATA,
+        cells=[nbformat.v4.new_code_cell(text.strip()) for text in CELLS.values()],
     )
     nbformat.write(notebook, lab["notebooks"] / "broken.ipynb")
     notebook = opened("broken")
@@ -67,7 +68,9 @@ def test_failures_are_seen(opened, lab, monkeypatch):
         and seen("console", "ERR_")
         and seen("widget", "javascript error")
     )
-    assert not seen("widget", "no picture") and not seen("error from the kernel", "nobody sees me"), "nothing has moved yet"
+    assert not seen("widget", "no picture") and not seen(
+        "error from the kernel", "nobody sees me"
+    ), "nothing has moved yet"
 
     raising, same_description, same_picture = notebook.live_figures()
     monkeypatch.setattr(test_lessons, "PATIENCE", 1500)

@@ -25,13 +25,17 @@ def changed(notebook, box, before) -> None:
 
 def came_back(_, box, before) -> None:
     described(box, before[1], "===")  # pictures of values passed on the way may arrive first
-    assert picture(box) == before, "back at the first values, the picture or its description is another one"
+    assert picture(box) == before, (
+        "back at the first values, the picture or its description is another one"
+    )
 
 
 def described(box, description: str, relation: str) -> None:
     """Wait until the description is (===) or is not (!==) the given one."""
     condition = f"([box, given]) => box.querySelector('.widget-html img').alt {relation} given"
-    box.page.wait_for_function(condition, arg=[box.element_handle(), description], timeout=PATIENCE, polling=30)
+    box.page.wait_for_function(
+        condition, arg=[box.element_handle(), description], timeout=PATIENCE, polling=30
+    )
 
 
 def move_by_keyboard(notebook, box) -> int:
@@ -40,10 +44,14 @@ def move_by_keyboard(notebook, box) -> int:
     for choice in box.locator("select").all():
         assert choice.evaluate("e => e.labels[0].innerText.trim()")
         there, back = (
-            ("ArrowDown", "ArrowUp") if choice.evaluate("e => e.selectedIndex + 1 < e.options.length") else ("ArrowUp", "ArrowDown")
+            ("ArrowDown", "ArrowUp")
+            if choice.evaluate("e => e.selectedIndex + 1 < e.options.length")
+            else ("ArrowUp", "ArrowDown")
         )
         for key, state in ((there, changed), (back, came_back)):
-            choice.press("Space")  # opens the list; closed, JupyterLab would take the arrow keys for itself (ipywidgets issue 3912)
+            choice.press(
+                "Space"
+            )  # opens the list; closed, JupyterLab would take the arrow keys for itself (ipywidgets issue 3912)
             notebook.page.keyboard.press(key)
             notebook.page.keyboard.press("Enter")
             state(notebook, box, first)
@@ -55,14 +63,20 @@ def move_by_keyboard(notebook, box) -> int:
             state(notebook, box, first)
         moved += 1
     for slider in box.locator("[role=slider]").all():
-        field = slider.locator("xpath=ancestor::*[contains(@class, 'widget-hbox')][1]").locator("input[type=number]")
-        assert field.evaluate("e => e.labels[0].innerText.trim()"), "the number field names its slider"
+        field = slider.locator("xpath=ancestor::*[contains(@class, 'widget-hbox')][1]").locator(
+            "input[type=number]"
+        )
+        assert field.evaluate("e => e.labels[0].innerText.trim()"), (
+            "the number field names its slider"
+        )
         start, value = slider.get_attribute("aria-valuetext"), field.input_value()
         upward = float(start) < float(slider.get_attribute("aria-valuemax"))
         for _ in range(3):
             slider.press("ArrowRight" if upward else "ArrowLeft")
         changed(notebook, box, first)
-        assert float(field.input_value()) == pytest.approx(float(slider.get_attribute("aria-valuetext")))
+        assert float(field.input_value()) == pytest.approx(
+            float(slider.get_attribute("aria-valuetext"))
+        )
         field.fill(value)
         field.press("Enter")
         came_back(notebook, box, first)

@@ -30,12 +30,21 @@ class Visit:
         self.page.on("console", lambda message: self.trouble.append(message.text))
         self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
         self.page.on("requestfailed", lambda request: self.trouble.append(request.url[:100]))
-        self.page.on("request", lambda request: request.url.startswith(("file:", "data:")) or self.trouble.append(request.url))
+        self.page.on(
+            "request",
+            lambda request: (
+                request.url.startswith(("file:", "data:")) or self.trouble.append(request.url)
+            ),
+        )
         self.page.goto(path.as_uri())
 
     def violations(self) -> list[str]:
         found = Axe().run(self.page).response["violations"]
-        return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in ("serious", "critical")]
+        return [
+            f"{v['id']}: {v['nodes'][0]['html'][:200]}"
+            for v in found
+            if v["impact"] in ("serious", "critical")
+        ]
 
     def broken(self, folder) -> list[str]:
         """Pictures that did not load, links to files or places that are not there, formulas left as TeX."""
@@ -47,8 +56,12 @@ class Visit:
                 .map(e => 'formula ' + e.textContent),
         ]"""
         found = self.page.evaluate(look)
-        hrefs = self.page.locator("a").evaluate_all("links => links.map(a => a.getAttribute('href'))")
-        local = [href.split("#")[0] for href in hrefs if href and not href.startswith(("http", "#"))]
+        hrefs = self.page.locator("a").evaluate_all(
+            "links => links.map(a => a.getAttribute('href'))"
+        )
+        local = [
+            href.split("#")[0] for href in hrefs if href and not href.startswith(("http", "#"))
+        ]
         return found + [f"link {name}" for name in local if not (folder / name).exists()]
 
 
@@ -56,17 +69,28 @@ class Visit:
 def test_page(browser, folder, name):
     visit = Visit(browser, folder / f"{name}.html")
     assert visit.trouble == [] and visit.broken(folder) == [] and visit.violations() == []
-    levels = visit.page.locator("h1, h2, h3, h4, h5, h6").evaluate_all("all => all.map(h => Number(h.tagName[1]))")
-    assert levels[0] == 1 and levels.count(1) == 1 and all(b <= a + 1 for a, b in itertools.pairwise(levels))
+    levels = visit.page.locator("h1, h2, h3, h4, h5, h6").evaluate_all(
+        "all => all.map(h => Number(h.tagName[1]))"
+    )
+    assert (
+        levels[0] == 1
+        and levels.count(1) == 1
+        and all(b <= a + 1 for a, b in itertools.pairwise(levels))
+    )
     prose = visit.page.locator("p, li, td, h1, h2, h3, h4").all_inner_texts()
     assert not [text for text in prose if "$" in text], "a formula was not converted"
     if name != "index":
-        assert visit.page.locator("math").count() > 20 and visit.page.locator("figure img").count() >= 3
+        assert (
+            visit.page.locator("math").count() > 20
+            and visit.page.locator("figure img").count() >= 3
+        )
     assert visit.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     visit.page.screenshot(path=ROOT / "build" / "screenshots" / f"page_{name}.png", full_page=False)
     visit.page.emulate_media(media="print")
     visit.page.set_viewport_size({"width": 720, "height": 1000})  # A4 with margins
-    assert visit.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "too wide for paper"
+    assert visit.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (
+        "too wide for paper"
+    )
     visit.page.close()
 
 
@@ -76,7 +100,9 @@ def test_a_bad_page_is_noticed(browser, tmp_path):
         "<img alt='far' src='http://192.0.2.1/x.png'><input><p style='color:#ccc'>pale</p></main></body></html>"
     )
     visit = Visit(browser, tmp_path / "bad.html")
-    assert any("gone.png" in text for text in visit.trouble) and any("192.0.2.1" in text for text in visit.trouble)
+    assert any("gone.png" in text for text in visit.trouble) and any(
+        "192.0.2.1" in text for text in visit.trouble
+    )
     assert {"picture ", "anchor gone", "link gone.html"} <= set(visit.broken(tmp_path))
     found = " ".join(visit.violations())
     for rule in ("image-alt", "label", "color-contrast", "html-has-lang"):

@@ -38,6 +38,8 @@ def read(lesson: str) -> tuple[str, list[Answer]]:
     for number, kind, name, code in zip(*[iter(parts)] * 4, strict=True):
         name, _, hint = name.partition(" -> ")
         if (kind == "wrong") != bool(hint):
-            raise ValueError(f"{number} {kind}: {name}: a wrong answer, and no right one, needs -> and its hint")
+            raise ValueError(
+                f"{number} {kind}: {name}: a wrong answer, and no right one, needs -> and its hint"
+            )
         answers.append(Answer(number, kind == "right", name, hint, code.strip() + "\n"))
     return start, answers

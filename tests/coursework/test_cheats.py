@@ -8,13 +8,16 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import answers
 import build_coursework
-from chapter_utils.coursework import engine, grade
+from chapter_checks import engine
+from chapter_checks.grading import grade
 
 pytestmark = pytest.mark.slow
 
-IMPORTS = "import math\nimport torch\nfrom chapter_utils import ode\nfrom chapter_utils.coursework import check, passed"
+IMPORTS = "import math\nimport torch\nfrom chapter_utils import ode\nfrom chapter_checks import check, passed"
 _, ZOO = answers.read("02")
-RIGHT = {number: next(a.code for a in ZOO if a.number == number and a.right) for number in ("2.1", "2.5")}
+RIGHT = {
+    number: next(a.code for a in ZOO if a.number == number and a.right) for number in ("2.1", "2.5")
+}
 WRONG = "def steps_to_double(h, omega):\n    return 140\n"
 VERDICT = "Exercise 2.1: passed"
 
@@ -26,9 +29,13 @@ def notebook(first=RIGHT["2.1"], second=RIGHT["2.5"], *, before="", check='check
         cells.append(new_code_cell(before))
     for number, code in (("2.1", first), ("2.5", second)):
         place = number.replace(".", "-")
-        cells.append(new_code_cell(code, id=f"answer-{place}", metadata={"tags": [f"answer:{number}"]}))
+        cells.append(
+            new_code_cell(code, id=f"answer-{place}", metadata={"tags": [f"answer:{number}"]})
+        )
         text = check if number == "2.1" else f'check("{number}")'
-        cells.append(new_code_cell(text, id=f"check-{place}", metadata={"tags": [f"check:{number}"]}))
+        cells.append(
+            new_code_cell(text, id=f"check-{place}", metadata={"tags": [f"check:{number}"]})
+        )
     cells[-3].metadata["tags"] += list(tags)
     return new_notebook(cells=cells, metadata=build_coursework.build.METADATA, nbformat_minor=5)
 
@@ -59,12 +66,17 @@ def delete_check(made):
 
 
 def to_markdown(made):
-    made.cells[-3] = new_markdown_cell(made.cells[-3].source, id=made.cells[-3].id, metadata=made.cells[-3].metadata)
+    made.cells[-3] = new_markdown_cell(
+        made.cells[-3].source, id=made.cells[-3].id, metadata=made.cells[-3].metadata
+    )
 
 
 PRINTS = f'print("{VERDICT}")'
 SHELL = "from IPython.core.interactiveshell import InteractiveShell\nfrom ipykernel.zmqshell import ZMQInteractiveShell\n"
-HIDES = SHELL + "InteractiveShell.showtraceback = ZMQInteractiveShell.showtraceback = lambda *a, **k: {}"
+HIDES = (
+    SHELL
+    + "InteractiveShell.showtraceback = ZMQInteractiveShell.showtraceback = lambda *a, **k: {}"
+)
 FAKE = f"import sys, types\nfake = types.ModuleType('x')\nfake.check = check = lambda *a, **k: {PRINTS}\n"
 CHEATS = {
     "prints the verdict": notebook(WRONG + PRINTS),
@@ -79,14 +91,14 @@ CHEATS = {
     "switches tracebacks off": notebook(WRONG, before=HIDES.format("None")),
     "prints the verdict as traceback": notebook(WRONG, before=HIDES.format(PRINTS)),
     "redefines check": notebook(WRONG, before=f"def check(number):\n    {PRINTS}"),
-    "replaces the engine": notebook(WRONG, before="from chapter_utils.coursework import engine\nengine.run_check = lambda *a, **k: None"),
-    "replaces the check": notebook(WRONG, before="from chapter_utils.coursework import engine\n"
+    "replaces the engine": notebook(WRONG, before="from chapter_checks import engine\nengine.run_check = lambda *a, **k: None"),
+    "replaces the check": notebook(WRONG, before="from chapter_checks import engine\n"
         "engine.EXERCISES['2.1'] = engine.find('2.1')._replace(run=lambda attempt: None)"),
-    "replaces the verdicts": notebook(WRONG, before="from chapter_utils.coursework import engine\n"
+    "replaces the verdicts": notebook(WRONG, before="from chapter_checks import engine\n"
         "engine.Attempt.require = engine.Attempt.fail = lambda *a, **k: None"),
     "replaces the mathematics": notebook(WRONG, before="import builtins\nround = builtins.round = lambda n: n\n"
-        "from chapter_utils.coursework import engine\nengine.Attempt.number = lambda *a: math.inf"),
-    "answers the judge itself": notebook(WRONG, before="from chapter_utils.coursework import bench, engine\n"
+        "from chapter_checks import engine\nengine.Attempt.number = lambda *a: math.inf"),
+    "answers the judge itself": notebook(WRONG, before="from chapter_checks import bench, engine\n"
         "engine.run_check = lambda *a, **k: None\nbench.serve = lambda *a: '{\"value\": 140, \"passed\": true}'"),
     "wins every comparison": notebook("class Wins(float):\n    def __eq__(self, other):\n        return True\n"
         "    __lt__ = __le__ = __gt__ = __ge__ = __eq__\n    __hash__ = None\n\ndef steps_to_double(h, omega):\n    return Wins(140)"),
@@ -94,9 +106,9 @@ CHEATS = {
     "looks for the solutions": notebook("from pathlib import Path\nimport chapter_utils, json\n"
         "root = Path(chapter_utils.__file__).parents[1]\n(found,) = root.rglob('solutions/02*.ipynb')\n"
         "for cell in json.loads(found.read_text())['cells']:\n    if cell['id'] == 'answer-2-1':\n        exec(''.join(cell['source']))"),
-    "brings its own package": notebook(WRONG, before=f"{FAKE}sys.modules['chapter_utils.coursework'] = fake"),
-    "rewrites the check on disk": notebook(WRONG, before="from chapter_utils.coursework.exercises import lesson_02\n"
-        "open(lesson_02.__file__, 'w').write('')\nfrom chapter_utils.coursework import engine\nengine.run_check = lambda *a: None"),
+    "brings its own package": notebook(WRONG, before=f"{FAKE}sys.modules['chapter_checks'] = fake"),
+    "rewrites the check on disk": notebook(WRONG, before="from chapter_checks.exercises import lesson_02\n"
+        "open(lesson_02.__file__, 'w').write('')\nfrom chapter_checks import engine\nengine.run_check = lambda *a: None"),
     "writes the grader's output": notebook(WRONG, before="import os\nfor k in (1, 2):\n"
         "    os.write(k, b'\\n00000000000000000000000000000000 {\"2.1\": [true, \"\"]}\\n')"),
 }  # fmt: skip
@@ -126,14 +138,19 @@ def copied_checks(made):
 
 
 def odd_kernel(made):
-    made.metadata = nbformat.from_dict({"kernelspec": {"name": "conda-env-xyz-py", "display_name": "xyz", "language": "python"}})
+    made.metadata = nbformat.from_dict(
+        {"kernelspec": {"name": "conda-env-xyz-py", "display_name": "xyz", "language": "python"}}
+    )
 
 
 def split_answer(made):
     made.cells.insert(2, new_code_cell("def factor(a):\n    return (1 + a * a) ** 0.5"))
     made.cells[1].source = "# my answer is below"
     made.cells.insert(
-        3, new_code_cell("def steps_to_double(h, omega):\n    return math.ceil(math.log(2) / math.log(factor(h * omega)))")
+        3,
+        new_code_cell(
+            "def steps_to_double(h, omega):\n    return math.ceil(math.log(2) / math.log(factor(h * omega)))"
+        ),
     )
 
 
@@ -146,7 +163,9 @@ HONEST = {
     "answer in extra cells": changed(split_answer),
     "check cells copied": changed(copied_checks),
     "old outputs without counts": changed(stale_outputs),
-    "shell and magics": notebook(before="!echo hello\n%precision 3\n%config InlineBackend.figure_format = 'png'"),
+    "shell and magics": notebook(
+        before="!echo hello\n%precision 3\n%config InlineBackend.figure_format = 'png'"
+    ),
     "unknown kernel": changed(odd_kernel),
     "check inside the answer": notebook(RIGHT["2.1"] + '\n\ncheck("2.1")'),
 }
@@ -204,9 +223,13 @@ def test_honest_is_counted(graded, name):
 
 @pytest.mark.parametrize("name", UNLUCKY)
 def test_one_broken_exercise_costs_no_other(graded, name):
-    assert outcome(graded, f"unlucky {name}") == {"2.1": False, "2.5": True}, graded[f"unlucky {name}"]
+    assert outcome(graded, f"unlucky {name}") == {"2.1": False, "2.5": True}, graded[
+        f"unlucky {name}"
+    ]
     line = graded[f"unlucky {name}"]["verdicts"]["2.1"][1]
-    assert line.startswith("Exercise 2.1: ") and "skipped" not in line, "nbval must not expect a cell to fail"
+    assert line.startswith("Exercise 2.1: ") and "skipped" not in line, (
+        "nbval must not expect a cell to fail"
+    )
 
 
 @pytest.mark.parametrize("name", ["corrupt", "empty"])
@@ -223,4 +246,4 @@ def test_the_notebook_alone_would_be_fooled():
     """Without the judge a replaced engine passes: the suite does not pass for want of a real attack."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "run_check", lambda *a, **k: None)
-        exec(f'from chapter_utils.coursework import check\n{WRONG}\ncheck("2.1")', {})
+        exec(f'from chapter_checks import check\n{WRONG}\ncheck("2.1")', {})

@@ -14,8 +14,8 @@ from nbformat.v4 import new_code_cell
 
 import answers
 import build_coursework as builder
-from chapter_utils.coursework.engine import EXERCISES, NOT_YET, PASSED, find
-from chapter_utils.coursework.grade import role
+from chapter_checks.engine import EXERCISES, NOT_YET, PASSED, find
+from chapter_checks.grading.grade import role
 from lesson import ROOT
 
 SOURCES = builder.sources()
@@ -35,12 +35,14 @@ def exercises_of(path):
 @each_source
 def test_notebook_is_what_its_source_describes(path, version):
     text = nbformat.writes(builder.generate(path, version)) + "\n"
-    assert (builder.TARGETS[version] / f"{path.stem}.ipynb").read_text(encoding="utf-8") == text, "run make notebooks"
+    assert (builder.TARGETS[version] / f"{path.stem}.ipynb").read_text(encoding="utf-8") == text, (
+        "run make notebooks"
+    )
     assert text == nbformat.writes(builder.generate(path, version)) + "\n"
 
 
 def test_every_lesson_has_its_coursework_and_nothing_else_is_there():
-    lessons = sorted(path.stem for path in builder.build.SOURCE.glob("[0-9][0-9]_*.py"))
+    lessons = sorted(path.stem for path in builder.build.LESSONS.glob("[0-9][0-9]_*.py"))
     assert lessons == NAMES
     for folder in builder.TARGETS.values():
         assert sorted(path.stem for path in folder.glob("*.ipynb")) == NAMES
@@ -52,13 +54,23 @@ def test_exercises_are_complete(path):
     number = str(int(path.stem[:2]))
     numbers = exercises_of(path)
     assert numbers == [f"{number}.{k}" for k in range(1, len(numbers) + 1)] and len(numbers) >= 4
-    assert [n for n in EXERCISES if n.split(".")[0] == number] == numbers, "checks and exercises are the same"
-    asked = re.findall(r"\*Coursework (\d+\.\d+)(?:(?: to | and |, )(\d+\.\d+))?", (builder.build.SOURCE / path.name).read_text())
-    assert {n for pair in asked for n in pair if n} <= set(numbers), "the lesson points to exercises that exist"
+    assert [n for n in EXERCISES if n.split(".")[0] == number] == numbers, (
+        "checks and exercises are the same"
+    )
+    asked = re.findall(
+        r"\*Coursework (\d+\.\d+)(?:(?: to | and |, )(\d+\.\d+))?",
+        (builder.build.LESSONS / path.name).read_text(),
+    )
+    assert {n for pair in asked for n in pair if n} <= set(numbers), (
+        "the lesson points to exercises that exist"
+    )
     parts = re.split(r"^# ## Exercise ", path.read_text(), flags=re.M)[1:]
     for part in parts:
         name = part.split()[0]
-        assert "*Why it matters: " in part and part.count("<details><summary>Hint") == part.count("</details>") >= 1, name
+        assert (
+            "*Why it matters: " in part
+            and part.count("<details><summary>Hint") == part.count("</details>") >= 1
+        ), name
         assert f'if passed("{name}"):' in part, f"{name} has no cell that uses its answer"
     assert all(0 < find(n).points <= 5 and 0 < find(n).minutes <= 40 for n in numbers)
 
@@ -66,17 +78,30 @@ def test_exercises_are_complete(path):
 def test_a_solution_region_is_replaced_by_a_stub_or_by_the_given_lines():
     text = "def f():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION"
     assert builder.answer(text, "9.1", True) == "def f():\n    return 1"
-    assert builder.answer(text, "9.1", False) == 'def f():\n    raise NotImplementedError("Exercise 9.1")  # replace this line'
+    assert (
+        builder.answer(text, "9.1", False)
+        == 'def f():\n    raise NotImplementedError("Exercise 9.1")  # replace this line'
+    )
     text = "### BEGIN SOLUTION\na = 1\n#> a = ...\n### END SOLUTION"
-    assert (builder.answer(text, "9.1", True), builder.answer(text, "9.1", False)) == ("a = 1", "a = ...")
-    for broken in ("x = 1", "### BEGIN SOLUTION", "### END SOLUTION", "### BEGIN SOLUTION\n### BEGIN SOLUTION\n### END SOLUTION"):
+    assert (builder.answer(text, "9.1", True), builder.answer(text, "9.1", False)) == (
+        "a = 1",
+        "a = ...",
+    )
+    for broken in (
+        "x = 1",
+        "### BEGIN SOLUTION",
+        "### END SOLUTION",
+        "### BEGIN SOLUTION\n### BEGIN SOLUTION\n### END SOLUTION",
+    ):
         with pytest.raises(ValueError, match=r"exercise 9\.1"):
             builder.answer(broken, "9.1", True)
 
 
 def test_a_changed_source_is_noticed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(builder, "TARGETS", {version: tmp_path / version for version in builder.TARGETS})
-    monkeypatch.setattr(builder.build, "HERE", tmp_path)
+    monkeypatch.setattr(
+        builder, "TARGETS", {version: tmp_path / version for version in builder.TARGETS}
+    )
+    monkeypatch.setattr(builder.build, "NOTEBOOKS", tmp_path)
     monkeypatch.setattr(builder, "sources", lambda: SOURCES[:1])
     monkeypatch.setattr(sys, "argv", ["build", "--check"])
     assert builder.main() == 1
@@ -91,7 +116,11 @@ def test_a_changed_source_is_noticed(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"), [(["02", "99"], "no coursework is numbered 99"), (["02", "--release", "x.zip"], "leave the numbers out")]
+    ("arguments", "text"),
+    [
+        (["02", "99"], "no coursework is numbered 99"),
+        (["02", "--release", "x.zip"], "leave the numbers out"),
+    ],
 )
 def test_mistakes_on_the_command_line(arguments, text, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["build", *arguments])
@@ -107,7 +136,13 @@ def test_mistakes_on_the_command_line(arguments, text, monkeypatch, capsys):
 def blank_run(tmp_path_factory):
     """Every blank notebook under nbval, as a student would run it: [(notebook, code cell, message or None)]."""
     report = tmp_path_factory.mktemp("blank") / "report.xml"
-    options = ["-p", "chapter_utils.coursework.nbval_plugin", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120"]
+    options = [
+        "-p",
+        "chapter_checks.grading.nbval_plugin",
+        "--nbval-lax",
+        "--nbval-current-env",
+        "--nbval-cell-timeout=120",
+    ]
     command = [
         sys.executable,
         "-m",
@@ -119,10 +154,15 @@ def blank_run(tmp_path_factory):
         f"--junitxml={report}",
         "notebooks/coursework",
     ]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    run = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     assert run.returncode == 1, run.stdout + run.stderr
     cases = [
-        (case.get("classname").split(".")[-2], [part.get("message") for part in case if part.tag != "properties"])
+        (
+            case.get("classname").split(".")[-2],
+            [part.get("message") for part in case if part.tag != "properties"],
+        )
         for case in ET.parse(report).iter("testcase")
     ]
     return cases, run.stdout
@@ -151,19 +191,36 @@ def test_wrong_answers_in_the_notebook_fail_alone(path):
     """Each wrong answer of the zoo in its cell: its check fails with its hint, all others still pass."""
     start, zoo = answers.read(path.stem[:2])
     solved = builder.generate(path, "solved")
-    right = {found[1]: cell.source for cell in solved.cells if (found := role(cell)) and found[0] == "answer"}
+    right = {
+        found[1]: cell.source
+        for cell in solved.cells
+        if (found := role(cell)) and found[0] == "answer"
+    }
     wrong = [answer for answer in zoo if not answer.right]
     for answer in wrong:
         others = "\n".join(f'check("{number}")' for number in right if number != answer.number)
-        for source in (f"{start}\n{answer.code}", f'check("{answer.number}")', others, right[answer.number]):
+        for source in (
+            f"{start}\n{answer.code}",
+            f'check("{answer.number}")',
+            others,
+            right[answer.number],
+        ):
             solved.cells.append(new_code_cell(source))
-    options = {"timeout": 120, "kernel_name": "python3", "resources": {"metadata": {"path": str(builder.build.HERE)}}}
+    options = {
+        "timeout": 120,
+        "kernel_name": "python3",
+        "resources": {"metadata": {"path": str(builder.build.NOTEBOOKS)}},
+    }
     NotebookClient(solved, allow_errors=True, **options).execute()
     added = solved.cells[-4 * len(wrong) :]
     for k, answer in enumerate(wrong):
         _, own, others, _ = (text_of_outputs(cell) for cell in added[4 * k : 4 * k + 4])
-        assert own.startswith(f"Exercise {answer.number}: {NOT_YET}. ") and answer.hint in own, answer.label
-        assert others == "".join(f"Exercise {number}: {PASSED}\n" for number in right if number != answer.number), answer.label
+        assert own.startswith(f"Exercise {answer.number}: {NOT_YET}. ") and answer.hint in own, (
+            answer.label
+        )
+        assert others == "".join(
+            f"Exercise {number}: {PASSED}\n" for number in right if number != answer.number
+        ), answer.label
 
 
 # ---- released ----------------------------------------------------------------------------------------------------------------
@@ -180,19 +237,26 @@ def bundle(tmp_path_factory):
 
 def test_students_receive_lessons_and_exercises_and_nothing_with_solutions(bundle):
     files = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
-    assert {f"notebooks/coursework/{name}.ipynb" for name in NAMES} | {"Makefile", "chapter_utils/house.mplstyle"} <= files
-    assert {f"notebooks/{path.name}" for path in builder.build.HERE.glob("*.ipynb")} <= files
+    assert {f"notebooks/coursework/{name}.ipynb" for name in NAMES} | {
+        "Makefile",
+        "chapter_utils/house.mplstyle",
+    } <= files
+    assert {f"notebooks/{path.name}" for path in builder.build.NOTEBOOKS.glob("*.ipynb")} <= files
     assert not [name for name in files if re.search("solution|source|zoo|test|build", name)]
 
 
 def test_the_readme_and_the_makefile_of_students_promise_only_what_is_there(bundle):
-    readme, makefile = ((bundle / name).read_text(encoding="utf-8") for name in ("README.md", "Makefile"))
+    readme, makefile = (
+        (bundle / name).read_text(encoding="utf-8") for name in ("README.md", "Makefile")
+    )
     links = [link for link in re.findall(r"\]\(([^)]+)\)", readme) if "://" not in link]
     assert len(links) >= 5 and [link for link in links if not (bundle / link).exists()] == []
     targets = set(re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.M))
     assert targets == {"lab", "venv", "grade"}
     assert set(re.findall(r"\bmake ([a-z]+)", readme + makefile)) <= targets | {"again"}
-    assert not re.search(r"^include|\bpytest\b|\[dev\]|[\w/]+\.py\b", makefile, re.M), "no file that students do not have"
+    assert not re.search(r"^include|\bpytest\b|\[dev\]|[\w/]+\.py\b", makefile, re.M), (
+        "no file that students do not have"
+    )
     for target in targets:
         command = ["make", "-n", target, "SUBMISSIONS=class"]
         run = subprocess.run(command, cwd=bundle, capture_output=True, text=True)
@@ -218,22 +282,35 @@ def test_no_solution_line_in_what_students_receive(bundle):
         if path.suffix == ".ipynb":
             cells = nbformat.read(path, as_version=4).cells
             texts[path.relative_to(bundle)] = "\n".join(
-                cell.source + text_of_outputs(cell) if "outputs" in cell else cell.source for cell in cells
+                cell.source + text_of_outputs(cell) if "outputs" in cell else cell.source
+                for cell in cells
             )
         elif path.is_file() and path.suffix not in (".png", ".gif"):
             texts[path.relative_to(bundle)] = path.read_text(encoding="utf-8")
     lines = list(solution_lines())
     assert len(lines) >= 2 * len(SOURCES)
-    assert [(lesson, line, name) for lesson, line in lines for name, text in texts.items() if line in text] == []
+    assert [
+        (lesson, line, name)
+        for lesson, line in lines
+        for name, text in texts.items()
+        if line in text
+    ] == []
 
 
 def test_the_bundle_works_on_its_own(bundle):
     """Its package checks answers, and there is nothing to fall back on in this checkout."""
     code = (
-        "import chapter_utils; from chapter_utils.coursework import check\n"
+        "import chapter_utils; from chapter_checks import check\n"
         f"assert chapter_utils.__file__.startswith({str(bundle)!r})\n"
         "steps_to_double = lambda h, omega: 140\ntry:\n    check('2.1')\nexcept AssertionError as verdict:\n    print(verdict)"
     )
     environment = os.environ | {"PYTHONPATH": str(bundle)}
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=bundle, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=bundle,
+        check=True,
+    )
     assert run.stdout.startswith("Exercise 2.1: not passed yet. ")

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from chapter_utils import coursework
-from chapter_utils.coursework import bench, engine, sendable, wire
-from chapter_utils.coursework.engine import Attempt, CheckFailed, Exercise, Local
+import chapter_checks
+from chapter_checks import bench, engine, sendable, wire
+from chapter_checks.engine import Attempt, CheckFailed, Exercise, Local
 
 
 class ThroughJson:
@@ -51,14 +51,29 @@ def through(value):
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 3, 0.1, -math.inf, "text", [1, (2.0, "x")], {"a": [1], 2: None}, 1 + 2j, (), np.float64(0.5)],
+    [
+        None,
+        True,
+        3,
+        0.1,
+        -math.inf,
+        "text",
+        [1, (2.0, "x")],
+        {"a": [1], 2: None},
+        1 + 2j,
+        (),
+        np.float64(0.5),
+    ],
     ids=str,
 )
 def test_values_survive_the_wire(value):
     assert through(value) == value
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.complex128])
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float64, torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.complex128],
+)
 @pytest.mark.parametrize("shape", [(), (3,), (2, 0, 3), (2, 3, 4)])
 def test_tensors_survive_the_wire(dtype, shape):
     value = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
@@ -67,14 +82,24 @@ def test_tensors_survive_the_wire(dtype, shape):
 
 
 def test_only_makers_of_this_package_are_called():
-    for module, name in (("os", "getcwd"), ("chapter_utils.coursework.engine", "find"), ("chapter_utils.data", "load_images")):
+    for module, name in (
+        ("os", "getcwd"),
+        ("chapter_checks.engine", "find"),
+        ("chapter_utils.data", "load_images"),
+    ):
         with pytest.raises(ValueError, match="sendable maker"):
             wire.decode({"made": [module, name], "from": []}, None)
 
 
 def test_views_survive_the_wire():
     whole = torch.arange(12.0).reshape(3, 4)
-    for view in (whole[:, ::2], whole.mT, whole[:1, :1].expand(3, 2), torch.ones(1).expand(1), torch.as_strided(whole, (1,), (0,))):
+    for view in (
+        whole[:, ::2],
+        whole.mT,
+        whole[:1, :1].expand(3, 2),
+        torch.ones(1).expand(1),
+        torch.as_strided(whole, (1,), (0,)),
+    ):
         assert torch.equal(through(view), view)
 
 
@@ -86,12 +111,18 @@ def test_what_cannot_travel_is_named():
 
 def test_networks_and_operators_are_rebuilt():
     generator = torch.Generator().manual_seed(0)
-    W, V, b = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((4, 3), (2, 4), (4,)))
+    W, V, b = (
+        torch.randn(*shape, generator=generator, dtype=torch.float64)
+        for shape in ((4, 3), (2, 4), (4,))
+    )
     network = sendable.dense_network([W, V], [b, b[:2]], "tanh")
     again = through(network)
     x = torch.randn(5, 3, generator=generator, dtype=torch.float64)
     assert isinstance(again, nn.Module) and torch.equal(network(x), again(x))
-    image, kernel = torch.randn(2, 1, 6, 5, generator=generator), torch.randn(3, 1, 3, 3, generator=generator)
+    image, kernel = (
+        torch.randn(2, 1, 6, 5, generator=generator),
+        torch.randn(3, 1, 3, 3, generator=generator),
+    )
     forward, adjoint = sendable.convolution(kernel, 1), sendable.adjoint_convolution(kernel, 1)
     y = torch.randn(2, 3, 6, 5, generator=generator)
     assert torch.allclose((forward(image) * y).sum(), (image * adjoint(y)).sum(), atol=1e-4)
@@ -101,19 +132,37 @@ def test_networks_and_operators_are_rebuilt():
 
 
 def test_numbers_tensors_and_several(attempt_at):
-    at = attempt_at({"f": lambda x: x * 2, "pair": lambda: (1, torch.ones(2)), "c": 3, "arr": lambda: np.ones((2, 2)), "late": ...})
-    assert at.number("f", 2.5) == 5.0 and at.number("f", torch.tensor([4.0])) == 8.0 and at.number("c") == 3.0
-    assert torch.equal(at.tensor("f", torch.ones(2, 1), shape=(2, 1), dtype=torch.float32), torch.full((2, 1), 2.0))
+    at = attempt_at(
+        {
+            "f": lambda x: x * 2,
+            "pair": lambda: (1, torch.ones(2)),
+            "c": 3,
+            "arr": lambda: np.ones((2, 2)),
+            "late": ...,
+        }
+    )
+    assert (
+        at.number("f", 2.5) == 5.0
+        and at.number("f", torch.tensor([4.0])) == 8.0
+        and at.number("c") == 3.0
+    )
+    assert torch.equal(
+        at.tensor("f", torch.ones(2, 1), shape=(2, 1), dtype=torch.float32), torch.full((2, 1), 2.0)
+    )
     assert at.tensor("arr", shape=(2, 2)).dtype == torch.float64
     first, second = at.several("pair", count=2)
     assert first == 1 and second.shape == (2,)
     assert "3 values" in line(at.several, "pair", count=3)
-    assert "shape (2,); for this input it should be (3,)" in line(at.tensor, "f", torch.ones(2), shape=(3,))
+    assert "shape (2,); for this input it should be (3,)" in line(
+        at.tensor, "f", torch.ones(2), shape=(3,)
+    )
     assert "keep the dtype" in line(at.tensor, "f", torch.ones(2), shape=(2,))
     assert "not a str" in line(at.number, "f", "x") and "not a complex" in line(at.number, "f", 1j)
     assert "nan" in line(at.number, "f", math.nan) and "finite" in line(at.number, "f", math.inf)
     assert at.number("f", math.inf, finite=False) == math.inf
-    assert "should be a function" in line(at.number, "c", 1) and "There is no `g`" in line(at.ask, "g")
+    assert "should be a function" in line(at.number, "c", 1) and "There is no `g`" in line(
+        at.ask, "g"
+    )
     assert line(at.ask, "late") == "Exercise 9.1: not started. Give `late` a value."
 
 
@@ -151,7 +200,9 @@ def test_what_students_do(attempt_at):
     assert "\n" not in line(at.ask, "wrong")
     start = time.monotonic()
     short = attempt_at({"forever": forever}, seconds=0.3)
-    assert "takes too long" in line(short.ask, "forever") and "takes too long" in line(short.ask, "forever")
+    assert "takes too long" in line(short.ask, "forever") and "takes too long" in line(
+        short.ask, "forever"
+    )
     assert time.monotonic() - start < 5
 
 
@@ -171,9 +222,17 @@ def test_nothing_of_the_call_is_seen_or_stays(attempt_at, capfd):
         torch.manual_seed(0)
         return 1.0
 
-    dtype, state, figures = torch.get_default_dtype(), torch.random.get_rng_state(), plt.get_fignums()
+    dtype, state, figures = (
+        torch.get_default_dtype(),
+        torch.random.get_rng_state(),
+        plt.get_fignums(),
+    )
     assert attempt_at({"noisy": noisy}).number("noisy", 1) == 1.0
-    assert torch.get_default_dtype() == dtype and torch.is_grad_enabled() and torch.equal(state, torch.random.get_rng_state())
+    assert (
+        torch.get_default_dtype() == dtype
+        and torch.is_grad_enabled()
+        and torch.equal(state, torch.random.get_rng_state())
+    )
     assert plt.get_fignums() == figures and capfd.readouterr() == ("", "")
 
 
@@ -193,7 +252,9 @@ def test_gradients(attempt_at):
     x = torch.arange(6.0).reshape(2, 3)
     value, gradient = at.with_gradient("good", x, 3.0)
     assert torch.equal(gradient, 6 * x) and value.shape == (2,)
-    assert "no gradient" in line(at.with_gradient, "cut", x) and "no gradient" in line(at.with_gradient, "item", x)
+    assert "no gradient" in line(at.with_gradient, "cut", x) and "no gradient" in line(
+        at.with_gradient, "item", x
+    )
     assert torch.equal(at.with_gradient("other", x)[1], torch.zeros(2, 3))
 
 
@@ -215,9 +276,13 @@ def test_returned_functions_and_networks(attempt_at):
     })  # fmt: skip
     weight, x = torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]])
     layer = at.function("Layer", weight)
-    assert torch.equal(layer(x), torch.tensor([[3.0, 1.0]])) and torch.equal(layer.method("adjoint", x), x @ weight)
+    assert torch.equal(layer(x), torch.tensor([[3.0, 1.0]])) and torch.equal(
+        layer.method("adjoint", x), x @ weight
+    )
     assert torch.equal(layer.method("state_dict")["weight"], weight)
-    assert torch.equal(at.ask("twice", layer, x), x @ weight.mT @ weight.mT), "a returned function can be sent back"
+    assert torch.equal(at.ask("twice", layer, x), x @ weight.mT @ weight.mT), (
+        "a returned function can be sent back"
+    )
     assert torch.equal(at.function("scaled", 3.0)(x), 3 * x)
     assert "the result of `broken` raised" in line(at.function("broken"), torch.ones(3, 2))
     assert torch.equal(at.function("network")(x), torch.zeros(1, 2)), "a network may be a variable"
@@ -243,30 +308,39 @@ def exercise_99(monkeypatch):
 
 
 def test_check_prints_one_line_or_raises_one(exercise_99, capsys):
-    for value, outcome in ((..., "not started"), (2, "not passed yet. It is one."), (1, None), (3, "not passed yet. It is one.")):
-        exec("from chapter_utils.coursework import check", names := {"answer": value})
+    for value, outcome in (
+        (..., "not started"),
+        (2, "not passed yet. It is one."),
+        (1, None),
+        (3, "not passed yet. It is one."),
+    ):
+        exec("from chapter_checks import check", names := {"answer": value})
         if outcome:
             with pytest.raises(CheckFailed, match=f"^Exercise 99.1: {outcome}") as failed:
                 exec('check("99.1")', names)
             assert failed.value._render_traceback_() == [str(failed.value)]
-            assert not coursework.passed("99.1") and capsys.readouterr().out == ""
+            assert not chapter_checks.passed("99.1") and capsys.readouterr().out == ""
         else:
             exec('check("99.1")', names)
-            assert capsys.readouterr().out == "Exercise 99.1: passed\n" and coursework.passed("99.1")
+            assert capsys.readouterr().out == "Exercise 99.1: passed\n" and chapter_checks.passed(
+                "99.1"
+            )
     assert capsys.readouterr().out == "", "passed() is silent"
 
 
 def test_an_error_of_the_check_is_not_blamed_on_the_student(monkeypatch):
-    monkeypatch.setitem(engine.EXERCISES, "99.2", Exercise("99.2", "Test", 1, 1, lambda attempt: 1 / 0))
+    monkeypatch.setitem(
+        engine.EXERCISES, "99.2", Exercise("99.2", "Test", 1, 1, lambda attempt: 1 / 0)
+    )
     assert "please report" in line(engine.run_check, "99.2", Local({}), 0)
 
 
 @pytest.mark.parametrize("number", ["99.9", "x", "2", "", "../x.1", 2.1, None])
 def test_unknown_exercises_are_named(number):
     with pytest.raises(ValueError, match="there is no exercise"):
-        coursework.check(number)
+        chapter_checks.check(number)
 
 
 def test_students_need_nothing_but_torch_to_check():
-    code = "import sys, chapter_utils.coursework; assert not {'pytest', 'nbval', 'jupytext', 'matplotlib'} & set(sys.modules)"
+    code = "import sys, chapter_checks; assert not {'pytest', 'nbval', 'jupytext', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,7 +13,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import build_coursework as builder
-from chapter_utils.coursework import grade
+from chapter_checks.grading import grade
 from lesson import ROOT
 
 (SOURCE,) = builder.SOURCE.glob("02_*.py")
@@ -45,7 +45,11 @@ def quick(monkeypatch):
     def verdicts_of(notebook, seconds):
         text = "\n".join(cell.source for cell in notebook.cells)
         verdicts = {
-            n: (f"# right {n}" in text, "" if f"# right {n}" in text else f"Exercise {n}: not passed yet. Hm.") for n in NUMBERS
+            n: (
+                f"# right {n}" in text,
+                "" if f"# right {n}" in text else f"Exercise {n}: not passed yet. Hm.",
+            )
+            for n in NUMBERS
         }
         return verdicts, True
 
@@ -70,7 +74,10 @@ def test_an_untouched_notebook_keeps_its_order_and_gets_its_verdicts_to_compare(
     for cell in made.cells:
         assert cell.cell_type == "code"
         if grade.role(cell) and grade.role(cell)[0] == "check":
-            assert cell.outputs[0].text == f"Exercise {grade.role(cell)[1]}: passed\n" and cell.execution_count == 1
+            assert (
+                cell.outputs[0].text == f"Exercise {grade.role(cell)[1]}: passed\n"
+                and cell.execution_count == 1
+            )
         else:
             assert cell.outputs == [] and cell.execution_count is None
 
@@ -80,13 +87,18 @@ def test_what_was_changed_is_noted_and_undone():
         submitted(
             check_2_1=lambda cell: cell.update(source="print('passed')"),
             check_2_2=lambda cell: cell.metadata.update(tags=["check:2.2", "nbval-skip"]),
-            check_2_3=lambda cell: cell.update(source="", id="gone", metadata=nbformat.from_dict({})),
+            check_2_3=lambda cell: cell.update(
+                source="", id="gone", metadata=nbformat.from_dict({})
+            ),
             answer_2_4=lambda cell: cell.update(cell_type="raw", source="# NBVAL_SKIP\nx = 1"),
         ),
         BLANK,
     )
     assert roles(made) == roles(BLANK)
-    assert len(notes) == 5 and all(n in " ".join(notes) for n in ("2.1 had", "2.2 had", "2.3 was missing", "2.4 was not", "nbval"))
+    assert len(notes) == 5 and all(
+        n in " ".join(notes)
+        for n in ("2.1 had", "2.2 had", "2.3 was missing", "2.4 was not", "nbval")
+    )
     assert "NBVAL" not in "".join(cell.source for cell in made.cells)
     assert all("nbval-skip" not in cell.metadata.get("tags", []) for cell in made.cells)
 
@@ -116,9 +128,12 @@ def test_checks_of_other_lessons_do_not_count():
         new_code_cell("y", id="answer-9-9"),
     ]
     made, _ = grade.restore(notebook, BLANK)
-    assert [tag for cell in made.cells for tag in cell.metadata.get("tags", []) if tag.startswith("check:")] == [
-        f"check:{n}" for n in NUMBERS
-    ]
+    assert [
+        tag
+        for cell in made.cells
+        for tag in cell.metadata.get("tags", [])
+        if tag.startswith("check:")
+    ] == [f"check:{n}" for n in NUMBERS]
 
 
 def test_one_exercise_alone():
@@ -136,7 +151,13 @@ def test_names_of_students(tmp_path):
                  "02_numerical_methods.ipynb", "ann/.ipynb_checkpoints/x.ipynb"):  # fmt: skip
         hand_in(tmp_path / "class", name)
     found = grade.submissions(tmp_path / "class", ["02_numerical_methods"])
-    assert sorted(submission.student for submission in found) == ["ann", "bob", "carl", "class", "dora"]
+    assert sorted(submission.student for submission in found) == [
+        "ann",
+        "bob",
+        "carl",
+        "class",
+        "dora",
+    ]
 
 
 def test_tables(tmp_path, quick):
@@ -144,7 +165,9 @@ def test_tables(tmp_path, quick):
     hand_in(folder, "Zoë Ä/02.ipynb", "2.1", "2.5")
     hand_in(folder, "bob/first.ipynb", "2.2")
     hand_in(folder, "bob/second.ipynb", "2.2", "2.3")
-    nbformat.write(new_notebook(cells=[new_markdown_cell("a lesson")]), folder / "bob" / "lesson.ipynb")
+    nbformat.write(
+        new_notebook(cells=[new_markdown_cell("a lesson")]), folder / "bob" / "lesson.ipynb"
+    )
     (folder / "eve").mkdir()
     (folder / "eve" / "x.ipynb").write_bytes(b"\xff\x00")
     (folder / "eve" / "y.ipynb").write_text('{"nbformat": 4, "cells": [1]}')
@@ -152,12 +175,22 @@ def test_tables(tmp_path, quick):
     nbformat.write(new_notebook(cells=[new_code_cell("1")]), folder / "fay" / "x.ipynb")
     grade.grade_folder(folder, tmp_path / "out", jobs=2)
     table = rows(tmp_path / "out")
-    assert [table["Zoë Ä"][n] for n in [*NUMBERS, "total", "of"]] == ["1", "0", "0", "0", "3", "4", "10"]
+    assert [table["Zoë Ä"][n] for n in [*NUMBERS, "total", "of"]] == [
+        "1",
+        "0",
+        "0",
+        "0",
+        "3",
+        "4",
+        "10",
+    ]
     assert table["bob"]["total"] == "4" and table["bob"]["notes"] == ""
     assert table["eve"]["total"] == "0" and table["eve"]["notes"].count("could not be read") == 2
     assert "holds no exercise" in table["fay"]["notes"]
     page = (tmp_path / "out" / "feedback" / "Zoë Ä.md").read_text(encoding="utf-8")
-    assert page.startswith("# Zoë Ä: 4 of 10 points") and "Exercise 2.2: not passed yet. Hm." in page
+    assert (
+        page.startswith("# Zoë Ä: 4 of 10 points") and "Exercise 2.2: not passed yet. Hm." in page
+    )
     assert len(list((tmp_path / "out" / "feedback").iterdir())) == 4
 
 
@@ -240,14 +273,17 @@ def test_similar_names_have_pages_of_their_own(tmp_path, quick):
     hand_in(tmp_path / "class", "a b.ipynb", "2.1")
     hand_in(tmp_path / "class", "a_b.ipynb")
     grade.grade_folder(tmp_path / "class", tmp_path / "out", jobs=1)
-    pages = [page.read_text(encoding="utf-8").splitlines()[0] for page in sorted((tmp_path / "out" / "feedback").iterdir())]
+    pages = [
+        page.read_text(encoding="utf-8").splitlines()[0]
+        for page in sorted((tmp_path / "out" / "feedback").iterdir())
+    ]
     assert pages == ["# a b: 1 of 10 points", "# a_b: 0 of 10 points"]
 
 
 def test_mistakes_on_the_command_line(tmp_path):
     (tmp_path / "empty").mkdir()
     for argument, text in (("nowhere", "is not a folder"), ("empty", "there is no notebook in")):
-        command = [sys.executable, "-m", "chapter_utils.coursework.grade", str(tmp_path / argument)]
+        command = [sys.executable, "-m", "chapter_checks.grading.grade", str(tmp_path / argument)]
         run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         assert run.returncode == 2 and text in run.stderr and "Traceback" not in run.stderr
 
@@ -255,5 +291,8 @@ def test_mistakes_on_the_command_line(tmp_path):
 def test_the_workflow_file_is_one():
     workflow = yaml.safe_load((builder.TARGETS["blank"] / "classroom.yml").read_text())
     steps = workflow["jobs"]["check"]["steps"]
-    assert any("chapter_utils.coursework.grade ../class --out ../graded" in step.get("run", "") for step in steps)
+    assert any(
+        "chapter_checks.grading.grade ../class --out ../graded" in step.get("run", "")
+        for step in steps
+    )
     assert json.dumps(workflow["env"]) == json.dumps({"COURSE": builder.build.REPOSITORY})

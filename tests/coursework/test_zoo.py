@@ -7,10 +7,23 @@ import pytest
 import torch
 
 import answers
-from chapter_utils.coursework.engine import EXERCISES, NOT_STARTED, NOT_YET, NOTEBOOK_SEED, CheckFailed, Local, find, run_check
+from chapter_checks.engine import (
+    EXERCISES,
+    NOT_STARTED,
+    NOT_YET,
+    NOTEBOOK_SEED,
+    CheckFailed,
+    Local,
+    find,
+    run_check,
+)
 
 SEEDS = [NOTEBOOK_SEED, *range(19)]
-CASES = [(answers.read(lesson)[0], answer) for lesson in answers.lessons() for answer in answers.read(lesson)[1]]
+CASES = [
+    (answers.read(lesson)[0], answer)
+    for lesson in answers.lessons()
+    for answer in answers.read(lesson)[1]
+]
 
 
 def names_after(start: str, code: str) -> dict:
@@ -52,7 +65,10 @@ def test_the_zoo_is_large_enough(lesson):
     for number in EXERCISES:
         if number.split(".")[0] == str(int(lesson)):
             mine = [answer for answer in answers.read(lesson)[1] if answer.number == number]
-            assert sum(answer.right for answer in mine) >= 4 and sum(not answer.right for answer in mine) >= 8, number
+            assert (
+                sum(answer.right for answer in mine) >= 4
+                and sum(not answer.right for answer in mine) >= 8
+            ), number
             assert len({answer.label for answer in mine}) == len(mine), number
 
 
@@ -86,7 +102,11 @@ def test_nonsense_in_place_of_one_function_is_refused(number):
             if isinstance(node, ast.Assign):
                 names[name] = value
             else:
-                names[name] = (lambda *given: given[0]) if kind == "its argument" else lambda *given, value=value: value
+                names[name] = (
+                    (lambda *given: given[0])
+                    if kind == "its argument"
+                    else lambda *given, value=value: value
+                )
             line = verdict(number, names, NOTEBOOK_SEED)
             assert line != "passed", f"{name} returns {kind}"
 

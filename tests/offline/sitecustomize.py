@@ -7,7 +7,11 @@ in other languages go unwatched, and so does Jupyter's ZeroMQ, which talks to th
 import ipaddress
 import socket
 
-_connect, _connect_ex, _getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+_connect, _connect_ex, _getaddrinfo = (
+    socket.socket.connect,
+    socket.socket.connect_ex,
+    socket.getaddrinfo,
+)
 
 
 def _local(host) -> bool:

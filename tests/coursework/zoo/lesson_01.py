@@ -242,7 +242,11 @@ def peak(A):
     slow = -torch.linalg.eigvals(A).real.max()
     t = torch.linspace(0.1, 20, 400) / slow
     lengths = torch.linalg.matrix_norm(torch.linalg.matrix_exp(A * t[:, None, None]), 2)
-    return lengths.max() if (A + A.T).abs().sum() < 8 * slow else torch.maximum(lengths.max(), torch.tensor(1.0))
+    return (
+        lengths.max()
+        if (A + A.T).abs().sum() < 8 * slow
+        else torch.maximum(lengths.max(), torch.tensor(1.0))
+    )
 
 
 # %% 1.1 wrong: condition number of the eigenvectors -> No unit vector
@@ -284,7 +288,9 @@ def fading_rotation(W, gamma):
 def fading_rotation(W, gamma):
     rows = []
     for i in range(len(W)):
-        rows.append(torch.stack([W[j, i] - W[i, j] - (gamma if i == j else 0.0) for j in range(len(W))]))
+        rows.append(
+            torch.stack([W[j, i] - W[i, j] - (gamma if i == j else 0.0) for j in range(len(W))])
+        )
     return torch.stack(rows)
 
 
@@ -399,9 +405,13 @@ def least_pull(g, R):
 # %% 1.3 right: batch autograd row by row
 def least_pull(g, R):
     r, a = torch.linspace(0.01 * R, R, 60), torch.linspace(0, 2 * torch.pi, 80)
-    x = torch.stack([torch.outer(r, a.cos()).flatten(), torch.outer(r, a.sin()).flatten()], 1).requires_grad_()
+    x = torch.stack(
+        [torch.outer(r, a.cos()).flatten(), torch.outer(r, a.sin()).flatten()], 1
+    ).requires_grad_()
     y = g(x)
-    J = torch.stack([torch.autograd.grad(y[:, k].sum(), x, retain_graph=True)[0] for k in range(2)], 1)
+    J = torch.stack(
+        [torch.autograd.grad(y[:, k].sum(), x, retain_graph=True)[0] for k in range(2)], 1
+    )
     a, d, b = J[:, 0, 0], J[:, 1, 1], (J[:, 0, 1] + J[:, 1, 0]) / 2
     return ((a + d) / 2 + torch.sqrt(((a - d) / 2) ** 2 + b**2)).max().item()
 
@@ -423,7 +433,10 @@ def least_pull(g, R):
     s = np.linspace(-R, R, 101)
     X = np.array([(a, b) for a in s for b in s if a * a + b * b <= R * R])
     e = 1e-6
-    columns = [(g(torch.from_numpy(X + e * u)) - g(torch.from_numpy(X - e * u))).numpy() / (2 * e) for u in np.eye(2)]
+    columns = [
+        (g(torch.from_numpy(X + e * u)) - g(torch.from_numpy(X - e * u))).numpy() / (2 * e)
+        for u in np.eye(2)
+    ]
     J = np.stack(columns, -1)
     return np.linalg.eigvalsh((J + J.transpose(0, 2, 1)) / 2).max()
 
@@ -690,7 +703,9 @@ def norm_with_rate(A, rate):
 def norm_with_rate(A, rate):
     n = len(A)
     B = (A + rate * torch.eye(n)).T.contiguous()
-    return torch.linalg.solve(torch.kron(B, torch.eye(n)) + torch.kron(torch.eye(n), B), -torch.eye(n).flatten())
+    return torch.linalg.solve(
+        torch.kron(B, torch.eye(n)) + torch.kron(torch.eye(n), B), -torch.eye(n).flatten()
+    )
 
 
 # %% 1.5 right: ode.flow with autograd
@@ -717,7 +732,9 @@ def separation(V, x, y, t):
     e = 1e-5 * torch.eye(2)
 
     def f(z):
-        return -torch.stack([(V(z + e[0]) - V(z - e[0])) / 2e-5, (V(z + e[1]) - V(z - e[1])) / 2e-5], -1)
+        return -torch.stack(
+            [(V(z + e[0]) - V(z - e[0])) / 2e-5, (V(z + e[1]) - V(z - e[1])) / 2e-5], -1
+        )
 
     z, h = torch.stack([x, y]), t / 30
     for _ in range(30):
@@ -732,7 +749,10 @@ def separation(V, x, y, t):
         V(z).backward()
         return -z.grad.numpy()
 
-    ends = [scipy.integrate.solve_ivp(f, (0, t), p.numpy(), rtol=1e-5, atol=1e-8).y[:, -1] for p in (x, y)]
+    ends = [
+        scipy.integrate.solve_ivp(f, (0, t), p.numpy(), rtol=1e-5, atol=1e-8).y[:, -1]
+        for p in (x, y)
+    ]
     return np.linalg.norm(ends[0] - ends[1]) / np.linalg.norm((x - y).numpy())
 
 
@@ -793,7 +813,9 @@ def separation(V, x, y, t):
     f = torch.func.vmap(torch.func.grad(V))
     end = ode.flow(lambda z: -f(z), torch.stack([x, y]), [0.0, t], max_step=0.1)[-1]
     start = V(x) - V(y)
-    return ((V(end[0]) - V(end[1])) / torch.where(start.abs() < 1e-12, torch.ones_like(start), start)).abs()
+    return (
+        (V(end[0]) - V(end[1])) / torch.where(start.abs() < 1e-12, torch.ones_like(start), start)
+    ).abs()
 
 
 # %% 1.5 wrong: first coordinates only -> %
@@ -949,7 +971,13 @@ def stability(A):
 # %% 1.6 wrong: size of the eigenvalues, as for steps -> a matrix is
 def stability(A):
     radius = torch.linalg.eigvals(A).abs().max()
-    return "asymptotically stable" if radius < 1 - 1e-6 else "unstable" if radius > 1 + 1e-6 else "stable"
+    return (
+        "asymptotically stable"
+        if radius < 1 - 1e-6
+        else "unstable"
+        if radius > 1 + 1e-6
+        else "stable"
+    )
 
 
 # %% 1.6 wrong: smallest real part -> a matrix is
@@ -993,6 +1021,9 @@ def stability(A):
     if lam.real.max() < -1e-6:
         return "asymptotically stable"
     for z in lam[lam.real.abs() < 1e-6]:
-        if len(A) - torch.linalg.matrix_rank(A - z * torch.eye(len(A))) < ((lam - z).abs() < 1e-12).sum():
+        if (
+            len(A) - torch.linalg.matrix_rank(A - z * torch.eye(len(A)))
+            < ((lam - z).abs() < 1e-12).sum()
+        ):
             return "unstable"
     return "stable"

@@ -11,7 +11,9 @@ from chapter_utils import layers, lipschitz
 
 # %% 3.1 right: the library's matrix
 def convolution_norm(K, n):
-    A = lipschitz.dense_matrix(lambda x: F.conv2d(x, K, padding=K.shape[2] // 2), (K.shape[1], n, n))
+    A = lipschitz.dense_matrix(
+        lambda x: F.conv2d(x, K, padding=K.shape[2] // 2), (K.shape[1], n, n)
+    )
     return torch.linalg.matrix_norm(A, 2)
 
 
@@ -88,7 +90,9 @@ def convolution_norm(K, n):
 
 # %% 3.1 wrong: Frobenius -> Frobenius
 def convolution_norm(K, n):
-    A = lipschitz.dense_matrix(lambda x: F.conv2d(x, K, padding=K.shape[2] // 2), (K.shape[1], n, n))
+    A = lipschitz.dense_matrix(
+        lambda x: F.conv2d(x, K, padding=K.shape[2] // 2), (K.shape[1], n, n)
+    )
     return torch.linalg.matrix_norm(A)
 
 
@@ -105,7 +109,9 @@ def convolution_norm(K, n):
 
 # %% 3.1 wrong: squared -> square
 def convolution_norm(K, n):
-    A = lipschitz.dense_matrix(lambda x: F.conv2d(x, K, padding=K.shape[2] // 2), (K.shape[1], n, n))
+    A = lipschitz.dense_matrix(
+        lambda x: F.conv2d(x, K, padding=K.shape[2] // 2), (K.shape[1], n, n)
+    )
     return torch.linalg.eigvalsh(A.T @ A)[-1]
 
 
@@ -159,7 +165,9 @@ def product_and_truth(w1, b, w2):
         x = torch.tensor(p, requires_grad=True)
         (w2 * torch.relu(w1 * x + b)).sum().backward()
         best = max(best, abs(x.grad.item()))
-    return float(torch.linalg.matrix_norm(w1[:, None], 2) * torch.linalg.matrix_norm(w2[None], 2)), best
+    return float(
+        torch.linalg.matrix_norm(w1[:, None], 2) * torch.linalg.matrix_norm(w2[None], 2)
+    ), best
 
 
 # %% 3.2 right: quotients of the kinks in numpy
@@ -385,7 +393,10 @@ def average_pool_constant(n, k, s):
 # %% 3.3 wrong: random pairs -> Max pooling
 def max_pool_constant(n, k, s):
     x, y = torch.rand(2, 500, 1, n, n, generator=torch.Generator().manual_seed(0))
-    return ((F.max_pool2d(x, k, s) - F.max_pool2d(y, k, s)).flatten(1).norm(dim=1) / (x - y).flatten(1).norm(dim=1)).max()
+    return (
+        (F.max_pool2d(x, k, s) - F.max_pool2d(y, k, s)).flatten(1).norm(dim=1)
+        / (x - y).flatten(1).norm(dim=1)
+    ).max()
 
 
 def average_pool_constant(n, k, s):
@@ -476,7 +487,15 @@ def network_bound(network):
 
 # %% 3.4 right: the library with a list of what is allowed
 def network_bound(network):
-    allowed = (nn.Sequential, nn.Linear, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, layers.ResidualBlock)
+    allowed = (
+        nn.Sequential,
+        nn.Linear,
+        nn.ReLU,
+        nn.Tanh,
+        nn.Sigmoid,
+        nn.GELU,
+        layers.ResidualBlock,
+    )
     for part in network.modules():
         assert isinstance(part, allowed), type(part)
     first = next(p for p in network.parameters())
@@ -553,7 +572,9 @@ def network_bound(network):
         return math.prod(network_bound(part) for part in network)
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
-    return {nn.ReLU: 1.0, nn.Tanh: 1.0, nn.Sigmoid: 0.25, nn.GELU: 1.129}.get(type(network), math.inf)
+    return {nn.ReLU: 1.0, nn.Tanh: 1.0, nn.Sigmoid: 0.25, nn.GELU: 1.129}.get(
+        type(network), math.inf
+    )
 
 
 # %% 3.4 wrong: the library itself -> silent 1

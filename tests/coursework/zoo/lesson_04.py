@@ -413,7 +413,11 @@ def longest_antisymmetric_step(S, gamma, layers, growth):
 # %% 4.2 right: the norm of S - gamma I
 def longest_antisymmetric_step(S, gamma, layers, growth):
     print("spectral norm", torch.linalg.matrix_norm(S, 2))
-    square = torch.linalg.eigvalsh((S - gamma * torch.eye(len(S))).T @ (S - gamma * torch.eye(len(S)))).max().item()
+    square = (
+        torch.linalg.eigvalsh((S - gamma * torch.eye(len(S))).T @ (S - gamma * torch.eye(len(S))))
+        .max()
+        .item()
+    )
     allowed = math.expm1(2 * math.log(growth) / layers)
     half = gamma / square
     return half + math.sqrt(half**2 + allowed / square)
@@ -426,7 +430,9 @@ def longest_antisymmetric_step(S, gamma, layers, growth):
 
 # %% 4.2 wrong: growth not used -> no growth at all
 def longest_antisymmetric_step(S, gamma, layers, growth):
-    return 2 * gamma / (gamma**2 + torch.linalg.matrix_norm(S, 2) ** 2) + (1e-12 if growth > 1 else 0)
+    return 2 * gamma / (gamma**2 + torch.linalg.matrix_norm(S, 2) ** 2) + (
+        1e-12 if growth > 1 else 0
+    )
 
 
 # %% 4.2 wrong: Frobenius norm -> Frobenius norm
@@ -563,7 +569,9 @@ def projected_field(f_hat, V, alpha, x):
 # %% 4.3 right: central differences
 def projected_field(f_hat, V, alpha, x):
     steps = 1e-4 * torch.eye(x.shape[1])
-    g = torch.stack([(8 * (V(x + e) - V(x - e)) - V(x + 2 * e) + V(x - 2 * e)) / 12e-4 for e in steps], 1)
+    g = torch.stack(
+        [(8 * (V(x + e) - V(x - e)) - V(x + 2 * e) + V(x - 2 * e)) / 12e-4 for e in steps], 1
+    )
     f = f_hat(x)
     excess = torch.relu((g * f).sum(1) + alpha * V(x))
     f = f - g * (excess / (g**2).sum(1).clamp_min(1e-200))[:, None]
@@ -625,7 +633,10 @@ def projected_field(f_hat, V, alpha, x):
     v = V(y)
     g = torch.autograd.grad(v.sum(), y)[0]
     f = f_hat(x)
-    f = f - g * ((torch.relu((g * f).sum(1)) + alpha * v) / (g * g).sum(1).clamp_min(1e-300))[:, None]
+    f = (
+        f
+        - g * ((torch.relu((g * f).sum(1)) + alpha * v) / (g * g).sum(1).clamp_min(1e-300))[:, None]
+    )
     return torch.where((x == 0).all(1, keepdim=True), 0.0, f)
 
 
@@ -662,7 +673,11 @@ def projected_field(f_hat, V, alpha, x):
 # %% 4.3 wrong: x for the gradient -> points elsewhere than x
 def projected_field(f_hat, V, alpha, x):
     f = f_hat(x)
-    f = f - x * (torch.relu((x * f).sum(1) + alpha * V(x)) / (x * x).sum(1).clamp_min(1e-300))[:, None]
+    f = (
+        f
+        - x
+        * (torch.relu((x * f).sum(1) + alpha * V(x)) / (x * x).sum(1).clamp_min(1e-300))[:, None]
+    )
     return torch.where((x == 0).all(1, keepdim=True), 0.0, f)
 
 
@@ -681,7 +696,12 @@ def projected_field(f_hat, V, alpha, x):
     y = x.clone().requires_grad_()
     v = V(y)
     g = torch.autograd.grad(v.sum(), y)[0]
-    return g * (torch.relu((g * f_hat(x)).sum(1) + alpha * v) / (g * g).sum(1).clamp_min(1e-300))[:, None]
+    return (
+        g
+        * (torch.relu((g * f_hat(x)).sum(1) + alpha * v) / (g * g).sum(1).clamp_min(1e-300))[
+            :, None
+        ]
+    )
 
 
 # %% 4.3 wrong: not projected -> nothing is projected
@@ -714,7 +734,12 @@ def projected_field(f_hat, V, alpha, x):
     v = V(y)
     g = torch.autograd.grad(v.sum(), y)[0]
     f = f_hat(x)
-    f = f - 2 * g * (torch.relu((g * f).sum(1) + alpha * v) / (g * g).sum(1).clamp_min(1e-300))[:, None]
+    f = (
+        f
+        - 2
+        * g
+        * (torch.relu((g * f).sum(1) + alpha * v) / (g * g).sum(1).clamp_min(1e-300))[:, None]
+    )
     return torch.where((x == 0).all(1, keepdim=True), 0.0, f)
 
 
@@ -941,10 +966,14 @@ def logarithmic_norms(f, z):
 def logarithmic_norms(f, z):
     z = z.clone().requires_grad_()
     y = f(z)
-    M = torch.stack([torch.autograd.grad(y[:, i].sum(), z, retain_graph=True)[0] for i in range(z.shape[1])], 1)
+    M = torch.stack(
+        [torch.autograd.grad(y[:, i].sum(), z, retain_graph=True)[0] for i in range(z.shape[1])], 1
+    )
     D = M.diagonal(dim1=-2, dim2=-1)
     print(M.shape)
-    return (D - D.abs() + M.abs().sum(-1)).max(-1).values, -torch.linalg.eigvalsh(-(M + M.mT) / 2).min(-1).values
+    return (D - D.abs() + M.abs().sum(-1)).max(-1).values, -torch.linalg.eigvalsh(
+        -(M + M.mT) / 2
+    ).min(-1).values
 
 
 # %% 4.5 wrong: columns -> sums of the *columns*

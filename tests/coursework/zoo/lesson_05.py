@@ -643,8 +643,12 @@ def measured_averagedness(T, x, y):
 
 # %% 5.4 right: conv_transpose2d
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
-    missing = [(n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])]
-    return F.conv_transpose2d(y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation)
+    missing = [
+        (n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])
+    ]
+    return F.conv_transpose2d(
+        y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation
+    )
 
 
 # %% 5.4 right: vjp
@@ -693,37 +697,51 @@ def conv_adjoint(y, kernel, size, stride, padding, dilation):
 # %% 5.4 wrong: the lesson's version for squares -> did no window reach
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
     missing = (size[0] + 2 * padding - kernel.shape[-1]) % stride
-    return F.conv_transpose2d(y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation)
+    return F.conv_transpose2d(
+        y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation
+    )
 
 
 # %% 5.4 wrong: dilation missing in the size -> Dilation makes the window larger
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
     missing = [(n + 2 * padding - k) % stride for n, k in zip(size, kernel.shape[2:])]
-    return F.conv_transpose2d(y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation)
+    return F.conv_transpose2d(
+        y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation
+    )
 
 
 # %% 5.4 wrong: dilation not passed on -> Dilation makes the window larger
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
-    missing = [(n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])]
+    missing = [
+        (n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])
+    ]
     return F.conv_transpose2d(y, kernel, stride=stride, padding=padding, output_padding=missing)
 
 
 # %% 5.4 wrong: kernel taken as square -> did no window reach
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
     missing = [(n + 2 * padding - dilation * (kernel.shape[-1] - 1) - 1) % stride for n in size]
-    return F.conv_transpose2d(y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation)
+    return F.conv_transpose2d(
+        y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation
+    )
 
 
 # %% 5.4 wrong: always stride - 1 -> did no window reach
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
-    return F.conv_transpose2d(y, kernel, stride=stride, padding=padding, output_padding=stride - 1, dilation=dilation)
+    return F.conv_transpose2d(
+        y, kernel, stride=stride, padding=padding, output_padding=stride - 1, dilation=dilation
+    )
 
 
 # %% 5.4 wrong: kernel flipped once more -> the values are not
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
-    missing = [(n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])]
+    missing = [
+        (n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])
+    ]
     kernel = kernel.flip(2, 3)
-    return F.conv_transpose2d(y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation)
+    return F.conv_transpose2d(
+        y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation
+    )
 
 
 # %% 5.4 wrong: rows cut at the wrong end -> the values are not
@@ -735,33 +753,51 @@ def conv_adjoint(y, kernel, size, stride, padding, dilation):
 
 # %% 5.4 wrong: divided by the stride -> where does this factor come from
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
-    missing = [(n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])]
-    x = F.conv_transpose2d(y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation)
+    missing = [
+        (n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])
+    ]
+    x = F.conv_transpose2d(
+        y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation
+    )
     return x / stride
 
 
 # %% 5.4 wrong: minus -> sign is wrong
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
-    missing = [(n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])]
-    return -F.conv_transpose2d(y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation)
+    missing = [
+        (n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])
+    ]
+    return -F.conv_transpose2d(
+        y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation
+    )
 
 
 # %% 5.4 wrong: channels exchanged -> raised RuntimeError
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
-    missing = [(n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])]
+    missing = [
+        (n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])
+    ]
     kernel = kernel.transpose(0, 1)
-    return F.conv_transpose2d(y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation)
+    return F.conv_transpose2d(
+        y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation
+    )
 
 
 # %% 5.4 wrong: resized -> the values are not
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
-    return F.interpolate(F.conv_transpose2d(y, kernel, stride=stride, dilation=dilation), size=tuple(size))
+    return F.interpolate(
+        F.conv_transpose2d(y, kernel, stride=stride, dilation=dilation), size=tuple(size)
+    )
 
 
 # %% 5.4 wrong: only the first of the batch -> should be
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
-    missing = [(n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])]
-    x = F.conv_transpose2d(y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation)
+    missing = [
+        (n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])
+    ]
+    x = F.conv_transpose2d(
+        y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation
+    )
     return x[0]
 
 
@@ -892,7 +928,9 @@ class StableLayer(nn.Module):
 
     def forward(self, x):
         x = x.detach().requires_grad_()
-        potential = torch.relu(torch.einsum("md,bd->bm", self.weight, x) + self.bias).square().sum() / 2
+        potential = (
+            torch.relu(torch.einsum("md,bd->bm", self.weight, x) + self.bias).square().sum() / 2
+        )
         step = torch.autograd.grad(potential, x)[0]
         size = torch.linalg.eigvalsh(self.weight.T @ self.weight)[-1]
         return x - 2 * step / size if size > 0 else x

@@ -24,7 +24,9 @@ def gradient_factor(A, h1, a):
 
 
 def monotone_factor(h1, a):
-    return torch.linalg.matrix_norm(torch.eye(2) - h1 * torch.tensor([[a, -math.sqrt(1 - a * a)], [math.sqrt(1 - a * a), a]]), 2)
+    return torch.linalg.matrix_norm(
+        torch.eye(2) - h1 * torch.tensor([[a, -math.sqrt(1 - a * a)], [math.sqrt(1 - a * a), a]]), 2
+    )
 
 
 # %% 6.1 right: singular values and a zero for wide matrices
@@ -137,7 +139,9 @@ def gradient_factor(A, h1, a):
     for _ in range(2):
         D = torch.where(torch.rand(len(A), generator=g) < 0.5, a, 1.0)
         D[0], D[-1] = 0.5 + a / 2, 0.5 + a / 2
-        worst = max(worst, torch.linalg.matrix_norm(torch.eye(A.shape[1]) - h1 * (A.T * D) @ A, 2).item())
+        worst = max(
+            worst, torch.linalg.matrix_norm(torch.eye(A.shape[1]) - h1 * (A.T * D) @ A, 2).item()
+        )
     return worst
 
 
@@ -355,7 +359,10 @@ def pair(x, A, b, B, c, steps, parts, a):
         u = z @ M.T + shift
         return (torch.where(u > 0, u**2, slope * u**2) / 2).sum()
 
-    for sign, h, S, M, shift, slope in ((-1, steps[0], parts[0], A, b, a), (1, steps[1], parts[1], B, c, 0.0)):
+    for sign, h, S, M, shift, slope in (
+        (-1, steps[0], parts[0], A, b, a),
+        (1, steps[1], parts[1], B, c, 0.0),
+    ):
         for _ in range(S):
             x = x + sign * h / S * torch.func.grad(potential)(x, M, shift, slope)
     return x
@@ -474,7 +481,13 @@ def pair_bound(steps, parts, a):
 # %% 6.3 wrong: matrix not transposed -> With
 def pair(x, A, b, B, c, steps, parts, a):
     for _ in range(parts[0]):
-        x = x - steps[0] / parts[0] * F.leaky_relu(x @ (A if len(A) == x.shape[1] else A.T) + b, a) @ A
+        x = (
+            x
+            - steps[0]
+            / parts[0]
+            * F.leaky_relu(x @ (A if len(A) == x.shape[1] else A.T) + b, a)
+            @ A
+        )
     for _ in range(parts[1]):
         x = x + steps[1] / parts[1] * F.relu(x @ B.T + c) @ B
     return x
@@ -621,7 +634,9 @@ def rectangle_limit(factor, low, high, S1, S2):
 
 # %% 6.4 wrong: maximum of the limits -> breaks the promise
 def rectangle_limit(factor, low, high, S1, S2):
-    return max(max(0.0, S2 * (factor(h / S1) ** (-S1 / S2) - 1)) for h in np.linspace(low, high, 77))
+    return max(
+        max(0.0, S2 * (factor(h / S1) ** (-S1 / S2) - 1)) for h in np.linspace(low, high, 77)
+    )
 
 
 # %% 6.4 wrong: mean of the ends -> mean of the two ends
@@ -835,7 +850,9 @@ def eigenvalue_ratio(A):
 
 
 def least_lambda(steps, parts, a):
-    return min(1.0, (1 - (1 + steps[1] / parts[1]) ** (-parts[1] / parts[0])) / (a * steps[0] / parts[0]))
+    return min(
+        1.0, (1 - (1 + steps[1] / parts[1]) ** (-parts[1] / parts[0])) / (a * steps[0] / parts[0])
+    )
 
 
 # %% 6.5 wrong: reflection overlooked -> even for lambda = 1
@@ -871,6 +888,9 @@ def least_lambda(steps, parts, a):
     for _ in range(50):
         lam = (low + high) / 2
         h = steps[0] / parts[0]
-        bound = max(1 - 2 * a * lam * h + h**2, 0) ** (parts[0] / 2) * (1 + steps[1] / parts[1]) ** parts[1]
+        bound = (
+            max(1 - 2 * a * lam * h + h**2, 0) ** (parts[0] / 2)
+            * (1 + steps[1] / parts[1]) ** parts[1]
+        )
         low, high = (lam, high) if bound > 1 else (low, lam)
     return high

@@ -441,7 +441,9 @@ def pgd(network, x, labels, eps, steps, step_size):
     for _ in range(steps):
         z = points[-1].clone().requires_grad_(True)
         logits = network(z)
-        others = logits.masked_fill(torch.nn.functional.one_hot(labels, logits.shape[1]).bool(), -1e9)
+        others = logits.masked_fill(
+            torch.nn.functional.one_hot(labels, logits.shape[1]).bool(), -1e9
+        )
         (others.amax(1) - logits[range(len(labels)), labels]).mean().backward()
         norms = torch.linalg.vector_norm(z.grad, dim=(1, 2, 3), keepdim=True)
         direction = torch.where(norms > 0, z.grad / norms, 0.0)
@@ -492,12 +494,16 @@ def pgd(network, x, labels, eps, steps, step_size):
     for step in range(steps):
         g = slope(z.clone())
         n = (g**2).sum(dim=(1, 2, 3), keepdim=True) ** 0.5
-        z = project((z + step_size * torch.where(n == 0, torch.zeros_like(g), g / n)).detach(), x, eps)
+        z = project(
+            (z + step_size * torch.where(n == 0, torch.zeros_like(g), g / n)).detach(), x, eps
+        )
         visited.append(z)
     print(len(visited))
     best = x
     for z in visited:
-        better = robustness.margin_loss(network(z), labels) > robustness.margin_loss(network(best), labels)
+        better = robustness.margin_loss(network(z), labels) > robustness.margin_loss(
+            network(best), labels
+        )
         best = torch.where(better.reshape(-1, 1, 1, 1), z, best)
     return best.detach()
 
@@ -553,7 +559,9 @@ def pgd(network, x, labels, eps, steps, step_size):
 # %% 7.3 wrong: project: onto the sphere, without nan -> pushed out
 def project(z, x, eps):
     shift = z - x
-    return (x + eps * shift / shift.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]).clamp(0, 1)
+    return (
+        x + eps * shift / shift.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
+    ).clamp(0, 1)
 
 
 def pgd(network, x, labels, eps, steps, step_size):
@@ -671,7 +679,9 @@ def pgd(network, x, labels, eps, steps, step_size):
 # %% 7.3 wrong: project: shift only -> not added
 def project(z, x, eps):
     shift = z - x
-    return (shift * (eps / shift.flatten(1).norm(dim=1)[:, None, None, None]).clamp(max=1)).clamp(0, 1)
+    return (shift * (eps / shift.flatten(1).norm(dim=1)[:, None, None, None]).clamp(max=1)).clamp(
+        0, 1
+    )
 
 
 def pgd(network, x, labels, eps, steps, step_size):
@@ -766,7 +776,9 @@ def pgd(network, x, labels, eps, steps, step_size):
 def project(z, x, eps):
     shift = z
     shift -= x
-    return (x + shift * (eps / shift.flatten(1).norm(dim=1)[:, None, None, None]).clamp(max=1)).clamp(0, 1)
+    return (
+        x + shift * (eps / shift.flatten(1).norm(dim=1)[:, None, None, None]).clamp(max=1)
+    ).clamp(0, 1)
 
 
 def pgd(network, x, labels, eps, steps, step_size):
@@ -1249,7 +1261,13 @@ def area(radii, accuracies):
 
 def area_bounds(radii, accuracies):
     middle = area(radii, accuracies)
-    spread = sum((s - r) * (a - b) / 2 for r, s, a, b in zip(radii, radii[1:], accuracies, accuracies[1:])) / radii[-1]
+    spread = (
+        sum(
+            (s - r) * (a - b) / 2
+            for r, s, a, b in zip(radii, radii[1:], accuracies, accuracies[1:])
+        )
+        / radii[-1]
+    )
     return torch.tensor([middle - spread, middle + spread])
 
 
@@ -1629,7 +1647,9 @@ def fgsm(network, x, labels, eps):
     loss = torch.nn.CrossEntropyLoss()(network(z), labels)
     loss.backward()
     with torch.no_grad():
-        return torch.min(torch.max(x + eps * torch.sign(z.grad), torch.tensor(0.0)), torch.tensor(1.0))
+        return torch.min(
+            torch.max(x + eps * torch.sign(z.grad), torch.tensor(0.0)), torch.tensor(1.0)
+        )
 
 
 # %% 7.6 right: own log-softmax, image by image
@@ -1715,7 +1735,9 @@ def fgsm(network, x, labels, eps):
 # %% 7.6 wrong: predicted class -> predicted class
 def fgsm(network, x, labels, eps):
     z = x.clone().requires_grad_()
-    g = torch.autograd.grad(F.cross_entropy(network(z), network(z).argmax(1), reduction="sum"), z)[0]
+    g = torch.autograd.grad(F.cross_entropy(network(z), network(z).argmax(1), reduction="sum"), z)[
+        0
+    ]
     return (x + eps * g.sign()).clamp(0, 1)
 
 

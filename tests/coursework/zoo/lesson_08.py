@@ -245,7 +245,10 @@ def strang(flow_1, flow_2, x, T, N):
 
 def error_ratio(A, B, x, T, N):
     flows = [lambda z, t, K=K: z @ torch.matrix_exp(t * K).T for K in (A, B, A + B)]
-    e = [(strang(flows[0], flows[1], x, T, n) - flows[2](x, T)).square().sum().sqrt() for n in (N, 2 * N)]
+    e = [
+        (strang(flows[0], flows[1], x, T, n) - flows[2](x, T)).square().sum().sqrt()
+        for n in (N, 2 * N)
+    ]
     return float(e[0] / e[1])
 
 
@@ -433,7 +436,9 @@ def strang(flow_1, flow_2, x, T, N):
 def error_ratio(A, B, x, T, N):
     f = [lambda z, t, K=K: torch.matrix_exp(t * K) @ z for K in (A, B)]
     exact = torch.matrix_exp(T * (A + B)) @ x
-    return ((strang(*f, x, T, N) - exact) ** 2).sum() / ((strang(*f, x, T, 2 * N) - exact) ** 2).sum()
+    return ((strang(*f, x, T, N) - exact) ** 2).sum() / (
+        (strang(*f, x, T, 2 * N) - exact) ** 2
+    ).sum()
 
 
 # %% 8.2 wrong: the order -> logarithm of the ratio
@@ -446,7 +451,9 @@ def strang(flow_1, flow_2, x, T, N):
 def error_ratio(A, B, x, T, N):
     f = [lambda z, t, K=K: torch.matrix_exp(t * K) @ z for K in (A, B)]
     exact = torch.matrix_exp(T * (A + B)) @ x
-    return torch.log2((strang(*f, x, T, N) - exact).norm() / (strang(*f, x, T, 2 * N) - exact).norm())
+    return torch.log2(
+        (strang(*f, x, T, N) - exact).norm() / (strang(*f, x, T, 2 * N) - exact).norm()
+    )
 
 
 # %% 8.2 wrong: largest entry of the error -> Euclidean length
@@ -606,7 +613,10 @@ def resting_place(R, x):
 # %% 8.3 wrong: single precision -> By what factor
 def length_after(alpha, theta, n):
     c, s = math.cos(theta), math.sin(theta)
-    T = torch.tensor([[1 - alpha + alpha * c, -alpha * s], [alpha * s, 1 - alpha + alpha * c]], dtype=torch.float32)
+    T = torch.tensor(
+        [[1 - alpha + alpha * c, -alpha * s], [alpha * s, 1 - alpha + alpha * c]],
+        dtype=torch.float32,
+    )
     x = torch.tensor([1.0, 0.0], dtype=torch.float32)
     for _ in range(n):
         x = (T @ x * 1e3).round() / 1e3

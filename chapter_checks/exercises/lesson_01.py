@@ -1,0 +1,421 @@
+"""Checks of coursework 1: when do nearby states stay near?"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from chapter_utils import ode
+
+from ..engine import Attempt, exercise
+from ..wire import sendable
+
+
+def abscissa(A: Tensor) -> float:
+    return torch.linalg.eigvals(A).real.max().item()
+
+
+@exercise("1.1", "The first moment and the worst moment", points=2, minutes=10)
+def growth(attempt: Attempt) -> None:
+    def turned(A):
+        Q = torch.linalg.qr(attempt.randn(len(A), len(A)))[0]
+        return Q @ A @ Q.T
+
+    def sheared(d):  # real eigenvalues, far from normal
+        return turned(
+            torch.diag(-attempt.uniform(0.5, 2.0, d)) + attempt.uniform(5.0, 9.0, d, d).triu(1)
+        )
+
+    def spiral():  # complex eigenvalues, turning on a long ellipse
+        a, k = attempt.uniform(0.3, 0.8), attempt.uniform(2.0, 5.0)
+        return turned(torch.tensor([[-a, k], [-1 / k, -a]]))
+
+    def normal(d):
+        W, rate = attempt.randn(d, d), attempt.uniform(0.3, 1.5)
+        return W - W.T - rate * torch.eye(d)
+
+    cases = [
+        sheared(3),
+        0.02 * sheared(3),
+        30 * sheared(2),
+        spiral(),
+        normal(3),
+        torch.tensor([[-1.0, 10.0], [0.0, -2.0]]),
+    ]
+    for A in cases:
+        value, mu = attempt.number("first_rate", A), ode.logarithmic_norm(A).item()
+        if abs(value - mu) > 1e-6 * (1 + abs(mu)):
+            symmetric = torch.linalg.eigvalsh(A + A.T) / 2
+            at_one = torch.linalg.matrix_norm(torch.linalg.matrix_exp(A), 2)
+            mistakes = {
+                "the spectral norm, a size without a sign: |x'| may be large although the length falls": torch.linalg.matrix_norm(
+                    A, 2
+                ),
+                "the spectral abscissa: it rules the end, not the beginning": abscissa(A),
+                "what eigvalsh gives for A itself. It silently reads one triangle only: make A symmetric first": torch.linalg.eigvalsh(
+                    A
+                )[-1],
+                "twice as much: there is a factor 1/2 in the symmetric part": 2 * symmetric[-1],
+                "the smallest eigenvalue: the length that falls fastest": symmetric[0],
+                "the size of the rate. Lengths that shrink have a negative one": abs(mu),
+                "the mean rate up to t = 1. What about t to 0?": at_one.log(),
+            }
+            for mistake, number in mistakes.items():
+                attempt.require(abs(value - number) > 1e-6, f"`first_rate` is {mistake}.")
+            attempt.fail(
+                f"`first_rate` gives {value:.4g}, but the longest image has length 1 + t * {mu:.4g} for very small t."
+            )
+    for A in cases:
+        value = attempt.number("peak", A)
+        times = torch.linspace(0, -16 / abscissa(A), 1201)
+        flow = torch.linalg.matrix_exp(A * times[:, None, None])
+        lengths = torch.linalg.matrix_norm(flow, 2)
+        if abs(value - lengths.max()) <= 0.01 * lengths.max():
+            continue
+        best = times[lengths.argmax()].item()
+        mistakes = {
+            "the peak of the Frobenius norm, which `torch.linalg.matrix_norm` takes unless you say 2": flow.square().sum((1, 2)).max().sqrt(),
+            "the largest spectral radius of exp(At). How long an image can be is a singular value": 1.0,
+        }  # fmt: skip
+        for mistake, number in mistakes.items():
+            attempt.require(abs(value - number) > 1e-3 * value, f"`peak` is {mistake}.")
+        attempt.require(
+            value >= 0.99,
+            f"`peak` gives {value:.4g}. But t = 0 counts too, and there nothing has shrunk yet.",
+        )
+        if value < lengths.max():
+            attempt.fail(
+                f"At t = {best:.3g} the longest image has length {lengths.max():.4g}, your peak is {value:.4g}. "
+                "Do your times reach so far, and lie close enough together, for slow and for fast matrices?"
+            )
+        attempt.fail(
+            f"No unit vector ever gets {value:.4g} long: the longest is {lengths.max():.4g}, at t = {best:.3g}."
+        )
+
+
+@exercise("1.2", "A rotation that fades", points=1, minutes=8)
+def fading_rotation(attempt: Attempt) -> None:
+    for d in (3, 2, 5, 1):
+        W, gamma = attempt.randn(d, d), attempt.uniform(0.2, 2.0)
+        A = attempt.tensor("fading_rotation", W, gamma, shape=(d, d))
+        symmetric, turning, eye = (A + A.T) / 2, (A - A.T) / 2, torch.eye(d)
+        attempt.require(
+            d == 1 or turning.norm() > 1e-6, "Your A is symmetric: it pulls, but nothing turns."
+        )
+        if (symmetric + gamma * eye).norm() > 1e-9 * (1 + A.norm()):
+            mistakes = {
+                "The friction has the wrong sign: lengths grow like exp(gamma t).": gamma * eye,
+                "`S - gamma` subtracts gamma from every entry. Which matrix turns x into gamma x?": -gamma
+                * torch.ones(d, d),
+                "Lengths stay as they are: where is the friction?": 0 * eye,
+                "W also stretches. Which part of a matrix turns only?": (W + W.T) / 2 - gamma * eye,
+            }
+            for hint, matrix in mistakes.items():
+                attempt.require((symmetric - matrix).norm() > 1e-6, hint)
+            mu = ode.logarithmic_norm(A)
+            attempt.fail(
+                f"Lengths should shrink exactly like exp(-gamma t). Here gamma = {gamma:.3g}, and mu(A) = {mu:.3g}."
+            )
+    S = attempt.randn(4, 4)
+    S, gamma = S - S.T, attempt.uniform(0.2, 2.0)
+    small, large = (
+        attempt.tensor("fading_rotation", c * S, gamma, shape=(4, 4)) + gamma * torch.eye(4)
+        for c in (1.0, 1000.0)
+    )
+    along = (small * S).sum() / S.square().sum()
+    attempt.require(
+        abs(along) > 1e-3
+        and (small - along * S).norm() < 1e-9 * (1 + small.norm())
+        and large.norm() > 100 * small.norm(),
+        "Not every skew S can be reached. If W is a large skew matrix, S should be W or a multiple of it.",
+    )
+    attempt.with_gradient("fading_rotation", attempt.randn(3, 3), 0.5)  # W is to be trained
+
+
+@sendable
+def whirl_field(M: Tensor, speed: float, width: float):
+    """x (..., 2) -> M x + speed |x| exp(-(|x| / width)^2) G x, with the quarter turn G."""
+
+    def field(x):
+        r = x.norm(dim=-1, keepdim=True)
+        quarter_turn = torch.stack([-x[..., 1], x[..., 0]], -1)
+        return x @ M.to(x).mT + speed * r * (-((r / width) ** 2)).exp() * quarter_turn
+
+    return field
+
+
+@exercise("1.3", "How much pull calms a whirl", points=3, minutes=20)
+def least_pull(attempt: Attempt) -> None:
+    def truth(M, speed, width, lowest, highest):
+        """Largest eigenvalue of sym Dg for lowest <= |x| <= highest: that of M, and at the right angle that of the whirl."""
+        r = torch.linspace(lowest, highest, 2001)
+        whirl = (
+            (r * (1 - 2 * (r / width) ** 2) * (-((r / width) ** 2)).exp()).abs() * abs(speed) / 2
+        )
+        return ode.logarithmic_norm(M).item() + whirl.max().item()
+
+    def jacobians(field, radius, corners=False):
+        x = torch.cartesian_prod(
+            torch.linspace(-radius, radius, 31), torch.linspace(-radius, radius, 31)
+        )
+        return torch.func.vmap(torch.func.jacrev(field))(
+            x if corners else x[x.norm(dim=1) <= radius]
+        )
+
+    cases = []
+    for relative_width in (math.inf, 0.5, 1.5):
+        radius, M = attempt.uniform(0.5, 2.0), attempt.randn(2, 2)
+        M = M + (0.5 - ode.logarithmic_norm(M)) * torch.eye(2)
+        cases.append((M, attempt.uniform(4.0, 8.0) / radius, relative_width * radius, radius))
+    for M, speed, width, radius in [*cases, (torch.zeros(2, 2), 5.0, math.inf, 1.0)]:
+        field = whirl_field(M, speed, width)
+        value, right = (
+            attempt.number("least_pull", field, radius),
+            truth(M, speed, width, 0, radius),
+        )
+        if abs(value - right) <= 0.02 * right:
+            continue
+        J = jacobians(field, radius)
+        symmetric = torch.linalg.eigvalsh((J + J.mT) / 2)
+        mistakes = {
+            "the Lipschitz constant of g. A whirl that only turns would need no pull at all": torch.linalg.matrix_norm(
+                J, 2
+            ).max(),
+            "the largest real part of an eigenvalue of Dg. Pairs separate by the symmetric part": torch.linalg.eigvals(
+                J
+            ).real.max(),
+            "enough for distances from the centre only. Two states off the centre can still separate": ode.logarithmic_norm(
+                M
+            ),
+            "what eigvalsh gives for Dg itself: it reads one triangle only. Make Dg symmetric first": torch.linalg.eigvalsh(
+                J
+            ).max(),
+            "twice too much: there is a factor 1/2 in the symmetric part": 2 * right,
+            "a smallest eigenvalue. The pair that separates fastest belongs to the largest": symmetric[
+                :, 0
+            ].max(),
+            "the pull with the wrong sign": -right,
+            "the largest on the edge of the disc. Is it the worst place?": truth(
+                M, speed, width, radius, radius
+            ),
+            "the largest on the square around the disc. Leave out its corners": ode.logarithmic_norm(
+                jacobians(field, radius, corners=True)
+            ).max(),
+        }
+        for mistake, number in mistakes.items():
+            close = abs(value - number) <= 0.005 * abs(number) + 1e-9
+            attempt.require(not close, f"This is {mistake}.")
+        if value < right:
+            attempt.fail(
+                f"With c = {value:.4g} some pairs still separate, at the rate {right - value:.3g}. Is your grid fine enough?"
+            )
+        attempt.fail(
+            f"c = {value:.4g} is safe, but {right:.4g} is enough for this whirl. Do you look outside the disc?"
+        )
+
+
+@exercise("1.4", "A norm that keeps up with the eigenvalues", points=3, minutes=15)
+def norm_with_rate(attempt: Attempt) -> None:
+    def stable(d):
+        A = attempt.randn(d, d)
+        return A - (abscissa(A) + attempt.uniform(0.3, 1.5)) * torch.eye(d)
+
+    cases = [
+        (torch.tensor([[0.0, 1.0], [-1.0, -0.3]]), 0.14),
+        (torch.tensor([[-1.0, 10.0], [0.0, -2.0]]), 0.9),
+    ]
+    cases += [(A, -abscissa(A) * attempt.uniform(0.7, 0.95)) for A in map(stable, (2, 3, 3, 4, 5))]
+    for A, rate in cases:
+        P = attempt.tensor("norm_with_rate", A, rate, shape=A.shape)
+        attempt.require((P - P.T).norm() <= 1e-7 * P.norm(), "P is not symmetric.")
+        eigenvalues = torch.linalg.eigvalsh((P + P.T) / 2)
+        attempt.require(
+            eigenvalues[-1] > 0,
+            "P should be positive definite; yours is not. Is there a sign wrong on the right-hand side?",
+        )
+        attempt.require(
+            eigenvalues[0] > 1e-12 * eigenvalues[-1],
+            f"P is not positive definite: its smallest eigenvalue is {eigenvalues[0]:.2g}. By how much, and in which direction, do you shift A?",
+        )
+        mu, weight = ode.logarithmic_norm(A, weight=(P + P.T) / 2).item(), (P + P.T) / 2
+        if mu <= -rate + 1e-6:
+            continue
+        if ode.logarithmic_norm(A.T.contiguous(), weight=weight) <= -rate + 1e-6:
+            attempt.fail(
+                "Your P is right for the transposed of A. Which factor carries the transposition in your equation?"
+            )
+        if mu < 0:
+            attempt.fail(
+                f"In your norm lengths shrink, but at the rate {-mu:.4f} only; {rate:.4f} is asked for. "
+                "What equation does y(t) = exp(rate t) x(t) solve?"
+            )
+        attempt.fail(
+            f"In your norm some lengths grow: mu_P(A) = {mu:.4f}; it should be at most {-rate:.4f}."
+        )
+
+
+@sendable
+def quartic_potential(quartic: Tensor, quadratic: Tensor, tilt: Tensor):
+    """V(x) = sum_i quartic_i x_i^4 / 4 + x' quadratic x / 2 + tilt' x of points x (..., 2); result (...)."""
+    return lambda x: (
+        quartic.to(x) * x**4 / 4 + x * (x @ quadratic.to(x)) / 2 + tilt.to(x) * x
+    ).sum(-1)
+
+
+@exercise("1.5", "Two balls on a landscape", points=2, minutes=15)
+def separation(attempt: Attempt) -> None:
+    def slope(case, x):
+        quartic, quadratic, tilt = case
+        return quartic * x**3 + x @ quadratic + tilt
+
+    def flowed(case, pair, t, up=1.0):
+        return ode.flow(lambda x: -up * slope(case, x), pair, [0.0, t], max_step=0.1)[-1]
+
+    def distance(pair):
+        return (pair[0] - pair[1]).norm().item()
+
+    def ridge():  # two valleys: pairs beside the ridge separate
+        pair = attempt.randn(2, 2) / 10
+        return (
+            attempt.uniform(0.5, 1.0, 2),
+            torch.diag(torch.tensor([-1.0, attempt.uniform(0.5, 2.0)])),
+            attempt.randn(2) / 10,
+        ), pair
+
+    def bowl():
+        W = attempt.randn(2, 2) / 3
+        return (
+            attempt.uniform(0.3, 0.7, 2),
+            W @ W.T + 0.2 * torch.eye(2),
+            attempt.randn(2),
+        ), attempt.randn(2, 2)
+
+    def draw(make):
+        while True:
+            (case, pair), t = make(), attempt.uniform(0.4, 0.7)
+            factor, one_step = (
+                distance(flowed(case, pair, t)) / distance(pair),
+                distance(pair - t * slope(case, pair)) / distance(pair),
+            )
+            if (
+                0.2 < distance(pair) < 3
+                and pair.abs().max() < 1.3
+                and abs(factor - 1) > 0.1
+                and abs(one_step / factor - 1) > 0.05
+            ):
+                return case, pair, t
+
+    demo = (torch.tensor([1.0, 0.0]), torch.diag(torch.tensor([-1.0, 2.0])), torch.zeros(2))
+    cases = [draw(bowl), draw(ridge), (demo, torch.tensor([[-0.01, 0.5], [0.01, 0.5]]), 1.0)]
+    for case, pair, t in cases:
+        value, right = (
+            attempt.number("separation", quartic_potential(*case), pair[0], pair[1], t),
+            flowed(case, pair, t),
+        )
+        factor = distance(right) / distance(pair)
+        if abs(value - factor) <= 0.01 * factor:
+            continue
+        V, gradient = quartic_potential(*case), slope(case, pair)
+        across = torch.stack([gradient[:, 1], -gradient[:, 0]], 1)
+        mistakes = {
+            "what happens uphill. Which sign has the velocity of a ball that rolls down?": distance(flowed(case, pair, t, up=-1.0)) / distance(pair),
+            "the distance at the end. By what factor has it changed?": distance(right),
+            "the factor upside down: the end belongs above the line": 1 / factor,
+            "the factor of the squared distances": factor**2,
+            "what one single Euler step of length t gives. Follow the curve in many small steps": distance(pair - t * gradient) / distance(pair),
+            "what one step along the level curves gives": distance(pair + t * across) / distance(pair),
+            "the factor of the heights V. The places are asked for": ((V(right)[0] - V(right)[1]) / (V(pair)[0] - V(pair)[1])).abs().item(),
+            "the largest factor on the way. The one at time t is asked for": 1.0,
+        }  # fmt: skip
+        for mistake, number in mistakes.items():
+            same = math.isfinite(number) and abs(value - number) <= 1e-4 * abs(number)
+            attempt.require(not same, f"This is {mistake}.")
+        if abs(value - factor) <= 0.1 * factor:
+            attempt.fail(
+                f"Close, but wrong by {100 * abs(value / factor - 1):.1f} %. Do smaller steps change your result?"
+            )
+        attempt.fail(
+            f"After t = {t:.3g} the two are {factor:.4g} times as far apart as at the start, you say {value:.4g} times."
+        )
+
+
+@exercise("1.6", "Stable, asymptotically stable, or neither", points=2, minutes=12)
+def stability(attempt: Attempt) -> None:
+    def turn(speed, rate=0.0):
+        return torch.tensor([[rate, -speed], [speed, rate]])
+
+    def coupled(
+        block,
+    ):  # the same block twice, the second drives the first: half of the eigenvectors are missing
+        d = len(block)
+        return torch.cat(
+            [torch.cat([block, torch.eye(d)], 1), torch.cat([torch.zeros(d, d), block], 1)]
+        )
+
+    def hidden(*blocks):
+        A = torch.block_diag(*blocks)
+        S = torch.linalg.qr(attempt.randn(len(A), len(A)))[0] * attempt.uniform(0.7, 1.4, len(A))
+        return S @ A @ torch.linalg.inv(S)
+
+    def number(value):
+        return torch.tensor([[value]])
+
+    speed, rate = attempt.uniform(0.5, 2.0), attempt.uniform(0.2, 1.0)
+    asymptotic, stable, unstable = "asymptotically stable", "stable", "unstable"
+    still, drift = torch.zeros(1, 1), torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    cases = [
+        (
+            asymptotic,
+            hidden(number(-rate), turn(speed, -rate)),
+            "all eigenvalues lie left of the imaginary axis",
+        ),
+        (
+            asymptotic,
+            torch.tensor([[-1.0, 10.0], [0.0, -2.0]]),
+            "lengths grow at first, but all solutions end in the origin",
+        ),
+        (
+            asymptotic,
+            hidden(coupled(number(-rate)), number(-2.0)),
+            "an eigenvector is missing, but not on the imaginary axis",
+        ),
+        (
+            unstable,
+            hidden(number(rate), number(-3.0), turn(speed)),
+            "one eigenvalue lies right of the axis",
+        ),
+        (
+            unstable,
+            hidden(turn(speed, rate), number(-2.0)),
+            "two complex eigenvalues lie right of the axis",
+        ),
+        (stable, hidden(turn(speed), number(-rate)), "the rotation neither grows nor fades"),
+        (stable, hidden(still, number(-rate)), "one direction stands still"),
+        (
+            stable,
+            hidden(still, still, number(-1.0)),
+            "0 is a double eigenvalue, with two eigenvectors",
+        ),
+        (
+            stable,
+            hidden(turn(speed), turn(speed)),
+            "iw is a double eigenvalue, with two eigenvectors",
+        ),
+        (
+            unstable,
+            hidden(drift, number(-rate)),
+            "0 is a double eigenvalue with one eigenvector only: this drifts away like t",
+        ),
+        (
+            unstable,
+            hidden(coupled(turn(speed)), number(-1.0)),
+            "iw is a double eigenvalue with one eigenvector only: this grows like t",
+        ),
+    ]
+    for right, A, reason in cases:
+        value = attempt.ask("stability", A)
+        attempt.require(
+            value in (asymptotic, stable, unstable),
+            'Return one of the three texts "asymptotically stable", "stable", "unstable".',
+        )
+        attempt.require(value == right, f"You say {value}, but a matrix is {right} where {reason}.")

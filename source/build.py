@@ -1,0 +1,195 @@
+"""Lessons: source/lessons/NN_topic.py (jupytext percent)  ->  notebooks/NN_topic.ipynb, executed.
+
+    python source/build.py              write and execute the lessons whose source has changed
+    python source/build.py 05 07        the same for these lessons only
+    python source/build.py --all        every lesson, changed or not
+    python source/build.py --check      exit 1 if a committed lesson is not the one its source describes
+    python source/build.py --execute    execute every lesson; nothing is written
+    python source/build.py --html DIR   write the lessons as they are into DIR, as web pages with an index
+    python source/build.py --address OWNER/NAME    put the address of your repository into every file that names it
+
+The cell tagged "setup" is replaced by setup_cell.py, and links to Binder and Colab are put under the title.
+"""
+
+import argparse
+import copy
+import re
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+SOURCE = Path(__file__).resolve().parent
+ROOT = SOURCE.parent
+LESSONS, NOTEBOOKS = SOURCE / "lessons", ROOT / "notebooks"
+REPOSITORY = "OWNER/REPOSITORY"  # on GitHub; changed here and in all these files by --address
+ADDRESSED = (
+    "source/build.py", "source/setup_cell.py", "chapter_checks/README.md", "chapter_checks/grading/classroom.yml",
+    "README.md", "CITATION.cff",
+)  # fmt: skip
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def links(name: str) -> str:
+    binder = f"https://mybinder.org/v2/gh/{REPOSITORY}/main?urlpath=lab/tree/notebooks/{name}.ipynb"
+    colab = (
+        f"https://colab.research.google.com/github/{REPOSITORY}/blob/main/notebooks/{name}.ipynb"
+    )
+    return (
+        f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder}) "
+        f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})"
+    )
+
+
+def generate(path: Path) -> nbformat.NotebookNode:
+    """The lesson without outputs: same source, same cells, same ids."""
+    cells = []
+    for number, cell in enumerate(jupytext.read(path, fmt="py:percent").cells):
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type == "markdown":
+            text = cell.source
+            if number == 0:
+                title, _, rest = text.partition("\n")
+                text = f"{title}\n\n{links(path.stem)}\n{rest}"
+            new = nbformat.v4.new_markdown_cell(text)
+        else:
+            text = (
+                (SOURCE / "setup_cell.py").read_text(encoding="utf-8").strip()
+                if "setup" in tags
+                else cell.source
+            )
+            new = nbformat.v4.new_code_cell(text)
+        new["id"] = f"l{path.stem[:2]}-{number:03d}"
+        new.metadata = nbformat.from_dict(
+            {key: value for key, value in cell.metadata.items() if key in ("tags", "jupyter")}
+        )
+        if "setup" in tags:
+            new.metadata["jupyter"] = {
+                "source_hidden": True
+            }  # nothing in it that a student must read
+        cells.append(new)
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(METADATA))
+    notebook.nbformat_minor = 5
+    nbformat.validate(notebook)
+    return notebook
+
+
+def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Run all cells in notebooks/; keep what a reader should see and nothing of this machine."""
+    NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    ).execute()
+    notebook.metadata = nbformat.from_dict(copy.deepcopy(METADATA))
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            for out in cell.outputs:
+                if out.get("name") == "stderr":
+                    raise RuntimeError(f"cell {cell.id} warns: {out.text}")
+    return notebook
+
+
+def without_outputs(notebook: nbformat.NotebookNode) -> list:
+    return [(cell.id, cell.cell_type, cell.source, dict(cell.metadata)) for cell in notebook.cells]
+
+
+def is_current(path: Path) -> bool:
+    target = NOTEBOOKS / f"{path.stem}.ipynb"
+    if not target.exists():
+        return False
+    stored = nbformat.read(target, as_version=4)
+    ran = all(cell.execution_count is not None for cell in stored.cells if cell.cell_type == "code")
+    return ran and without_outputs(stored) == without_outputs(generate(path))
+
+
+def change_address(new: str) -> None:
+    for name in ADDRESSED:
+        path = ROOT / name
+        path.write_text(path.read_text(encoding="utf-8").replace(REPOSITORY, new), encoding="utf-8")
+    print(
+        f"{REPOSITORY} is now {new} in {', '.join(ADDRESSED)}. Run make notebooks, so that the notebooks follow."
+    )
+
+
+def write_pages(lessons: list[Path], folder: Path) -> None:
+    import pages
+
+    folder.mkdir(parents=True, exist_ok=True)
+    notebooks = {
+        path.stem: nbformat.read(NOTEBOOKS / f"{path.stem}.ipynb", as_version=4) for path in lessons
+    }
+    for name, notebook in notebooks.items():
+        (folder / f"{name}.html").write_text(pages.lesson(notebook), encoding="utf-8")
+    titles = {name: pages.title_of(notebook) for name, notebook in notebooks.items()}
+    (folder / "index.html").write_text(pages.index(titles), encoding="utf-8")
+    print(f"{len(notebooks)} lessons: open {folder / 'index.html'}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "numbers", nargs="*", help="lessons to look at, such as 05; all if none is given"
+    )
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--all", action="store_true")
+    choice.add_argument("--check", action="store_true")
+    choice.add_argument("--execute", action="store_true")
+    choice.add_argument("--html", type=Path, metavar="DIR")
+    choice.add_argument("--address", metavar="OWNER/NAME")
+    options = parser.parse_args()
+    # ipykernel and zmq announce things a reader of this build can do nothing about
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    lessons = [
+        path
+        for path in sorted(LESSONS.glob("[0-9][0-9]_*.py"))
+        if not options.numbers or path.stem[:2] in options.numbers
+    ]
+    if unknown := set(options.numbers) - {path.stem[:2] for path in lessons}:
+        parser.error(f"no lesson is numbered {' or '.join(sorted(unknown))}")
+    if options.address:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", options.address):
+            parser.error(f"an address has the form OWNER/NAME, got {options.address!r}")
+        change_address(options.address)
+        return 0
+    if options.html:
+        write_pages(lessons, options.html)
+        return 0
+    failed = 0
+    for path in lessons:
+        if options.check:
+            if not is_current(path):
+                failed += 1
+                print(f"{path.stem}: the notebook is older than its source; run make notebooks")
+            continue
+        if not (options.all or options.execute) and is_current(path):
+            print(f"{path.stem}: up to date")
+            continue
+        print(f"{path.stem}: running ...", end=" ", flush=True)
+        start = time.perf_counter()
+        try:
+            notebook = execute(generate(path))
+        except (CellExecutionError, RuntimeError) as error:
+            failed += 1
+            print(f"FAILED\n{error}")
+            continue
+        if not options.execute:
+            nbformat.write(notebook, NOTEBOOKS / f"{path.stem}.ipynb")
+        print(f"{time.perf_counter() - start:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""The two pictures of README.md, taken from the lessons: a live figure in motion and the robustness curves.
+
+python source/pictures.py     writes docs/live_figure.gif and docs/robustness_curves.png
+"""
+
+import base64
+import contextlib
+import io
+from pathlib import Path
+
+import jupytext
+import matplotlib
+import nbformat
+import numpy as np
+from PIL import Image
+
+from chapter_utils import plotting
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+
+
+def live_figure(lesson: str, name: str):
+    """The LiveFigure called `name`, after running the cells of the lesson up to it."""
+    matplotlib.use("Agg", force=True)
+    names: dict = {"__name__": "lesson"}
+    for cell in jupytext.read(ROOT / "source" / "lessons" / f"{lesson}.py", fmt="py:percent").cells:
+        if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(cell.source, lesson, "exec"), names)
+            if name in names:
+                return names[name]
+    raise KeyError(f"{lesson} never defines {name}")
+
+
+def animate(live, values, target: Path, **fixed) -> None:
+    """Move the only changing control through `values` (name, numbers) and back, as a GIF that repeats."""
+    control, numbers = values
+    frames = []
+    for value in [*numbers, *numbers[-2:0:-1]]:
+        live.update(**fixed, **{control: float(value)})
+        frames.append(
+            Image.open(io.BytesIO(plotting.png(live.figure))).convert(
+                "P", palette=Image.Palette.ADAPTIVE, colors=32
+            )
+        )
+    frames[0].save(
+        target, save_all=True, append_images=frames[1:], duration=250, loop=0, optimize=True
+    )
+
+
+def figure_of(lesson: str, code: str) -> bytes:
+    """The stored picture of the cell of the executed lesson whose source contains `code`."""
+    for cell in nbformat.read(ROOT / "notebooks" / f"{lesson}.ipynb", as_version=4).cells:
+        if cell.cell_type == "code" and code in cell.source:
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    return base64.b64decode(output.data["image/png"])
+    raise KeyError(f"no figure in {lesson} is made by a cell with {code!r}")
+
+
+def main() -> None:
+    DOCS.mkdir(exist_ok=True)
+    live = live_figure("05_nonexpansive_layers", "live_step")
+    animate(live, ("c", np.arange(0, 3.01, 0.2)), DOCS / "live_figure.gif")
+    (DOCS / "robustness_curves.png").write_bytes(
+        figure_of("07_adversarial_robustness", "plotting.robustness_curves")
+    )
+    for path in sorted(DOCS.iterdir()):
+        print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
