@@ -1,7 +1,8 @@
-"""The classifiers compared in lesson 7, and a convolutional one: (B, channels, height, width) -> logits (B, classes), all `nn.Sequential`.
+"""The networks of lessons 6 and 7: images (B, channels, height, width) -> logits (B, classes).
 
-`model[:-1]` computes the features, `model[-1]` is the linear last layer. Weights are drawn from `seed`; the global
-random state is left alone.
+All are `nn.Sequential`; `model[-1]` is the linear last layer. Weights are drawn from `seed`; the
+global random state is left alone. Those with operators of orthonormal rows are to be trained with
+`after_step=operators.restore_orthonormal_rows`.
 """
 
 import math
@@ -11,31 +12,55 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear, ResidualBlock, ZeroPadLift
-from .operators import ConvOperator, DenseOperator
+from .expansive import SwitchingBlock
+from .image_operators import ConvOperator, ShiftOperator
+from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear
+from .operators import DenseOperator, Shape
+from .parts import ResidualBlock, UntiedBlock, ZeroPadLift
+
+# The five ways to train of lesson 6 (Celledoni et al., 2210.02373), from free to learned steps.
+REGIMES = {
+    "unconstrained": "x + B relu(A x + b)",
+    "naive": "half of it, A and B asked by a penalty to be orthogonal",
+    "nonexpansive": "x - tau A^T relu(A x + b), step 1.9",
+    "prescribed": "contractive and expansive steps 0.3 and 0.141",
+    "flexible": "contractive and expansive steps, learned",
+}
+CERTIFIED = ("nonexpansive", "prescribed", "flexible")
 
 
 def resnet(
-    image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, seed: int = 0
+    image_shape: Shape = (1, 28, 28),
+    classes: int = 10,
+    width: int = 256,
+    depth: int = 3,
+    seed: int = 0,
 ) -> nn.Sequential:
-    """Plain residual network on the pixels: x + B relu(A x + b) in each of `depth` blocks, `width` hidden units."""
+    """Plain residual network on the pixels: `depth` blocks x + B relu(A x + b) (lesson 7).
+
+    A has `width` rows.
+    """
     features = math.prod(image_shape)
+    blocks: list[nn.Module] = []
     with seeded(seed):
-        blocks = [
-            ResidualBlock(
-                nn.Sequential(
-                    nn.Linear(features, width), nn.ReLU(), nn.Linear(width, features, bias=False)
-                )
-            )
-            for _ in range(depth)
-        ]
+        for _ in range(depth):
+            inner = nn.Linear(features, width)
+            outer = nn.Linear(width, features, bias=False)
+            blocks.append(ResidualBlock(nn.Sequential(inner, nn.ReLU(), outer)))
         return nn.Sequential(nn.Flatten(), *blocks, nn.Linear(features, classes))
 
 
 def spectral_resnet(
-    image_shape=(1, 28, 28), classes: int = 10, width: int = 256, depth: int = 3, seed: int = 0
+    image_shape: Shape = (1, 28, 28),
+    classes: int = 10,
+    width: int = 256,
+    depth: int = 3,
+    seed: int = 0,
 ) -> nn.Sequential:
-    """The same network with every matrix spectrally normalised (Miyato et al., 1802.05957): its bound is about 2^depth."""
+    """The same with every matrix spectrally normalised: its bound is about 2^depth (lesson 7).
+
+    Miyato et al., 1802.05957.
+    """
     model = resnet(image_shape, classes, width, depth, seed)
     with seeded(seed):
         for module in list(model.modules()):
@@ -45,51 +70,102 @@ def spectral_resnet(
 
 
 def nonexpansive_net(
-    image_shape=(1, 28, 28),
+    image_shape: Shape = (1, 28, 28),
     classes: int = 10,
     width: int = 64,
     depth: int = 12,
-    step: float = 2.0,
+    c: float = 2.0,
     seed: int = 0,
 ) -> nn.Sequential:
-    """Non-expansive network on the pixels: x - tau A^T relu(A x + b) in each block, A with `width` orthonormal rows.
+    """Non-expansive network on the pixels: `depth` blocks x - tau A^T relu(A x + b) (lesson 7).
 
-    Train it with `after_step=operators.restore_orthonormal_rows`. Needs `width` <= number of pixels.
+    A has `width` orthonormal rows, at most as many as there are pixels; c = tau L.
     """
     features = math.prod(image_shape)
+    blocks: list[nn.Module] = []
     with seeded(seed):
-        fields = [
-            GradientField(DenseOperator(features, width, orthonormal=True)) for _ in range(depth)
-        ]
-        blocks = [NonExpansiveBlock(field, step) for field in fields]
+        for _ in range(depth):
+            A = DenseOperator(features, width, orthonormal=True)
+            blocks.append(NonExpansiveBlock(GradientField(A), c))
         return nn.Sequential(nn.Flatten(), *blocks, NonExpansiveLinear(features, classes))
 
 
 def nonexpansive_cnn(
-    image_shape=(1, 28, 28),
+    image_shape: Shape = (1, 28, 28),
     classes: int = 10,
     channels: int = 16,
     depth: int = 2,
-    step: float = 2.0,
+    c: float = 2.0,
     seed: int = 0,
 ) -> nn.Sequential:
-    """Non-expansive convolutional network: two stages, each a 2 x 2 pixel-to-channel rearrangement (an isometry), a zero
-    lift and `depth` convolution blocks. The image sides must be divisible by 4."""
+    """Non-expansive convolutional network for images whose sides are divisible by 4 (lesson 7).
+
+    Two stages, each a 2 x 2 pixel-to-channel rearrangement (an isometry), a zero lift and `depth`
+    convolution blocks. Raises ValueError for other sides.
+    """
     colours, height, width = image_shape
+    _need_sides(height, width)
+    layers: list[nn.Module] = []
+    wide = colours
+    with seeded(seed):
+        for stage in (1, 2):
+            narrow = 4 * wide
+            wide = max(narrow, stage * channels)
+            layers += [nn.PixelUnshuffle(2), ZeroPadLift(narrow, wide)]
+            for _ in range(depth):
+                layers.append(NonExpansiveBlock(GradientField(ConvOperator(wide, wide)), c))
+        last = NonExpansiveLinear(wide * (height // 4) * (width // 4), classes)
+        return nn.Sequential(*layers, nn.Flatten(), last)
+
+
+def regime_net(
+    regime: str,
+    image_shape: Shape = (1, 28, 28),
+    classes: int = 10,
+    channels: int = 16,
+    depth: int = 2,
+    seed: int = 0,
+) -> nn.Sequential:
+    """A network of one of the five `REGIMES`, of shift convolutions (lesson 6).
+
+    Two stages of `depth` blocks, with `channels` and 4 `channels` channels. The non-expansive block
+    has one linear map where the others have two, and the last layer is constrained only in the
+    regimes of `CERTIFIED`, which are at most 1-Lipschitz up to rounding. "naive" needs
+    `operators.orthogonality_penalty` in its loss. Raises ValueError for another regime, sides that
+    are not divisible by 4, and fewer than 4 channels a colour.
+    """
+    if regime not in REGIMES:
+        raise ValueError(f"regime must be one of {', '.join(REGIMES)}, got {regime!r}")
+    colours, height, width = image_shape
+    _need_sides(height, width)
+    if channels < 4 * colours:
+        raise ValueError(
+            f"at least {4 * colours} channels are needed for {colours} colours, got {channels}"
+        )
+    layers: list[nn.Module] = [nn.PixelUnshuffle(2), ZeroPadLift(4 * colours, channels)]
+    with seeded(seed):
+        layers += [_regime_block(regime, channels) for _ in range(depth)]
+        layers.append(nn.PixelUnshuffle(2))
+        layers += [_regime_block(regime, 4 * channels) for _ in range(depth)]
+        last = NonExpansiveLinear if regime in CERTIFIED else nn.Linear
+        return nn.Sequential(*layers, nn.Flatten(), last(channels * height * width // 4, classes))
+
+
+def _regime_block(regime: str, channels: int) -> nn.Module:
+    A = ShiftOperator(channels, orthonormal=regime in CERTIFIED)
+    B = ShiftOperator(channels, orthonormal=regime in CERTIFIED)
+    if regime == "nonexpansive":
+        return NonExpansiveBlock(GradientField(A), 1.9)
+    if regime == "prescribed":
+        return SwitchingBlock(A, B, (0.3, 0.141), (2, 2))
+    if regime == "flexible":
+        return SwitchingBlock(A, B, None, (2, 1))
+    return UntiedBlock(A, B, 1.0 if regime == "unconstrained" else 0.5)
+
+
+def _need_sides(height: int, width: int) -> None:
     if height % 4 or width % 4:
         raise ValueError(f"image sides must be divisible by 4, got {height} x {width}")
-    with seeded(seed):
-        layers: list[nn.Module] = []
-        wide = colours
-        for stage in (1, 2):
-            narrow, wide = 4 * wide, max(4 * wide, stage * channels)
-            layers += [nn.PixelUnshuffle(2), ZeroPadLift(narrow, wide)]
-            layers += [
-                NonExpansiveBlock(GradientField(ConvOperator(wide, wide)), step)
-                for _ in range(depth)
-            ]
-        features = wide * (height // 4) * (width // 4)
-        return nn.Sequential(*layers, nn.Flatten(), NonExpansiveLinear(features, classes))
 
 
 @contextmanager

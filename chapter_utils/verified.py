@@ -1,7 +1,8 @@
-"""Singular values with a proof: bounds that include every rounding error of their own computation (lesson 3).
+"""Singular values with a proof: bounds that include every rounding error of their own computation.
 
-A floating-point sum of k products errs by at most gamma(k) times the sum of the absolute values, in any order of summation
-(Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3). From this alone follows everything below.
+A floating-point sum of k products errs by at most gamma(k) times the sum of the absolute values,
+in any order of summation (Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3).
+From this alone follows everything below.
 """
 
 import math
@@ -11,7 +12,10 @@ from torch import Tensor
 
 
 def gamma(terms: float, dtype: torch.dtype = torch.float64) -> float:
-    """k u / (1 - k u), u the unit roundoff: the relative error of a sum of k = `terms` products. Raises ValueError if k u >= 1."""
+    """k u / (1 - k u), u the unit roundoff: the relative error of a sum of k = `terms` products.
+
+    Raises ValueError if k u >= 1. Explained in lesson 7.
+    """
     error = terms * torch.finfo(dtype).eps / 2
     if error >= 1:
         raise ValueError(f"nothing can be said about sums of {terms:g} terms in {dtype}")
@@ -19,68 +23,73 @@ def gamma(terms: float, dtype: torch.dtype = torch.float64) -> float:
 
 
 def singular_value_bound(matrices: Tensor, largest: bool = True) -> float:
-    """Guaranteed upper bound of all singular values of finite matrices (..., rows, columns), float64 or complex128; with
-    `largest=False` a guaranteed lower bound, 0 at least, of the min(rows, columns) singular values of each.
+    """Guaranteed upper bound of all singular values of finite matrices (..., rows, columns).
 
-    G is the Gram matrix of the shorter side. If the Cholesky factorisation of t I - G (of G - t I) runs to its end in floating
-    point, no eigenvalue of G is larger (smaller) than t by more than a known multiple of the roundoff (Rump, BIT 46, 2006).
-    So the extreme eigenvalue of one matrix is computed, moved a little outwards, and checked for all; those that fail have theirs
-    computed, and so on.
+    With `largest=False`: a guaranteed lower bound, at least 0, of the min(rows, columns) singular
+    values of each. Takes float64 or complex128; raises ValueError for other types, NaN and
+    infinity. Used by the bounds of lesson 3.
+
+    G is the Gram matrix of the shorter side. If the Cholesky factorisation of t I - G (of G - t I)
+    runs to its end in floating point, no eigenvalue of G is larger (smaller) than t by more than a
+    known multiple of the roundoff (Rump, BIT 46, 2006). So the extreme eigenvalue of one matrix is
+    computed, moved a little outwards, and checked for all; for those that fail it is computed, too,
+    and so on.
     """
     if matrices.dtype not in (torch.float64, torch.complex128):
-        raise ValueError(
-            f"the rounding errors are known for float64 and complex128, not for {matrices.dtype}"
-        )
-    matrices = matrices.cpu().reshape(
-        -1, *matrices.shape[-2:]
-    )  # the CPU's matrix products are plain sums
-    entry = (
-        (torch.view_as_real(matrices) if matrices.is_complex() else matrices).abs().amax().item()
-    )
-    if not math.isfinite(entry):
-        raise ValueError(
-            "the matrices contain NaN or infinite entries, so nothing can be said about them"
-        )
-    if entry == 0:
+        raise ValueError(f"rounding is known for float64 and complex128, not for {matrices.dtype}")
+    matrices = matrices.cpu()  # the CPU's matrix products are plain sums
+    rows, scale = _scaled_rows(matrices.reshape(-1, *matrices.shape[-2:]))
+    if scale == 0:
         return 0.0
-    scale = math.ldexp(
-        1.0, math.frexp(entry)[1] - 1
-    )  # a power of two: division by it is exact, and no square overflows
-    rows = matrices / scale
-    rows = rows if rows.shape[-2] <= rows.shape[-1] else rows.mH
-    gram, identity = rows @ rows.mH, torch.eye(rows.shape[-2], dtype=rows.dtype)
+    gram = rows @ rows.mH
     side, terms = rows.shape[-2:]
-    parts = 4 if matrices.is_complex() else 1  # a complex product is made of four real ones
-    traces, sign = rows.abs().square().sum((-2, -1)), 1 if largest else -1
+    parts = 4 if rows.is_complex() else 1  # a complex product is made of four real ones
+    traces = rows.abs().square().sum((-2, -1))
     trace = traces.max().item() * (1 + gamma(side * terms + 8))
-    error = (
-        gamma(parts * terms + 2) * trace
-    )  # of every eigenvalue of G, because of the rounding of G
-    check = gamma(
-        parts * (2 * side + 10)
-    )  # of the check, relative to the trace of the matrix checked
+    error = gamma(parts * terms + 2) * trace  # of every eigenvalue of G: G is rounded
+    check = gamma(parts * (2 * side + 10))  # of the check, relative to the trace checked
+    t = _verified_extreme(gram, traces, 1 if largest else -1, error)
+    if largest:
+        bound = scale * math.sqrt(t + error + check * side * t) * (1 + gamma(8))
+        return math.nextafter(bound, math.inf)
+    bound = scale * math.sqrt(max(0.0, t - error - check * trace)) * (1 - gamma(8))
+    return max(0.0, math.nextafter(bound, 0.0))
+
+
+def _scaled_rows(matrices: Tensor) -> tuple[Tensor, float]:
+    """The matrices, lying on their longer side, divided by a power of two near their largest entry.
+
+    The division is exact, and no square overflows. The scale is 0 if all entries are.
+    """
+    entries = torch.view_as_real(matrices) if matrices.is_complex() else matrices
+    largest = entries.abs().amax().item()
+    if not math.isfinite(largest):
+        raise ValueError(
+            "the matrices contain NaN or infinite entries: nothing can be said of them"
+        )
+    if largest == 0:
+        return matrices, 0.0
+    scale = math.ldexp(1.0, math.frexp(largest)[1] - 1)
+    rows = matrices / scale
+    return (rows if rows.shape[-2] <= rows.shape[-1] else rows.mH), scale
+
+
+def _verified_extreme(gram: Tensor, traces: Tensor, sign: int, slack: float) -> float:
+    """A number t for which sign * (t I - G) passed the check by Cholesky for every Gram matrix G."""
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype)
 
     def outermost(some: Tensor) -> float:
         return sign * (sign * torch.linalg.eigvalsh(some)).max().item()
 
-    extreme, slack = outermost(gram[(sign * traces).argmax()]), error
+    extreme = outermost(gram[(sign * traces).argmax()])
     while True:
         t = extreme + sign * slack
-        gram = gram[torch.linalg.cholesky_ex(sign * (t * identity - gram)).info != 0]
+        failed = torch.linalg.cholesky_ex(sign * (t * identity - gram)).info != 0
+        gram = gram[failed]
         if not len(gram):
-            break
+            return t
         found = outermost(gram)
         if sign * found > sign * extreme:
             extreme = found
         else:
             slack *= 2  # the eigenvalues themselves were computed with errors
-    if largest:
-        return math.nextafter(
-            scale * math.sqrt(t + error + check * side * t) * (1 + gamma(8)), math.inf
-        )
-    return max(
-        0.0,
-        math.nextafter(
-            scale * math.sqrt(max(0.0, t - error - check * trace)) * (1 - gamma(8)), 0.0
-        ),
-    )

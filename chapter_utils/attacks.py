@@ -1,0 +1,203 @@
+"""Attacks: what can be found about a classifier; `certificates` says what can be proved (lesson 7).
+
+Images are in [0, 1]; budgets are in the same pixel units. Put the model in evaluation mode first.
+"""
+
+import math
+from typing import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Network = Callable[[Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+# ---- losses, one number a sample -----------------------------------------------------------------
+
+
+def margin_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """max_{j != y} F_j - F_y (B,): positive exactly where the prediction is wrong (lesson 7)."""
+    own = logits.gather(1, labels[:, None])
+    rivals = logits.scatter(1, labels[:, None], -math.inf)
+    return rivals.max(1).values - own[:, 0]
+
+
+def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy (B,); its gradient vanishes for large logits (lesson 7, gradient masking)."""
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+LOSSES: dict[str, Loss] = {"margin": margin_loss, "cross_entropy": cross_entropy_loss}
+
+
+# ---- attacks -------------------------------------------------------------------------------------
+
+
+def fgsm(
+    model: Network,
+    images: Tensor,
+    labels: Tensor,
+    eps: float,
+    norm: float = math.inf,
+    loss: str = "margin",
+) -> Tensor:
+    """Fast gradient sign method: one step of length `eps` uphill, clipped to [0, 1] (lesson 7).
+
+    norm = inf: x + eps sign(g); norm = 2: x + eps g / |g|. Shapes (B, ...) -> (B, ...).
+    Goodfellow et al., 1412.6572. Raises ValueError for images outside [0, 1] and other options.
+    """
+    check_attack(images, labels, eps, norm, loss)
+    gradient, _ = _gradient(model, images, labels, LOSSES[loss])
+    return (images + eps * _steepest(gradient, norm)).clamp(0, 1)
+
+
+def pgd(
+    model: Network,
+    images: Tensor,
+    labels: Tensor,
+    eps: float,
+    norm: float = 2,
+    steps: int = 40,
+    step_size: float | None = None,
+    restarts: int = 1,
+    loss: str = "margin",
+    seed: int = 0,
+) -> Tensor:
+    """Projected gradient ascent in the l2 or l-inf ball of radius `eps` and in [0, 1] (lesson 7).
+
+    Madry et al., 1706.06083. `step_size` defaults to 2.5 eps / steps. Each restart begins at a
+    random point of the ball. Returns, for each sample, the visited point with the largest margin
+    loss, the clean image among them: it is misclassified if any visited point was. Shapes
+    (B, ...) -> (B, ...). Raises ValueError for images outside [0, 1] and options out of range.
+    """
+    check_attack(images, labels, eps, norm, loss)
+    if steps < 1 or restarts < 1:
+        raise ValueError(f"steps and restarts must be at least 1, got {steps} and {restarts}")
+    if step_size is not None and not 0 < step_size < math.inf:
+        raise ValueError(f"step_size must be positive and finite, got {step_size}")
+    length = 2.5 * eps / steps if step_size is None else step_size
+    generator = torch.Generator().manual_seed(seed)
+    best = images.clone()
+    best_margin = torch.full_like(labels, -math.inf, dtype=images.dtype)
+
+    def keep(points: Tensor, logits: Tensor) -> None:
+        nonlocal best, best_margin
+        margin = margin_loss(logits, labels)
+        better = margin > best_margin
+        best = torch.where(_column(better, images), points, best)
+        best_margin = torch.where(better, margin, best_margin)
+
+    with torch.no_grad():
+        keep(images, model(images))
+    for _ in range(restarts):
+        x = (images + _random_in_ball(images, eps, norm, generator)).clamp(0, 1)
+        for _ in range(steps):
+            gradient, logits = _gradient(model, x, labels, LOSSES[loss])
+            keep(x, logits)
+            x = _project(x + length * _steepest(gradient, norm), images, eps, norm)
+        with torch.no_grad():
+            keep(x, model(x))
+    return best
+
+
+def attacked_correct(
+    model: Network, images: Tensor, labels: Tensor, radii: list[float], **options
+) -> Tensor:
+    """Which samples PGD failed to fool at each radius: bool (len(radii), B) (lesson 7).
+
+    `options` go to `pgd`. A point found within a small radius lies within every larger one, so only
+    samples that are still correct are attacked again; `radii` must be in increasing order. The mean
+    over samples is the robust-accuracy curve.
+    """
+    if not len(radii) or list(radii) != sorted(radii):
+        raise ValueError(f"radii must be given in increasing order, got {list(radii)}")
+    for eps in radii:
+        check_attack(images, labels, eps, options.get("norm", 2), options.get("loss", "margin"))
+    standing = torch.ones(len(images), dtype=torch.bool, device=images.device)
+    rows = []
+    for eps in radii:
+        survivors = standing.nonzero()[:, 0]
+        if len(survivors):
+            x = images[survivors]
+            y = labels[survivors]
+            moved = pgd(model, x, y, eps, **options) if eps > 0 else x
+            with torch.no_grad():
+                standing[survivors] = margin_loss(model(moved), y) < 0
+        rows.append(standing.clone())
+    return torch.stack(rows)
+
+
+def _gradient(model: Network, x: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Gradient of the loss in x, and the logits."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        logits = model(x)
+        (gradient,) = torch.autograd.grad(loss(logits, labels).sum(), x)
+    return gradient, logits.detach()
+
+
+def _steepest(gradient: Tensor, norm: float) -> Tensor:
+    """The step of length 1 in this norm that climbs fastest."""
+    if norm == math.inf:
+        return gradient.sign()
+    tiny = torch.finfo(gradient.dtype).tiny
+    largest = gradient.flatten(1).abs().amax(1)
+    gradient = gradient / _column(largest, gradient).clamp_min(
+        tiny
+    )  # no square under- or overflows
+    return gradient / _column(_lengths(gradient), gradient).clamp_min(tiny)
+
+
+def _project(x: Tensor, centre: Tensor, eps: float, norm: float) -> Tensor:
+    """Into the ball, then into the box, which contains the centre: that does not leave the ball."""
+    shift = x - centre
+    if norm == math.inf or eps == 0:
+        shift = shift.clamp(-eps, eps)
+    else:
+        shift = shift * (eps / _column(_lengths(shift), shift).clamp_min(eps))
+    return (centre + shift).clamp(0, 1)
+
+
+def _random_in_ball(images: Tensor, eps: float, norm: float, generator: torch.Generator) -> Tensor:
+    if norm == math.inf:
+        return eps * (2 * torch.rand(images.shape, generator=generator).to(images) - 1)
+    direction = torch.randn(images.shape, generator=generator).to(images)
+    dimension = max(1, direction[0].numel())
+    depth = torch.rand(len(images), generator=generator).to(images) ** (1 / dimension)
+    return eps * _column(depth / _lengths(direction), images) * direction
+
+
+def _lengths(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    """One number a sample, shaped to multiply a batch like this one."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def check_attack(images: Tensor, labels: Tensor, eps: float, norm: float, loss: str) -> None:
+    """Raise ValueError for options out of range, and as `check_images`."""
+    if norm not in (2, math.inf):
+        raise ValueError(f"norm must be 2 or inf, got {norm}")
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps must be 0 or more and finite, got {eps}")
+    check_images(images, labels)
+
+
+def check_images(images: Tensor, labels: Tensor) -> None:
+    """Raise ValueError unless images (B, ...) lie in [0, 1] and have as many labels, int64."""
+    if not len(images) or len(images) != len(labels):
+        raise ValueError(
+            f"as many labels as images are needed, at least one; got {len(images)} and {len(labels)}"
+        )
+    if labels.dtype != torch.int64:
+        raise ValueError(f"labels must be numbers of classes, int64, got {labels.dtype}")
+    if images.min() < 0 or images.max() > 1 or not torch.isfinite(images).all():
+        raise ValueError(
+            "images must lie in [0, 1]: put a normalisation into the network, as its first layer"
+        )

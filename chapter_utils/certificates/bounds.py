@@ -1,0 +1,177 @@
+"""How much a layer may stretch, and how far its computed output may be off: a table of rules.
+
+A rule is a function of a module and its input shape (without the batch) that returns a `Bound`. It
+is registered for one exact type, and trusted for no other: a subclass that replaces a method has no
+rule, so no bound. One rule gives both halves of a certificate, so that what can be bounded can be
+certified (lessons 3, 5 and 7).
+"""
+
+import math
+import sys
+from typing import Callable, NamedTuple
+
+import torch
+import torch.nn.modules.module as module_hooks
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+Shape = tuple[int, ...]
+# |computed f(x) - f(x)| for |x| <= size, computed in this type
+Rounding = Callable[[float, torch.dtype], float]
+
+SMALLEST = sys.float_info.min  # no bound is smaller: a product that underflows bounds nothing
+UNKNOWN = "no Lipschitz bound is known for {}: give its class a rule, @lipschitz_bound.register"
+
+
+class Bound(NamedTuple):
+    """What is promised of a layer f, for inputs of one shape.
+
+    `lipschitz`: |f(x) - f(y)| <= lipschitz |x - y| in exact arithmetic. `rounding`: see
+    `certificates.rounding`. `at_zero`, a bound of |f(0)|, and `output_shape` are found by
+    `bound_of`; a rule leaves them out.
+    """
+
+    lipschitz: float
+    rounding: Rounding
+    at_zero: float = 0.0
+    output_shape: Shape = ()
+
+
+Rule = Callable[[nn.Module, Shape], Bound]
+RULES: dict[type[nn.Module], Rule] = {}
+
+
+def register(*kinds: type[nn.Module]) -> Callable[[Rule], Rule]:
+    """Decorator of a rule: it holds for modules of exactly these types (lesson 5).
+
+    The rule answers for all that such a module computes, its parts included.
+    """
+
+    def enter(rule: Rule) -> Rule:
+        RULES.update(dict.fromkeys(kinds, rule))
+        return rule
+
+    return enter
+
+
+def lipschitz_bound(module: nn.Module, input_shape: Shape) -> float:
+    """Guaranteed upper bound of the Lipschitz constant of `module` (lesson 3).
+
+    It holds for inputs of shape (batch, *input_shape). Raises TypeError naming a module that has no
+    rule or may compute something else than its class, and ValueError for weights that are not
+    finite, for shapes that do not fit and for layers in training mode, where something else is
+    computed. What is bounded here can be certified, too.
+    """
+    refuse_changed(module)
+    return bound_of(module, tuple(input_shape)).lipschitz
+
+
+lipschitz_bound.register = register
+
+
+def bound_of(module: nn.Module, input_shape: Shape) -> Bound:
+    """The bound of a module, or of a part of one: for rules that ask about the parts.
+
+    Raises as `lipschitz_bound`.
+    """
+    rule = RULES[trusted_type(module)]
+    found = rule(module, input_shape)
+    if not isinstance(found, Bound):
+        given = type(found).__name__
+        raise TypeError(
+            f"the rule of {type(module).__name__} must return Bound(lipschitz, rounding), got a "
+            f"{given}: without the rounding nothing can be certified"
+        )
+    if math.isnan(found.lipschitz):
+        raise ValueError(f"the numbers of {module} give no bound, they may be NaN or negative")
+    with torch.inference_mode(False), torch.no_grad():
+        outputs = module(blank_input(module, input_shape))
+    lipschitz = max(found.lipschitz, SMALLEST)
+    return Bound(lipschitz, found.rounding, length(outputs), tuple(outputs.shape[1:]))
+
+
+def output_shape(module: nn.Module, input_shape: Shape) -> Shape:
+    """Shape of the output, without the batch, for an input of shape (batch, *input_shape)."""
+    with torch.no_grad():
+        return tuple(module(blank_input(module, input_shape)).shape[1:])
+
+
+def blank_input(module: nn.Module, input_shape: Shape) -> Tensor:
+    """Zeros (1, *input_shape) of the type and on the device of the module."""
+    tensors = (*module.parameters(), *module.buffers())
+    like = next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
+    return torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
+
+
+def length(values: Tensor) -> float:
+    """A little more than the Euclidean length; no square of a tiny entry underflows."""
+    return 1.01 * math.hypot(*values.flatten().tolist())
+
+
+# ---- trust ---------------------------------------------------------------------------------------
+
+# What a subclass may define: nothing in it is computed by `forward`.
+HARMLESS = {
+    *("__module__", "__qualname__", "__doc__", "__annotations__", "__init__", "__dict__"),
+    *("__weakref__", "__slotnames__", "__firstlineno__", "__static_attributes__", "__constants__"),
+    *("__repr__", "extra_repr", "reset_parameters"),
+    *("train", "eval", "state_dict", "load_state_dict"),
+}
+# What PyTorch adds to the class of a module with parametrised weights.
+OF_PARAMETRISATION = {"__getstate__", "__deepcopy__"}
+
+
+def trusted_type(module: nn.Module) -> type[nn.Module]:
+    """The type in the table whose rule holds for `module`; raises TypeError if there is none.
+
+    That is its own type, or the one it was derived from if it replaces nothing, as a network does
+    that only has a constructor of its own, or a layer whose weights are parametrised.
+    """
+    kind = type(module)
+    name = kind.__name__
+    harmless = HARMLESS
+    if parametrize.is_parametrized(module):
+        if any(part.training for part in module.modules()):
+            raise ValueError(
+                f"the weights of {name} may change at every use in training mode: call "
+                "model.eval() first"
+            )
+        harmless = HARMLESS | OF_PARAMETRISATION
+    while kind not in RULES:
+        base = kind.__base__
+        if len(kind.__bases__) > 1 or base is nn.Module or base is object:
+            raise TypeError(UNKNOWN.format(name))
+        for own in sorted(vars(kind).keys() - harmless):
+            if hasattr(base, own) or own.startswith("__"):
+                raise TypeError(UNKNOWN.format(f"{name}, which replaces {own}"))
+        kind = base
+        harmless = HARMLESS
+    return kind
+
+
+def refuse_changed(module: nn.Module) -> None:
+    """Raise TypeError if a part of `module` has hooks or a replaced method: it may compute anything."""
+    if module_hooks._global_forward_hooks or module_hooks._global_forward_pre_hooks:
+        raise TypeError(
+            "there are forward hooks for all modules, which may change what they compute"
+        )
+    for part in module.modules():
+        name = type(part).__name__
+        if part._forward_hooks or part._forward_pre_hooks:
+            raise TypeError(f"{name} has forward hooks, which may change what it computes")
+        for attribute in vars(part):
+            # Python itself does not look at attributes with two underscores.
+            if callable(getattr(type(part), attribute, None)) and not attribute.startswith("__"):
+                raise TypeError(
+                    f"the method {attribute} of a {name} is replaced, which may change what it "
+                    "computes"
+                )
+
+
+def require_evaluation(module: nn.Module) -> None:
+    """Raise ValueError if a part of `module` is in training mode, where nothing is guaranteed."""
+    if any(part.training for part in module.modules()):
+        name = type(module).__name__
+        raise ValueError(
+            f"{name} has no guaranteed bound in training mode: call model.eval() first"
+        )

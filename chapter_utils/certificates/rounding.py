@@ -1,0 +1,158 @@
+"""How far a computed output may be from exact arithmetic: what a certificate must leave room for.
+
+An error e in the input of a layer with Lipschitz constant L becomes at most L e, and the layer adds
+an error of its own. Its `rounding(size, dtype)` bounds that, for exact inputs of norm at most
+`size` (lesson 7). It comes from the a-priori bound for sums of products, `verified.gamma`; a product
+that underflows errs by no more than the smallest normal number. Sums may be taken in any order;
+products must be plain ones, so a GPU's TF32 or a Winograd convolution in float32 is not covered,
+float64 is. Elementary functions (exp, tanh, erf, ...) are taken to be accurate to four units in the
+last place, which PyTorch's are.
+"""
+
+import math
+from typing import Callable
+
+import torch
+from torch import nn
+
+from ..runge_kutta import Tableau
+from ..verified import gamma
+from .bounds import Bound, Rounding, Shape, bound_of, refuse_changed, require_evaluation
+
+Pair = tuple[float, float]
+
+
+@torch.no_grad()
+def rounding_bound(model: nn.Module, input_shape: Shape) -> float:
+    """Bound of |computed - exact| outputs of `model`, computed in the type of its weights (lesson 7).
+
+    It holds for images in [0, 1] of shape (batch, *input_shape), d pixels each, and for everything
+    within sqrt(d) of one. For the twelve blocks of lesson 7 it is about 0.8 in float32 and 1e-9 in
+    float64. Raises TypeError naming a module without a rule, ValueError in training mode.
+    """
+    refuse_changed(model)
+    require_evaluation(model)
+    dtype = next(model.parameters(), torch.zeros(())).dtype
+    return error_on_images(bound_of(model, tuple(input_shape)), input_shape, dtype)
+
+
+def error_on_images(bound: Bound, input_shape: Shape, dtype: torch.dtype) -> float:
+    """The rounding error within sqrt(d) of images of d pixels in [0, 1]."""
+    error = bound.rounding(2 * math.sqrt(math.prod(input_shape)), dtype)
+    need_room(error, dtype)
+    return error * (1 + 1e-6)  # this computation is rounded itself
+
+
+def need_room(size: float, dtype: torch.dtype) -> None:
+    """Raise ValueError if numbers of this size may overflow."""
+    if not size <= torch.finfo(dtype).max:
+        raise ValueError(f"numbers on the way to the outputs may be too large for {dtype}")
+
+
+# ---- what one layer adds -------------------------------------------------------------------------
+
+
+def exact(size: float, dtype: torch.dtype) -> float:
+    """For layers that only move, drop or compare numbers."""
+    return 0.0
+
+
+def sums(terms: int, outputs: int, absolute: Callable[[], float], bias: float = 0.0) -> Rounding:
+    """For x -> W x + b: each of the `outputs` is a sum of at most `terms` products.
+
+    `absolute()` is a bound of the norm of |W|, the matrix of absolute values; `bias` is |b|.
+    """
+
+    def rounding(size: float, dtype: torch.dtype) -> float:
+        underflow = outputs * terms * torch.finfo(dtype).tiny
+        return gamma(terms, dtype) * (absolute() * size + bias) + underflow
+
+    return rounding
+
+
+def elementwise(roundings: int, entries: int, growth: float, floor: float = 0.0) -> Rounding:
+    """For functions s of each of the `entries`, computed with so many roundings.
+
+    An entry t errs by at most that many units of growth |t| + floor.
+    """
+
+    def rounding(size: float, dtype: torch.dtype) -> float:
+        underflow = entries * (1 + size) * torch.finfo(dtype).tiny
+        return gamma(roundings, dtype) * (growth * size + floor * math.sqrt(entries)) + underflow
+
+    return rounding
+
+
+# ---- what several add together -------------------------------------------------------------------
+
+
+def chain(parts: list[Bound], measured: bool = False) -> Bound:
+    """The bound of one layer after the other: constants multiply, errors are passed on.
+
+    `measured`: the parts computed their at_zero themselves, so it errs as they do.
+    """
+    lipschitz = 1.0
+    at_zero = 0.0
+    for part in parts:
+        lipschitz *= part.lipschitz
+        at_zero = part.lipschitz * at_zero + part.at_zero
+
+    def rounding(size: float, dtype: torch.dtype) -> float:
+        error = 0.0
+        for part in parts:
+            own = part.rounding(size + error, dtype)
+            error = part.lipschitz * error + own
+            size = part.lipschitz * size + part.at_zero + (own if measured else 0.0)
+            need_room(size + error, dtype)
+        return error
+
+    return Bound(lipschitz, rounding, at_zero)
+
+
+def skip(branch: Bound, roundings: int = 1) -> Rounding:
+    """For x + branch(x)."""
+
+    def rounding(size: float, dtype: torch.dtype) -> float:
+        error = branch.rounding(size, dtype)
+        change = branch.lipschitz * size + branch.at_zero
+        need_room(size + change + error, dtype)
+        return error + gamma(roundings, dtype) * (size + change + error)
+
+    return rounding
+
+
+def runge_kutta(field: Bound, method: Tableau, lipschitz: float) -> Bound:
+    """One explicit step x + sum_i b_i f(X_i), X_i = x + sum_j a_ij f(X_j), known to be `lipschitz`.
+
+    `field` bounds f, which includes the step size.
+    """
+
+    def follow(size: float, own: Callable[[float], float], unit: Callable[[int], float]) -> Pair:
+        """Bounds of |step(x)| and of its error for |x| <= size.
+
+        `own(s)` is the error of f for |x| <= s, `unit(k)` the relative one of k roundings.
+        """
+        slopes: list[Pair] = []  # size and error of each f(X_i)
+
+        def combine(weights: list[float]) -> Pair:
+            used = [(abs(w), *slope) for w, slope in zip(weights, slopes, strict=False) if w]
+            reach = size + sum(w * (s + e) for w, s, e in used)
+            error = sum(w * e for w, _, e in used)
+            products = any(w != 1 for w, _, _ in used)
+            return reach, error + unit(len(used) + products) * reach
+
+        for row in method.A.tolist():
+            reach, error = combine(row)
+            slope_error = field.lipschitz * error + own(reach + error)
+            slopes.append((field.lipschitz * reach + field.at_zero, slope_error))
+        return combine(method.b.tolist())
+
+    def rounding(size: float, dtype: torch.dtype) -> float:
+        reach, error = follow(
+            size, lambda s: field.rounding(s, dtype), lambda roundings: gamma(roundings, dtype)
+        )
+        need_room(reach + error, dtype)
+        return error
+
+    at_zero, _ = follow(0.0, lambda s: 0.0, lambda roundings: 0.0)
+    return Bound(lipschitz, rounding, at_zero)
