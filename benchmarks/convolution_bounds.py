@@ -16,19 +16,29 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import torch
+from soundness import nonexpansive_cnn
 from torch import nn
 
-from chapter_utils import data, layers, lipschitz, models, operators, training
+from chapter_utils import (
+    certificates,
+    data,
+    image_operators,
+    layers,
+    models,
+    norms,
+    operators,
+    training,
+)
 
 
 @torch.no_grad()
 def excess(operator: nn.Module, shape: tuple[int, ...]) -> float | None:
     """Bound of a convolution over the norm of its dense matrix, minus 1; None if that is 0, as no tap meets the image."""
-    truth = torch.linalg.matrix_norm(lipschitz.dense_matrix(operator, shape), 2).item()
+    truth = torch.linalg.matrix_norm(norms.dense_matrix(operator, shape), 2).item()
     stated = (
         operator.norm_bound(shape)
         if hasattr(operator, "norm_bound")
-        else lipschitz.lipschitz_bound(operator, shape)
+        else certificates.lipschitz_bound(operator, shape)
     )
     return stated / truth - 1 if truth else None
 
@@ -89,7 +99,7 @@ def trained_excesses(epochs: int, seed: int) -> list[tuple[int, float | None]]:
             nn.Conv2d(8, 16, 3, padding=1, stride=2, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(784, 10),
         )  # fmt: skip
     loss = partial(training.margin_cross_entropy, margin=1.0, temperature=0.25)
-    for model in (models.nonexpansive_cnn(channels=8, seed=seed), plain):
+    for model in (nonexpansive_cnn(channels=8, seed=seed), plain):
         restore = operators.restore_orthonormal_rows
         training.fit(
             model,
@@ -104,9 +114,9 @@ def trained_excesses(epochs: int, seed: int) -> list[tuple[int, float | None]]:
         shape = digits.train_images.shape[1:]
         for layer in model.double():
             kernel = layer.field.operator if isinstance(layer, layers.NonExpansiveBlock) else layer
-            if isinstance(kernel, (nn.Conv2d, operators.ConvOperator)):
+            if isinstance(kernel, (nn.Conv2d, image_operators.ConvOperator)):
                 values.append((shape[1], excess(kernel, shape)))
-            shape = lipschitz.output_shape(layer, shape)
+            shape = certificates.output_shape(layer, shape)
     return values
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from chapter_utils import layers, operators, training
+from chapter_utils import image_operators, layers, parts, training
 
 
 class Size(NamedTuple):
@@ -44,9 +44,9 @@ def chains(size: Size) -> dict[str, nn.Module]:
         if name == "bare":
             return nn.Sequential(conv(False), conv(False))
         if name == "residual":
-            return layers.ResidualBlock(nn.Sequential(conv(True), nn.ReLU(), conv(False)))
+            return parts.ResidualBlock(nn.Sequential(conv(True), nn.ReLU(), conv(False)))
         return layers.NonExpansiveBlock(
-            layers.GradientField(operators.ConvOperator(size.channels, size.channels))
+            layers.GradientField(image_operators.ConvOperator(size.channels, size.channels))
         )
 
     return {

@@ -2,11 +2,11 @@
 
     python benchmarks/soundness.py [--quick] [--threads 2] [--seed 0] [--results FILE]
 
-The certificate is `robustness.certify`. A pair is one certified image and one attack on the network in float64 or in float32. It is
+The certificate is `certificates.certify`. A pair is one certified image and one attack on the network in float64 or in float32. It is
 a violation if the attack finds a point nearer than the certified radius where the network in float64 errs. Distances are computed
 in float64, ties and NaN count as errors, and every error found is moved towards the image as far as it stays one. Where the same
 weights err in float32 only ("f32 only") no promise is broken, as the certificate is about float64; but the lead in float64 must be
-within what `rounding.rounding_bound` allows for float32, or it counts as a violation, too. Attacks may leave [0, 1], where the
+within what `certificates.rounding_bound` allows for float32, or it counts as a violation, too. Attacks may leave [0, 1], where the
 certificate holds as well: PGD-200 with restarts and both losses in 0.9999 times the radius of each image, and foolbox's searches
 for the nearest error. "tightest" and "median": distance of the nearest error found over the certified radius. Where it is close
 to 1, attack and certificate leave nothing between them.
@@ -40,16 +40,48 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chapter_utils import (
+    attacks,
+    certificates,
     checkpoints,
     data,
-    lipschitz,
+    image_operators,
+    layers,
     models,
     operators,
-    regimes,
-    robustness,
-    rounding,
+    parts,
     training,
 )
+
+
+def nonexpansive_cnn(
+    image_shape: tuple[int, ...] = (1, 28, 28),
+    classes: int = 10,
+    channels: int = 16,
+    depth: int = 2,
+    c: float = 2.0,
+    seed: int = 0,
+) -> nn.Sequential:
+    """Non-expansive convolutional network for images whose sides are divisible by 4.
+
+    Two stages, each a 2 x 2 pixel-to-channel rearrangement (an isometry), a zero lift and `depth`
+    convolution blocks. Raises ValueError for other sides.
+    """
+    colours, height, width = image_shape
+    if height % 4 or width % 4:
+        raise ValueError(f"image sides must be divisible by 4, got {height} x {width}")
+    stack: list[nn.Module] = []
+    wide = colours
+    with models.seeded(seed):
+        for stage in (1, 2):
+            narrow = 4 * wide
+            wide = max(narrow, stage * channels)
+            stack += [nn.PixelUnshuffle(2), parts.ZeroPadLift(narrow, wide)]
+            for _ in range(depth):
+                operator = image_operators.ConvOperator(wide, wide)
+                stack.append(layers.NonExpansiveBlock(layers.GradientField(operator), c))
+        last = layers.NonExpansiveLinear(wide * (height // 4) * (width // 4), classes)
+        return nn.Sequential(*stack, nn.Flatten(), last)
+
 
 SHAPE = (1, 12, 12)  # the digits, averaged
 FAMILIES = {
@@ -58,10 +90,10 @@ FAMILIES = {
     "spectral_resnet": partial(models.spectral_resnet, width=32),
     "nonexpansive_net": partial(models.nonexpansive_net, width=32, depth=3),
     "nonexpansive_net, deep": partial(models.nonexpansive_net, width=32),
-    "nonexpansive_cnn": partial(models.nonexpansive_cnn, channels=8, depth=1),
+    "nonexpansive_cnn": partial(nonexpansive_cnn, channels=8, depth=1),
     **{
-        f"regime {name}": partial(regimes.regime_net, name, channels=8, depth=1)
-        for name in regimes.REGIMES
+        f"regime {name}": partial(models.regime_net, name, channels=8, depth=1)
+        for name in models.REGIMES
     },
 }
 KINDS = ("trained", "random", "scaled", "spiked", "tiny")
@@ -95,11 +127,11 @@ QUICK = Effort(0, 20, 50, 1, (20, 1), 20, (3, 15), 4, (4, 30))
 
 
 def train(model: nn.Module, images: Tensor, labels: Tensor, epochs: int, seed: int) -> None:
-    naive = any(isinstance(part, regimes.UntiedBlock) and part.keep < 1 for part in model)
+    naive = any(isinstance(part, parts.UntiedBlock) and part.keep < 1 for part in model)
 
     def loss(logits, y):
         value = training.margin_cross_entropy(logits, y, margin=1.0, temperature=0.25)
-        return value + 0.1 * regimes.orthogonality_penalty(model) if naive else value
+        return value + 0.1 * operators.orthogonality_penalty(model) if naive else value
 
     training.fit(
         model,
@@ -150,7 +182,7 @@ def network(
             _, (shape, _), norm = part._known["norm"]
             if norms == "power iteration":
                 start = torch.randn(1, *shape, generator=draw).double()
-                norm = lipschitz.power_iteration(
+                norm = norms.power_iteration(
                     part, lambda y, part=part, shape=shape: part.adjoint(y, shape), start
                 )[0].item()
             part._known["norm"] = (part.weight.detach().clone(), part._known["norm"][1], norm)
@@ -182,9 +214,9 @@ class Frame(nn.Module):
 
 
 def pgd(frame: Frame, labels: Tensor, seed: int, steps: int, restarts: int, loss: str) -> Tensor:
-    """`robustness.pgd` in the ball of radius 1, every restart with steps six times as long as the one before.
+    """`attacks.pgd` in the ball of radius 1, every restart with steps six times as long as the one before.
 
-    The ball of radius 1/2 around 1/2 fills [0, 1], so that the box of `robustness.pgd` cuts off nothing.
+    The ball of radius 1/2 around 1/2 fills [0, 1], so that the box of `attacks.pgd` cuts off nothing.
     """
     centre, best, largest = (
         torch.full_like(frame.images, 0.5),
@@ -193,8 +225,8 @@ def pgd(frame: Frame, labels: Tensor, seed: int, steps: int, restarts: int, loss
     )
     for k in range(restarts):
         options = {"steps": steps, "step_size": 1.25 / steps * 6**k, "loss": loss, "seed": seed + k}
-        found = 2 * robustness.pgd(lambda z: frame(2 * z - 1), centre, labels, 0.5, **options) - 1
-        margins = robustness.margin_loss(frame(found).detach(), labels)
+        found = 2 * attacks.pgd(lambda z: frame(2 * z - 1), centre, labels, 0.5, **options) - 1
+        margins = attacks.margin_loss(frame(found).detach(), labels)
         best = torch.where((margins > largest).reshape(-1, 1, 1, 1), found, best)
         largest = margins.clamp_min(largest)
     return best
@@ -234,7 +266,7 @@ def attacks(effort: Effort, pool: Tensor) -> dict[str, tuple]:
     decisions = foolbox.attacks.BoundaryAttack(steps=walk, update_stats_every_k=2)
     confined = {
         f"PGD {name}": partial(pgd, steps=steps, restarts=restarts, loss=name)
-        for name in robustness.LOSSES
+        for name in attacks.LOSSES
     }
     return {name: (attack, True, None) for name, attack in confined.items()} | {
         "DDN": (partial(search, attack=foolbox.attacks.DDNAttack(steps=effort.ddn)), False, None),
@@ -251,7 +283,7 @@ def shorten(model: nn.Module, images: Tensor, points: Tensor, labels: Tensor) ->
     for _ in range(45):
         middle = (low + high) / 2
         wrong = ~(
-            robustness.margin_loss(model(images + middle * (points - images)), labels) < 0
+            attacks.margin_loss(model(images + middle * (points - images)), labels) < 0
         ).reshape(middle.shape)
         low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
     return torch.where(high < 1, images + high * (points - images), points)
@@ -268,15 +300,15 @@ def hunt(
     """Attack all certified images (B, ...), float32 numbers in [0, 1]; `enlarge` multiplies the radii, for controls."""
     pool, exact = images.double(), copy.deepcopy(model).double().eval().requires_grad_(False)
     farthest = math.sqrt(pool[0].numel())  # how far `rounding_bound` reaches
-    radii = (enlarge * robustness.certify(model, pool, labels)).clamp_max(farthest)
+    radii = (enlarge * certificates.certify(model, pool, labels)).clamp_max(farthest)
     images, labels, radii = pool[radii > 0], labels[radii > 0], radii[radii > 0]
     row = {"certified": len(images), "attacks": {}, "tightest": None, "median": None}
     row |= dict.fromkeys(("pairs", "violations", "float32_only"), 0)
     if not len(images):
         return row
-    leads, x = -robustness.margin_loss(exact(images), labels), images.clone().requires_grad_()
+    leads, x = -attacks.margin_loss(exact(images), labels), images.clone().requires_grad_()
     slopes = (
-        torch.autograd.grad((robustness.margin_loss(exact(x), labels) / leads).sum(), x)[0]
+        torch.autograd.grad((attacks.margin_loss(exact(x), labels) / leads).sum(), x)[0]
         .flatten(1)
         .norm(dim=1)
     )
@@ -291,7 +323,7 @@ def hunt(
             for p, q in zip(exact.parameters(), attacked.parameters(), strict=True)
         ):
             continue  # another network
-        room = 2 * rounding.rounding_bound(attacked, images.shape[1:])
+        room = 2 * certificates.rounding_bound(attacked, images.shape[1:])
         for name, (attack, confined, few) in attacks(effort, pool).items():
             x, y, claimed = images[:few], labels[:few], radii[:few]
             frame = Frame(
@@ -299,9 +331,9 @@ def hunt(
             )
             points = frame.point(attack(frame, y, seed)).detach()
             with torch.no_grad():
-                seen = robustness.margin_loss(attacked(points), y)
+                seen = attacks.margin_loss(attacked(points), y)
                 points = shorten(exact, x, points.double(), y)
-                margins = robustness.margin_loss(exact(points), y)
+                margins = attacks.margin_loss(exact(points), y)
             distances = (points - x).flatten(1).norm(dim=1)
             error, near = ~(margins < 0) & distances.isfinite(), distances * (1 + 1e-12) < claimed
             only, explained = ~error & ~(seen < 0), -margins <= room

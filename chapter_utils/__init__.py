@@ -1,4 +1,3 @@
-"""Helpers for the lessons on stable neural networks. What a lesson teaches is written out there first.
-"""
+"""Helpers for the lessons on stable neural networks. What a lesson teaches is written out there first."""
 
 __version__ = "0.1.0"

@@ -82,7 +82,7 @@ def pgd(
     best = images.clone()
     best_margin = torch.full_like(labels, -math.inf, dtype=images.dtype)
 
-    def keep(points: Tensor, logits: Tensor) -> None:
+    def keep(points, logits):
         nonlocal best, best_margin
         margin = margin_loss(logits, labels)
         better = margin > best_margin
@@ -113,8 +113,7 @@ def attacked_correct(
     """
     if not len(radii) or list(radii) != sorted(radii):
         raise ValueError(f"radii must be given in increasing order, got {list(radii)}")
-    for eps in radii:
-        check_attack(images, labels, eps, options.get("norm", 2), options.get("loss", "margin"))
+    check_images(images, labels)
     standing = torch.ones(len(images), dtype=torch.bool, device=images.device)
     rows = []
     for eps in radii:
@@ -122,14 +121,14 @@ def attacked_correct(
         if len(survivors):
             x = images[survivors]
             y = labels[survivors]
-            moved = pgd(model, x, y, eps, **options) if eps > 0 else x
+            moved = pgd(model, x, y, eps, **options) if eps else x
             with torch.no_grad():
                 standing[survivors] = margin_loss(model(moved), y) < 0
         rows.append(standing.clone())
     return torch.stack(rows)
 
 
-def _gradient(model: Network, x: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+def _gradient(model, x, labels, loss):
     """Gradient of the loss in x, and the logits."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -138,7 +137,7 @@ def _gradient(model: Network, x: Tensor, labels: Tensor, loss: Loss) -> tuple[Te
     return gradient, logits.detach()
 
 
-def _steepest(gradient: Tensor, norm: float) -> Tensor:
+def _steepest(gradient, norm):
     """The step of length 1 in this norm that climbs fastest."""
     if norm == math.inf:
         return gradient.sign()
@@ -150,7 +149,7 @@ def _steepest(gradient: Tensor, norm: float) -> Tensor:
     return gradient / _column(_lengths(gradient), gradient).clamp_min(tiny)
 
 
-def _project(x: Tensor, centre: Tensor, eps: float, norm: float) -> Tensor:
+def _project(x, centre, eps, norm):
     """Into the ball, then into the box, which contains the centre: that does not leave the ball."""
     shift = x - centre
     if norm == math.inf or eps == 0:
@@ -160,7 +159,7 @@ def _project(x: Tensor, centre: Tensor, eps: float, norm: float) -> Tensor:
     return (centre + shift).clamp(0, 1)
 
 
-def _random_in_ball(images: Tensor, eps: float, norm: float, generator: torch.Generator) -> Tensor:
+def _random_in_ball(images, eps, norm, generator):
     if norm == math.inf:
         return eps * (2 * torch.rand(images.shape, generator=generator).to(images) - 1)
     direction = torch.randn(images.shape, generator=generator).to(images)
@@ -169,11 +168,11 @@ def _random_in_ball(images: Tensor, eps: float, norm: float, generator: torch.Ge
     return eps * _column(depth / _lengths(direction), images) * direction
 
 
-def _lengths(x: Tensor) -> Tensor:
+def _lengths(x):
     return torch.linalg.vector_norm(x.flatten(1), dim=1)
 
 
-def _column(values: Tensor, like: Tensor) -> Tensor:
+def _column(values, like):
     """One number a sample, shaped to multiply a batch like this one."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
 

@@ -1,4 +1,4 @@
-"""How much a convolution can stretch, by the Fourier transform, from above and below (lesson 3).
+"""How much a convolution can stretch, by the Fourier transform (lesson 3).
 
 On a torus the Fourier transform splits a convolution into small matrices, its *symbols*, one a
 frequency; its norm is the largest of their norms (Sedghi, Gupta and Long, 1805.10408). With a
@@ -30,9 +30,10 @@ def conv_norm_bound(
 
     `weight` has PyTorch's shape (out, in / groups, height, width). A zero-padded convolution is one
     on a torus large enough that nothing wraps onto the image, with some inputs and outputs left
-    out: its norm is at most that of the torus. Multiplying inputs and outputs by a wave exp(i phi x)
-    changes no norm but moves all frequencies by phi: of four such tori the best counts. For
-    circular padding that keeps the size, with a stride that divides it, the bound is the norm.
+    out: its norm is at most that of the torus. Multiplying inputs and outputs by a wave
+    exp(i phi x) changes no norm but moves all frequencies by phi: of four such tori the best
+    counts. For circular padding that keeps the size, with a stride that divides it, the bound is
+    the norm itself.
     Raises ValueError for other shapes and modes, weights that are not finite and images that are
     too small.
     """
@@ -51,21 +52,6 @@ def conv_norm_bound(
     return math.nextafter(bound, math.inf)
 
 
-def conv_smallest_bound(weight: Tensor, input_size: Pair) -> float:
-    """Guaranteed lower bound of |K x| / |x| for a circular convolution that keeps the size (lesson 6).
-
-    There the Fourier transform is unitary, so this is the smallest singular value over all
-    frequencies. For zero padding, which cuts off part of the output, no such bound holds.
-    """
-    outputs, inputs = weight.shape[:2]
-    scale = finite(weight).double().abs().max().item()
-    if outputs < inputs or scale == 0:
-        return 0.0
-    weight = weight.double() / scale
-    smallest = singular_value_bound(_symbols(weight, input_size, (1, 1), 1), largest=False)
-    return scale * max(0.0, smallest - _symbol_error(weight, 1)) * (1 - ROUNDING)
-
-
 def padded_sides(padding: Pair | str, reach: list[int]) -> list[Pair]:
     """Pixels added at the two ends of each axis, for a kernel that reaches so far."""
     if padding == "valid":
@@ -75,7 +61,7 @@ def padded_sides(padding: Pair | str, reach: list[int]) -> list[Pair]:
     return [(p, p) for p in padding]
 
 
-def _check(weight: Tensor, padding: Pair | str, padding_mode: str) -> None:
+def _check(weight, padding, padding_mode):
     if weight.ndim != 4:
         shape = tuple(weight.shape)
         raise ValueError(f"a kernel of shape (out, in, height, width) is needed, got {shape}")
@@ -86,13 +72,13 @@ def _check(weight: Tensor, padding: Pair | str, padding_mode: str) -> None:
 
 
 def _torus(
-    weight: Tensor,
-    input_size: Pair,
-    stride: Pair,
-    padding: Pair | str,
-    dilation: Pair,
-    padding_mode: str,
-) -> tuple[list[int], list[int], int]:
+    weight,
+    input_size,
+    stride,
+    padding,
+    dilation,
+    padding_mode,
+):
     """Sides and strides of the torus, and how often circular padding repeats an output."""
     reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
     sides = padded_sides(padding, reach)
@@ -117,9 +103,7 @@ def _torus(
     return torus, strides, repeats
 
 
-def _symbols(
-    weight: Tensor, torus: Pair | list[int], dilation: Pair, groups: int, move: Pair = (0, 0)
-) -> Tensor:
+def _symbols(weight, torus, dilation, groups, move=(0, 0)):
     """Fourier transform of the kernel: (groups, height, width, out / groups, in / groups).
 
     Height and width are those of the torus; frequencies are moved by `move` halves of their
@@ -136,7 +120,7 @@ def _symbols(
     return torch.einsum("goikl,ak,bl->gaboi", kernel, *waves)
 
 
-def _symbol_error(weight: Tensor, groups: int) -> float:
+def _symbol_error(weight, groups):
     """Bound of the norm of what rounding adds to one matrix of `_symbols`.
 
     Angles, sines and cosines of the two waves err by less than 20 units each, the products and the
@@ -147,7 +131,7 @@ def _symbol_error(weight: Tensor, groups: int) -> float:
     return gamma(60 + 4 * taps) * torch.linalg.matrix_norm(sizes).max().item()
 
 
-def _fold_aliases(symbols: Tensor, strides: list[int]) -> Tensor:
+def _fold_aliases(symbols, strides):
     """Matrices (n, rows, columns): frequencies that agree on the coarse grid stand side by side."""
     groups, height, width, outputs, inputs = symbols.shape
     sy, sx = strides
@@ -155,7 +139,7 @@ def _fold_aliases(symbols: Tensor, strides: list[int]) -> Tensor:
     return blocks.permute(0, 2, 4, 5, 1, 3, 6).reshape(-1, outputs, sy * sx * inputs)
 
 
-def _estimate(matrices: Tensor) -> float:
+def _estimate(matrices):
     """The largest norm of the eight matrices that look largest: to choose a torus, not a bound."""
     sizes = torch.linalg.vector_norm(matrices, dim=(1, 2))
     few = sizes.topk(min(8, len(matrices))).indices

@@ -4,11 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .conv_norms import conv_norm_bound, conv_smallest_bound
-from .operators import LinearOperator, Shape, scaled
+from .conv_norms import conv_norm_bound
+from .operators import LinearOperator, Shape, Tau, scaled
 
 
-def _need_channels(channels: int, input_shape: Shape) -> None:
+def _need_channels(channels, input_shape):
     if len(input_shape) != 3 or input_shape[0] != channels:
         given = tuple(input_shape)
         raise ValueError(f"images of shape ({channels}, height, width) are needed, got {given}")
@@ -47,18 +47,13 @@ class ShiftOperator(LinearOperator):
         W = self.weight
         return F.conv2d(self.shift(x, 1), W[:, :, None, None], bias)
 
-    def adjoint(
-        self, y: Tensor, input_shape: Shape | None = None, tau: float | Tensor | None = None
-    ) -> Tensor:
+    def adjoint(self, y: Tensor, input_shape: Shape = (), tau: Tau = None) -> Tensor:
         W = scaled(self.weight, tau)
         return self.shift(F.conv2d(y, W.T[:, :, None, None]), -1)
 
 
 class ConvOperator(LinearOperator):
-    """2-D convolution without a bias of its own, zero or circular padding, any stride (lesson 5).
-
-    Raises ValueError for another padding mode.
-    """
+    """2-D convolution without a bias of its own, zero padding, any stride (lesson 5)."""
 
     def __init__(
         self,
@@ -67,16 +62,12 @@ class ConvOperator(LinearOperator):
         kernel_size: int = 3,
         stride: int = 1,
         padding: int = 1,
-        padding_mode: str = "zeros",
     ):
         super().__init__()
-        if padding_mode not in ("zeros", "circular"):
-            raise ValueError(f"padding_mode must be 'zeros' or 'circular', got {padding_mode!r}")
         self.in_channels = in_channels
         self.outputs = out_channels
         self.stride = stride
         self.padding = padding
-        self.padding_mode = padding_mode
         kernel = torch.empty(out_channels, in_channels, kernel_size, kernel_size)
         self.weight = nn.Parameter(nn.init.kaiming_normal_(kernel))
 
@@ -84,39 +75,22 @@ class ConvOperator(LinearOperator):
         _need_channels(self.in_channels, input_shape)
 
     def settings(self) -> tuple:
-        return self.stride, self.padding, self.padding_mode
-
-    def wrap(self, x: Tensor) -> Tensor:
-        """x continued around its border by `padding` pixels."""
-        return F.pad(x, (self.padding,) * 4, mode="circular") if self.padding else x
+        return self.stride, self.padding
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         self.check(x.shape[1:])
-        if self.padding_mode == "circular":
-            return F.conv2d(self.wrap(x), self.weight, bias, self.stride)
         return F.conv2d(x, self.weight, bias, self.stride, self.padding)
 
-    def adjoint(self, y: Tensor, input_shape: Shape, tau: float | Tensor | None = None) -> Tensor:
+    def adjoint(self, y: Tensor, input_shape: Shape, tau: Tau = None) -> Tensor:
         W = scaled(self.weight, tau)
-        circular = self.padding_mode == "circular"
-        padding = 0 if circular else self.padding  # that of conv2d itself
         reach = 2 * self.padding - W.shape[-1]
         missing = [(n + reach) % self.stride for n in input_shape[1:]]  # no window reached these
-        x = F.conv_transpose2d(y, W, None, self.stride, padding, output_padding=missing)
-        if circular and self.padding:  # what was continued is added to where it came from
-            plain = torch.zeros(len(y), *input_shape, dtype=y.dtype, device=y.device)
-            _, unwrap = torch.func.vjp(self.wrap, plain)
-            (x,) = unwrap(x)
-        return x
+        return F.conv_transpose2d(y, W, None, self.stride, self.padding, output_padding=missing)
 
     def norm_of(self, weight: Tensor, input_shape: Shape) -> float:
         stride = (self.stride, self.stride)
         padding = (self.padding, self.padding)
-        mode = self.padding_mode
-        return conv_norm_bound(weight, input_shape[1:], stride, padding, padding_mode=mode)
+        return conv_norm_bound(weight, input_shape[1:], stride, padding)
 
     def smallest_of(self, weight: Tensor, input_shape: Shape) -> float:
-        keeps_size = self.stride == 1 and 2 * self.padding == weight.shape[-1] - 1
-        if keeps_size and self.padding_mode == "circular":
-            return conv_smallest_bound(weight, input_shape[1:])
-        return 0.0
+        return 0.0  # zero padding cuts off part of the output: nothing is known

@@ -12,17 +12,16 @@ bound, computed anew whenever the weights have changed. What may be promised of 
 """
 
 import math
-from typing import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .operators import DenseOperator, LinearOperator, Shape
+from .operators import DenseOperator, LinearOperator, Shape, Tau
 from .runge_kutta import circle_contractivity_radius, named_tableau, runge_kutta_step
 
 # name: (nondecreasing function, its largest slope)
-ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+ACTIVATIONS = {
     "relu": (nn.ReLU(), 1.0),
     "leaky_relu": (nn.LeakyReLU(0.5), 1.0),
     "tanh": (nn.Tanh(), 1.0),
@@ -58,7 +57,7 @@ class GradientField(nn.Module):
         self.activation = activation
         self.bias = nn.Parameter(torch.zeros(operator.outputs))
 
-    def forward(self, x: Tensor, tau: float | Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, tau: Tau = None) -> Tensor:
         """g(x), times tau if it is given, of the shape of x."""
         A = self.operator
         b = self.bias
@@ -72,9 +71,11 @@ class GradientField(nn.Module):
         if self.training:
             return slope * self.operator.norm_estimate(x) ** 2
         norm = self.operator.norm_bound(x.shape[1:])
-        if norm > 1e150:
-            raise ValueError(f"weights of norm {norm:.1e} are too large: tau would be zero")
-        return slope * (norm * norm)
+        return slope * norm * norm
+
+    def vanishes(self, L: float | Tensor, x: Tensor) -> bool:
+        """Whether g is as good as zero, so that tau would overflow; NaN must stay visible, too."""
+        return not L >= torch.finfo(x.dtype).tiny
 
 
 class NonExpansiveBlock(nn.Module):
@@ -137,11 +138,11 @@ class NonExpansiveBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         L = self.field.L(x)
-        if not L >= torch.finfo(x.dtype).tiny:  # zero weights, zero field; NaN must stay visible
+        if self.field.vanishes(L, x):
             return x + 0 * L
         number, tau = self.steps(L, x.dtype)
 
-        def scaled_field(z: Tensor) -> Tensor:
+        def scaled_field(z):
             return self.field(z, -tau)  # -tau A^T act(A z + b)
 
         for _ in range(number):

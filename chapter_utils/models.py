@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from .expansive import SwitchingBlock
-from .image_operators import ConvOperator, ShiftOperator
+from .image_operators import ShiftOperator
 from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear
 from .operators import DenseOperator, Shape
 from .parts import ResidualBlock, UntiedBlock, ZeroPadLift
@@ -90,34 +90,6 @@ def nonexpansive_net(
         return nn.Sequential(nn.Flatten(), *blocks, NonExpansiveLinear(features, classes))
 
 
-def nonexpansive_cnn(
-    image_shape: Shape = (1, 28, 28),
-    classes: int = 10,
-    channels: int = 16,
-    depth: int = 2,
-    c: float = 2.0,
-    seed: int = 0,
-) -> nn.Sequential:
-    """Non-expansive convolutional network for images whose sides are divisible by 4 (lesson 7).
-
-    Two stages, each a 2 x 2 pixel-to-channel rearrangement (an isometry), a zero lift and `depth`
-    convolution blocks. Raises ValueError for other sides.
-    """
-    colours, height, width = image_shape
-    _need_sides(height, width)
-    layers: list[nn.Module] = []
-    wide = colours
-    with seeded(seed):
-        for stage in (1, 2):
-            narrow = 4 * wide
-            wide = max(narrow, stage * channels)
-            layers += [nn.PixelUnshuffle(2), ZeroPadLift(narrow, wide)]
-            for _ in range(depth):
-                layers.append(NonExpansiveBlock(GradientField(ConvOperator(wide, wide)), c))
-        last = NonExpansiveLinear(wide * (height // 4) * (width // 4), classes)
-        return nn.Sequential(*layers, nn.Flatten(), last)
-
-
 def regime_net(
     regime: str,
     image_shape: Shape = (1, 28, 28),
@@ -137,7 +109,8 @@ def regime_net(
     if regime not in REGIMES:
         raise ValueError(f"regime must be one of {', '.join(REGIMES)}, got {regime!r}")
     colours, height, width = image_shape
-    _need_sides(height, width)
+    if height % 4 or width % 4:
+        raise ValueError(f"image sides must be divisible by 4, got {height} x {width}")
     if channels < 4 * colours:
         raise ValueError(
             f"at least {4 * colours} channels are needed for {colours} colours, got {channels}"
@@ -151,7 +124,7 @@ def regime_net(
         return nn.Sequential(*layers, nn.Flatten(), last(channels * height * width // 4, classes))
 
 
-def _regime_block(regime: str, channels: int) -> nn.Module:
+def _regime_block(regime, channels):
     A = ShiftOperator(channels, orthonormal=regime in CERTIFIED)
     B = ShiftOperator(channels, orthonormal=regime in CERTIFIED)
     if regime == "nonexpansive":
@@ -161,11 +134,6 @@ def _regime_block(regime: str, channels: int) -> nn.Module:
     if regime == "flexible":
         return SwitchingBlock(A, B, None, (2, 1))
     return UntiedBlock(A, B, 1.0 if regime == "unconstrained" else 0.5)
-
-
-def _need_sides(height: int, width: int) -> None:
-    if height % 4 or width % 4:
-        raise ValueError(f"image sides must be divisible by 4, got {height} x {width}")
 
 
 @contextmanager

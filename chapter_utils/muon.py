@@ -36,9 +36,9 @@ class Muon(torch.optim.Optimizer):
                     parameter.sub_(direction.reshape(parameter.shape), alpha=group["lr"])
         return value
 
-    def _alike(self, group: dict) -> dict[tuple, tuple[list[Tensor], list[Tensor]]]:
+    def _alike(self, group):
         """Parameters and averaged gradients of one shape together: treated in one go."""
-        alike: dict[tuple, tuple[list[Tensor], list[Tensor]]] = {}
+        alike = {}
         new = 1 - group["momentum"]
         for parameter in group["params"]:
             if parameter.grad is None:
@@ -80,7 +80,7 @@ def equal_directions(matrices: Tensor, steps: int = 5) -> Tensor:
     return wide if rows <= columns else wide.mT
 
 
-def _of_norm_one(matrices: Tensor) -> Tensor:
+def _of_norm_one(matrices):
     """Each matrix over its Frobenius norm; divided by its largest entry first, no square underflows."""
     tiny = torch.finfo(matrices.dtype).tiny
     largest = matrices.abs().amax((-2, -1), keepdim=True)

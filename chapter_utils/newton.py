@@ -31,49 +31,51 @@ def implicit_stages(field: Field, x: Tensor, hA: Tensor) -> Tensor:
     s = len(hA)
     d = x.shape[-1]
     hA = hA.to(x)
+    rows = x.reshape(-1, 1, d)
 
-    def slopes(X: Tensor) -> Tensor:
-        return torch.stack([slope_at(field, stage) for stage in X])
+    def residual(Z):
+        """X - x - h A f(X) for the stages X of every row, side by side in Z (B, s d)."""
+        X = Z.unflatten(1, (s, d))
+        slopes = [slope_at(field, stage.reshape(x.shape)) for stage in X.unbind(1)]
+        F = torch.stack([slope.reshape(-1, d) for slope in slopes], 1)
+        return (X - rows - hA @ F).flatten(1)
 
-    def residual(X: Tensor) -> Tensor:
-        return X - x - torch.tensordot(hA, slopes(X), 1)
+    def newton_direction(Z, right):
+        """J \\ right with J (B, s d, s d) the Jacobian of the residual, one row at a time."""
+        _, pull = torch.func.vjp(residual, Z)
+        J = [pull(unit.expand_as(Z))[0] for unit in torch.eye(s * d).to(x)]
+        solution, _ = torch.linalg.solve_ex(torch.stack(J, 1), right[..., None])
+        return solution[..., 0]
 
-    def newton_direction(X: Tensor, right: Tensor) -> Tensor:
-        """(I - h A (x) J) \\ right, with J the Jacobian of f at each stage."""
-        _, pull = torch.func.vjp(slopes, X)
-        J_rows = [pull(unit.expand_as(X))[0] for unit in torch.eye(d).to(x)]
-        J = torch.stack(J_rows, -2).reshape(s, -1, d, d)
-        hAJ = torch.einsum("ij,jbkl->bikjl", hA, J).reshape(-1, s * d, s * d)
-        right = right.reshape(s, -1, d).movedim(0, 1).reshape(-1, s * d, 1)
-        solution, _ = torch.linalg.solve_ex(torch.eye(s * d).to(x) - hAJ, right)
-        return solution.reshape(-1, s, d).movedim(1, 0).reshape(X.shape)
-
-    def size(X: Tensor) -> Tensor:
-        return X.norm(dim=(0, -1), keepdim=True)  # one number for each row of x
-
-    def line_search(X: Tensor, error: Tensor) -> Tensor:
+    def line_search(Z, error):
         """A Newton step, for each row halved until its residual shrinks, at most 12 times."""
-        direction = newton_direction(X, error)
-        length = torch.ones_like(size(X))
+        direction = newton_direction(Z, error)
+        length = torch.ones_like(Z[:, :1])
         for _ in range(12):
-            trial = X - length * direction
+            trial = Z - length * direction
             better = size(residual(trial)) < size(error)
             if better.all():
                 break
             length = torch.where(better, length, length / 2)
-        return torch.where(better, trial, X)
+        return torch.where(better, trial, Z)
 
     tolerance = torch.finfo(x.dtype).eps ** (2 / 3)
     with torch.no_grad():
-        X = x.detach().expand(s, *x.shape)
+        Z = rows.detach().expand(-1, s, d).flatten(1)
         for _ in range(50):
-            error = residual(X)
-            if (size(error) <= tolerance * (1 + size(X))).all():
+            error = residual(Z)
+            if (size(error) <= tolerance * (1 + size(Z))).all():
                 break
-            X = line_search(X, error)
+            Z = line_search(Z, error)
         else:
             raise ArithmeticError(
                 "Newton's method did not solve the stage equations: the residual is "
                 f"{size(error).max().item():.1e} after 50 iterations; take a smaller step"
             )
-    return X - newton_direction(X, residual(X))  # one more step, this one seen by autograd
+    Z = Z - newton_direction(Z, residual(Z))  # one more step, this one seen by autograd
+    return Z.unflatten(1, (s, d)).movedim(1, 0).reshape(s, *x.shape)
+
+
+def size(Z: Tensor) -> Tensor:
+    """The length of each row (B, 1)."""
+    return Z.norm(dim=1, keepdim=True)

@@ -74,7 +74,7 @@ def dense_smallest_bound(weight: Tensor) -> float:
     return singular_value_bound(_matrix(weight), largest=False)
 
 
-def _matrix(weight: Tensor) -> Tensor:
+def _matrix(weight):
     if weight.ndim != 2:
         raise ValueError(f"a matrix is needed, got a tensor of shape {tuple(weight.shape)}")
     return finite(weight).double()

@@ -64,7 +64,7 @@ def logarithmic_norm(A: Tensor, norm: float = 2, weight: Tensor | None = None) -
     return (diagonal + rows.abs().sum(-1) - diagonal.abs()).amax(-1)
 
 
-def _in_coordinates_of(P: Tensor, A: Tensor) -> Tensor:
+def _in_coordinates_of(P, A):
     """F' A F'^-1 with P = F F': A in coordinates in which |x|_P is the Euclidean norm."""
     if P.shape == A.shape[-2:] and torch.allclose(P, P.mT):
         F, failed = torch.linalg.cholesky_ex(P)

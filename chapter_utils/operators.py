@@ -3,7 +3,6 @@
 The layers of lessons 5, 6 and 8 are made of them. Those for images are in `image_operators`.
 """
 
-from typing import Callable
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from .norms import dense_norm_bound, dense_smallest_bound, power_iteration
 
 Shape = tuple[int, ...]
+Tau = float | Tensor | None  # a step size, or none
 
 
 class LinearOperator(nn.Module):
@@ -32,13 +32,14 @@ class LinearOperator(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self._known: dict[str, tuple] = {}  # of each bound: weight, shape and settings, value
-        self._direction: Tensor | None = None
+        self._known = {}  # of each bound: weight, shape and settings, value
+        # The warm start of the next estimate; empty before the first.
+        self.register_buffer("direction", torch.empty(0), persistent=False)
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
-    def adjoint(self, y: Tensor, input_shape: Shape, tau: float | Tensor | None = None) -> Tensor:
+    def adjoint(self, y: Tensor, input_shape: Shape, tau: Tau = None) -> Tensor:
         raise NotImplementedError
 
     def check(self, input_shape: Shape) -> None:
@@ -63,9 +64,7 @@ class LinearOperator(nn.Module):
     def smallest_bound(self, input_shape: Shape) -> float:
         return self._remembered("smallest", self.smallest_of, input_shape)
 
-    def _remembered(
-        self, name: str, bound_of: Callable[[Tensor, Shape], float], input_shape: Shape
-    ) -> float:
+    def _remembered(self, name, bound_of, input_shape):
         self.check(input_shape)
         weight = self.weight.detach()
         case = (tuple(input_shape), self.settings())
@@ -80,30 +79,21 @@ class LinearOperator(nn.Module):
     def norm_estimate(self, x: Tensor) -> Tensor:
         """Estimate for inputs like the batch x (B, ...); the next call goes on from its direction."""
         shape = x.shape[1:]
-        v = self._direction
+        v = self.direction.to(x)
         steps = 1
-        if v is None or v.shape[1:] != shape or v.device != x.device or v.dtype != x.dtype:
+        if v.shape != (1, *shape):
             generator = torch.Generator().manual_seed(0)
-            v = torch.randn(shape, generator=generator, dtype=torch.float64).to(x)[None]
+            v = torch.randn(1, *shape, generator=generator, dtype=torch.float64).to(x)
             steps = 20
-        estimate, self._direction = power_iteration(
-            self, lambda y: self.adjoint(y, shape), v, steps
-        )
+
+        def adjoint(y):
+            return self.adjoint(y, shape)
+
+        estimate, self.direction = power_iteration(self, adjoint, v, steps)
         return estimate
 
-    def get_extra_state(self) -> Tensor:
-        """The warm direction is part of `state_dict()`: training continues to the same numbers."""
-        return torch.empty(0) if self._direction is None else self._direction
 
-    def set_extra_state(self, state: Tensor) -> None:
-        self._direction = state.to(self.weight.device) if state.numel() else None
-
-    def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
-        state_dict.setdefault(f"{prefix}_extra_state", torch.empty(0))  # weights alone are enough
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-def _identical(a: Tensor, b: Tensor) -> bool:
+def _identical(a, b):
     return a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)
 
 
@@ -135,13 +125,11 @@ class DenseOperator(LinearOperator):
         self.check(x.shape[1:])
         return F.linear(x, self.weight, bias)
 
-    def adjoint(
-        self, y: Tensor, input_shape: Shape | None = None, tau: float | Tensor | None = None
-    ) -> Tensor:
+    def adjoint(self, y: Tensor, input_shape: Shape = (), tau: Tau = None) -> Tensor:
         return y @ scaled(self.weight, tau)
 
 
-def scaled(weight: Tensor, tau: float | Tensor | None) -> Tensor:
+def scaled(weight: Tensor, tau: Tau) -> Tensor:
     """tau times the weight; the weight itself if there is no tau."""
     return weight if tau is None else tau * weight
 

@@ -26,8 +26,8 @@ class ZeroPadLift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         need(x.shape[1] == self.in_channels, self, x.shape[1:])
-        zeros = x.new_zeros(len(x), self.out_channels - self.in_channels, *x.shape[2:])
-        return torch.cat([x, zeros], 1)
+        sides = (0, 0) * (x.ndim - 2)  # F.pad begins with the last axis
+        return F.pad(x, (*sides, 0, self.out_channels - self.in_channels))
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}"

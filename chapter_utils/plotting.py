@@ -1,4 +1,4 @@
-"""The house style and the pictures that more than one lesson needs. Every figure is shown with a description."""
+"""The house style and the pictures that more than one lesson needs; every figure is described."""
 
 import base64
 import html
@@ -15,9 +15,17 @@ from PIL import Image
 from torch import Tensor
 
 # Okabe-Ito colours by name: distinguishable with the common colour-vision deficiencies.
-BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"
-)  # fmt: skip
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
+GREEN = "#009E73"
+PINK = "#CC79A7"
+YELLOW = "#E69F00"
+SKY = "#56B4E9"
+BLACK = "#000000"
+COLOURS = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK)
+MARKERS = "os^Dvp*"  # never colour alone
+
+Curve = tuple[list[float], list[float] | None]
 
 
 def use_house_style() -> None:
@@ -27,37 +35,33 @@ def use_house_style() -> None:
 
 
 def png(figure: Figure, compression: int = 6) -> bytes:
-    """The figure as a PNG, at its own size and resolution. Drawn once: a third faster than `savefig`, which sliders notice."""
-    canvas = (
-        figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
-    )
+    """The figure as a PNG, at its own size and resolution.
+
+    Drawn once: a third faster than `savefig`, which sliders notice.
+    """
+    canvas = figure.canvas
+    if not isinstance(canvas, FigureCanvasAgg):
+        canvas = FigureCanvasAgg(figure)
     canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(
-        buffer, "png", compress_level=compression
-    )
+    picture.save(buffer, "png", compress_level=compression)
     return buffer.getvalue()
 
 
 def show(figure: Figure, description: str) -> None:
-    """Display a finished figure, its description as alternative text and as a caption, and close it.
+    """Display a finished figure with its alternative text and a caption, and close it.
 
-    The description says in one or two sentences what is to be seen. (JupyterLab shows no alternative text of its own.)
+    Both are the description, one or two sentences that say what is to be seen. (JupyterLab shows no
+    alternative text of its own.) Raises ValueError if there is none.
     """
     if not description.strip():
         raise ValueError("every figure needs a description of what is to be seen")
-    display(
-        {"image/png": base64.b64encode(png(figure)).decode(), "text/plain": description},
-        metadata={"image/png": {"alt": description}},
-        raw=True,
-    )
-    display(
-        {
-            "text/html": f'<p class="caption"><em>{html.escape(description)}</em></p>',
-            "text/plain": description,
-        },
-        raw=True,
-    )
+    picture = base64.b64encode(png(figure)).decode()
+    caption = f'<p class="caption"><em>{html.escape(description)}</em></p>'
+    alternative = {"image/png": {"alt": description}}
+    display({"image/png": picture, "text/plain": description}, metadata=alternative, raw=True)
+    display({"text/html": caption, "text/plain": description}, raw=True)
     plt.close(figure)
 
 
@@ -66,46 +70,30 @@ def image_row(
     images: Tensor,
     titles: list[str],
     limits: tuple[float, float] = (0, 1),
-    cmap="gray_r",
+    cmap: str = "gray_r",
 ) -> None:
-    """Draw images (n, 1, height, width) or (n, 3, height, width), one an axis, with a title each (lesson 7)."""
+    """Draw images (n, 1 or 3, height, width), one an axis, with a title each (lesson 7)."""
     for axis, image, title in zip(axes, images.detach().cpu(), titles, strict=True):
-        axis.imshow(
-            image.permute(1, 2, 0).squeeze(-1).numpy(), vmin=limits[0], vmax=limits[1], cmap=cmap
-        )
+        pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
+        axis.imshow(pixels, vmin=limits[0], vmax=limits[1], cmap=cmap)
         axis.set_title(title, fontsize=9, loc="center")
         axis.axis("off")
 
 
-MARKERS = "os^Dvp*"
-
-
-def robustness_curves(
-    axis: Axes, radii: list[float], curves: dict[str, tuple[list[float], list[float] | None]]
-) -> None:
-    """For each model a pair (accuracy under attack, certified accuracy or None) over the l2 radius (lesson 7).
+def robustness_curves(axis: Axes, radii: list[float], curves: dict[str, Curve]) -> None:
+    """For each model its accuracy under attack, and certified or None, over the radius (lesson 7).
 
     Attack solid with a marker, certificate dashed in the same colour with the same, hollow marker.
+    Raises ValueError for more curves than there are colours.
     """
-    colours = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK)
-    if len(curves) > len(colours):
-        raise ValueError(f"at most {len(colours)} curves can be told apart, got {len(curves)}")
-    for (name, (attacked, certified)), colour, marker in zip(
-        curves.items(), colours, MARKERS, strict=False
-    ):
-        axis.plot(radii, attacked, color=colour, linestyle="-", marker=marker, label=name)
+    if len(curves) > len(COLOURS):
+        raise ValueError(f"at most {len(COLOURS)} curves can be told apart, got {len(curves)}")
+    for number, (name, (attacked, certified)) in enumerate(curves.items()):
+        style = {"color": COLOURS[number], "marker": MARKERS[number]}
+        axis.plot(radii, attacked, linestyle="-", label=name, **style)
         if certified is not None:
-            axis.plot(
-                radii,
-                certified,
-                color=colour,
-                linestyle="--",
-                marker=marker,
-                markerfacecolor="white",
-            )
-    axis.set(
-        xlabel=r"radius $\varepsilon$ ($\ell_2$, pixels in [0, 1])",
-        ylabel="accuracy",
-        ylim=(-0.02, 1.02),
-    )
+            axis.plot(radii, certified, linestyle="--", markerfacecolor="white", **style)
+    axis.set_xlabel(r"radius $\varepsilon$ ($\ell_2$, pixels in [0, 1])")
+    axis.set_ylabel("accuracy")
+    axis.set_ylim(-0.02, 1.02)
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))

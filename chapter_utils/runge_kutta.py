@@ -40,7 +40,7 @@ def tableau(A: Sequence, b: Sequence) -> Tableau:
     return Tableau(A, b)
 
 
-def _written(A: str, b: str) -> Tableau:
+def _written(A, b):
     """Tableau from texts of fractions; semicolons separate the rows of A."""
     rows = [[float(Fraction(entry)) for entry in row.split()] for row in A.split(";")]
     return tableau(rows, [float(Fraction(entry)) for entry in b.split()])
@@ -96,7 +96,7 @@ def runge_kutta_step(field: Field, x: Tensor, h: float | Tensor, method: Tableau
     ArithmeticError if Newton's method does not converge.
     """
     if not isinstance(h, Tensor) and not 0 < h < math.inf:
-        raise ValueError(f"step_size must be positive and finite, got {h}")
+        raise ValueError(f"the step size h must be positive and finite, got {h}")
     slopes: list[Tensor] = []
     if method.explicit:
         for row in method.A.tolist():
@@ -108,7 +108,7 @@ def runge_kutta_step(field: Field, x: Tensor, h: float | Tensor, method: Tableau
     return _advance(x, h, method.b.tolist(), slopes)
 
 
-def _advance(x: Tensor, h: float | Tensor, weights: list[float], slopes: list[Tensor]) -> Tensor:
+def _advance(x, h, weights, slopes):
     """x + h sum_i weights_i slopes_i."""
     for weight, slope in zip(weights, slopes, strict=False):
         if weight == 0:

@@ -57,13 +57,35 @@ class HiddenLayer(nn.Module):
         return (units * self.scale) @ K
 
 
-class MassPreservingBlock(nn.Module):
+class StructureBlock(nn.Module):
+    """One step of length `h` on states (B, features); a subclass defines `step(x)` (lesson 8).
+
+    Raises ValueError for fewer than 2 features and if h is not positive and finite.
+    """
+
+    def __init__(self, features: int, h: float):
+        super().__init__()
+        if features < 2:
+            raise ValueError(f"at least 2 features are needed, got {features}")
+        if not 0 < h < math.inf:
+            raise ValueError(f"step h must be positive and finite, got {h}")
+        self.features = features
+        self.h = h
+
+    def step(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        need(x.shape[1:] == (self.features,), self, x.shape[1:])
+        return self.step(x)
+
+
+class MassPreservingBlock(StructureBlock):
     """One Runge-Kutta step for x' = S(x) 1 with S(x) skew: keeps the sum of the entries (lesson 8).
 
     S(x) = M(x) - M(x)^T with M(x) = `exchange`(x), a network with one hidden layer; entry (i, j) of
-    S is what j gives to i per unit of time. Entries may become negative.
-    Shapes (B, features) -> (B, features), features >= 2. Raises ValueError for fewer, for an
-    implicit method, or if h is not positive.
+    S is what j gives to i per unit of time. Entries may become negative. Raises ValueError for an
+    implicit method.
     """
 
     def __init__(
@@ -74,12 +96,9 @@ class MassPreservingBlock(nn.Module):
         method: str = "euler",
         activation: str = "tanh",
     ):
-        super().__init__()
-        _check_sizes(features, h)
+        super().__init__(features, h)
         if not named_tableau(method).explicit:
             raise ValueError(f"{method} is implicit; a layer needs an explicit method")
-        self.features = features
-        self.h = h
         self.method = method
         self.exchange = HiddenLayer(features, features * features, width, activation)
 
@@ -89,8 +108,7 @@ class MassPreservingBlock(nn.Module):
         S = M - M.mT
         return S.sum(-1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        need(x.shape[1:] == (self.features,), self, x.shape[1:])
+    def step(self, x: Tensor) -> Tensor:
         return runge_kutta_step(self.field, x, self.h, named_tableau(self.method))
 
 
@@ -119,14 +137,13 @@ class SumPreservingProjection(nn.Module):
         return f"{self.in_features}, {self.out_features}"
 
 
-class SymplecticBlock(nn.Module):
+class SymplecticBlock(StructureBlock):
     """A kick p <- p - h K^T diag(a) act(K q + b), and a drift q <- q + h (the same of p) (lesson 8).
 
     Kick and drift have their own weights. Each is a shear by a gradient, so the block is symplectic
     for all weights, all activations and all h. "verlet": half a kick, a drift, half a kick;
-    "symplectic_euler": a kick, then a drift. The state is x = (q, p).
-    Shapes (B, features) -> (B, features), features even. Raises ValueError otherwise, for another
-    method, or if h is not positive.
+    "symplectic_euler": a kick, then a drift. The state is x = (q, p). Raises ValueError for an odd
+    number of features and for another method.
     """
 
     def __init__(
@@ -137,62 +154,45 @@ class SymplecticBlock(nn.Module):
         method: str = "verlet",
         activation: str = "tanh",
     ):
-        super().__init__()
-        _check_sizes(features, h)
-        if features % 2:
+        super().__init__(features, h)
+        half = features // 2
+        if features != 2 * half:
             raise ValueError(
                 f"positions and momenta come in pairs: features must be even, got {features}"
             )
         if method not in SPLITTINGS:
             raise ValueError(f"method must be one of {', '.join(SPLITTINGS)}; got {method!r}")
-        self.features = features
-        self.h = h
         self.method = method
-        half = features // 2
         self.kick = HiddenLayer(half, half, width, activation, gradient=True)
         self.drift = HiddenLayer(half, half, width, activation, gradient=True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        need(x.shape[1:] == (self.features,), self, x.shape[1:])
+    def step(self, x: Tensor) -> Tensor:
         q, p = x.chunk(2, 1)
         h = self.h
-        if self.method == "symplectic_euler":
-            p = p - h * self.kick(q)
-            q = q + h * self.drift(p)
-        else:
-            p = p - h / 2 * self.kick(q)
-            q = q + h * self.drift(p)
+        verlet = self.method == "verlet"
+        p = p - (h / 2 if verlet else h) * self.kick(q)
+        q = q + h * self.drift(p)
+        if verlet:
             p = p - h / 2 * self.kick(q)
         return torch.cat([q, p], 1)
 
 
-class VolumePreservingBlock(nn.Module):
+class VolumePreservingBlock(StructureBlock):
     """u <- u + h f(v), then v <- v + h g(u), with any shifts f and g: keeps volumes (lesson 8).
 
     x = (u, v) is cut into halves, u one longer if features is odd. Not symplectic, as f and g need
-    not be gradients. Shapes (B, features) -> (B, features), features >= 2. Raises ValueError for
-    fewer, or if h is not positive.
+    not be gradients.
     """
 
     def __init__(self, features: int, width: int = 16, h: float = 0.1, activation: str = "tanh"):
-        super().__init__()
-        _check_sizes(features, h)
-        self.features = features
-        self.h = h
+        super().__init__(features, h)
         short = features // 2
-        self.first = HiddenLayer(short, features - short, width, activation)
-        self.second = HiddenLayer(features - short, short, width, activation)
+        self.long = features - short
+        self.first = HiddenLayer(short, self.long, width, activation)
+        self.second = HiddenLayer(self.long, short, width, activation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        need(x.shape[1:] == (self.features,), self, x.shape[1:])
-        u, v = x.tensor_split([self.features - self.features // 2], 1)
+    def step(self, x: Tensor) -> Tensor:
+        u, v = x.tensor_split([self.long], 1)
         u = u + self.h * self.first(v)
         v = v + self.h * self.second(u)
         return torch.cat([u, v], 1)
-
-
-def _check_sizes(features: int, h: float) -> None:
-    if features < 2:
-        raise ValueError(f"at least 2 features are needed, got {features}")
-    if not 0 < h < math.inf:
-        raise ValueError(f"step h must be positive and finite, got {h}")

@@ -56,7 +56,7 @@ def singular_value_bound(matrices: Tensor, largest: bool = True) -> float:
     return max(0.0, math.nextafter(bound, 0.0))
 
 
-def _scaled_rows(matrices: Tensor) -> tuple[Tensor, float]:
+def _scaled_rows(matrices):
     """The matrices, lying on their longer side, divided by a power of two near their largest entry.
 
     The division is exact, and no square overflows. The scale is 0 if all entries are.
@@ -74,11 +74,11 @@ def _scaled_rows(matrices: Tensor) -> tuple[Tensor, float]:
     return (rows if rows.shape[-2] <= rows.shape[-1] else rows.mH), scale
 
 
-def _verified_extreme(gram: Tensor, traces: Tensor, sign: int, slack: float) -> float:
+def _verified_extreme(gram, traces, sign, slack):
     """A number t for which sign * (t I - G) passed the check by Cholesky for every Gram matrix G."""
     identity = torch.eye(gram.shape[-1], dtype=gram.dtype)
 
-    def outermost(some: Tensor) -> float:
+    def outermost(some):
         return sign * (sign * torch.linalg.eigvalsh(some)).max().item()
 
     extreme = outermost(gram[(sign * traces).argmax()])

@@ -7,11 +7,11 @@ import pytest
 import scipy.linalg
 import torch
 
-from chapter_utils import ode
+from chapter_utils import runge_kutta
 
 SEEDS = range(8)
-EXPLICIT = [name for name, method in ode.TABLEAUS.items() if method.explicit]
-IMPLICIT = [name for name, method in ode.TABLEAUS.items() if not method.explicit]
+EXPLICIT = [name for name, method in runge_kutta.TABLEAUS.items() if method.explicit]
+IMPLICIT = [name for name, method in runge_kutta.TABLEAUS.items() if not method.explicit]
 EYE = torch.eye(2, dtype=torch.float64)
 
 
@@ -30,11 +30,11 @@ def uniform(seed, low, high, *shape):
 def random_tableau(seed, stages):
     """Explicit, with positive weights."""
     b = uniform(seed, 0.1, 1, stages)
-    return ode.tableau(torch.tril(randn(seed + 100, stages, stages), -1), b / b.sum())
+    return runge_kutta.tableau(torch.tril(randn(seed + 100, stages, stages), -1), b / b.sum())
 
 
 def stretch(f, method, h, x, y):
-    step = lambda z: ode.runge_kutta_step(f, z, h, method)  # noqa: E731
+    step = lambda z: runge_kutta.runge_kutta_step(f, z, h, method)  # noqa: E731
     return ((step(x) - step(y)).norm(dim=1) / (x - y).norm(dim=1)).max().item()
 
 
@@ -66,11 +66,11 @@ def step_by_hand(method, x, h, slopes_of_stage):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", ode.TABLEAUS)
+@pytest.mark.parametrize("name", runge_kutta.TABLEAUS)
 def test_claim_2_1_stability_function(name, seed):
     """R(hK) from the eigenvectors of K, against a step."""
     method, K, x, h = (
-        ode.TABLEAUS[name],
+        runge_kutta.TABLEAUS[name],
         randn(seed, 3, 3) - torch.eye(3),
         randn(seed + 1, 5, 3),
         0.4,
@@ -82,12 +82,12 @@ def test_claim_2_1_stability_function(name, seed):
         for e in eigenvalues
     ]
     expected = (V @ np.diag(R) @ np.linalg.inv(V)).real
-    stepped = ode.runge_kutta_step(lambda v: v @ K.T, x, h, method)
+    stepped = runge_kutta.runge_kutta_step(lambda v: v @ K.T, x, h, method)
     assert np.allclose(stepped.numpy(), x.numpy() @ expected.T, atol=1e-9)
     assert np.allclose(
-        ode.stability_function(method, torch.tensor(h * eigenvalues)).numpy(), R, atol=1e-9
+        runge_kutta.stability_function(method, torch.tensor(h * eigenvalues)).numpy(), R, atol=1e-9
     )
-    cubic = ode.runge_kutta_step(
+    cubic = runge_kutta.runge_kutta_step(
         lambda v: -(v**3), torch.tensor([[0.5], [1.5]], dtype=torch.float64), h, method
     )
     assert abs(cubic[0] / 0.5 - cubic[1] / 1.5) > 0.05  # not linear: no common factor
@@ -98,37 +98,44 @@ def test_claim_2_1_stability_function(name, seed):
 def test_claim_2_2_no_explicit_method_is_a_stable(stages, seed):
     method = random_tableau(seed, stages)
     z = torch.arange(0, stages + 3, dtype=torch.float64)
-    differences = ode.stability_function(method, z)
+    differences = runge_kutta.stability_function(method, z)
     for _ in range(stages + 1):
         differences = differences.diff()
     assert differences.abs().max() < 1e-6  # a polynomial of degree at most s
-    far = ode.stability_function(method, -torch.logspace(1, 7, 7, dtype=torch.float64)).abs()
+    far = runge_kutta.stability_function(
+        method, -torch.logspace(1, 7, 7, dtype=torch.float64)
+    ).abs()
     assert far[-1] > 1e4
     for name in EXPLICIT:
-        assert ode.stability_function(ode.TABLEAUS[name], torch.tensor(-1e3)).abs() > 100
+        assert (
+            runge_kutta.stability_function(runge_kutta.TABLEAUS[name], torch.tensor(-1e3)).abs()
+            > 100
+        )
     left = torch.complex(-(uniform(seed, 0, 1, 2000) ** 3) * 1e3, 1e2 * randn(seed, 2000))
     for name in IMPLICIT:  # drop "explicit"
-        assert ode.stability_function(ode.TABLEAUS[name], left).abs().max() <= 1 + 1e-9
+        assert (
+            runge_kutta.stability_function(runge_kutta.TABLEAUS[name], left).abs().max() <= 1 + 1e-9
+        )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_2_3_euler_expands_every_rotation(seed):
     K, x, h = randn(seed, 4, 4), randn(seed + 1, 6, 4), 10 ** uniform(seed, -2, 1, 1).item()
     S = K - K.T
-    stepped = ode.runge_kutta_step(lambda v: v @ S.T, x, h, ode.TABLEAUS["euler"])
+    stepped = runge_kutta.runge_kutta_step(lambda v: v @ S.T, x, h, runge_kutta.TABLEAUS["euler"])
     grown = x.square().sum(1) + h**2 * (x @ S.T).square().sum(1)
     assert torch.allclose(stepped.square().sum(1), grown, rtol=1e-12)
     omega = 1 + seed
     turn = omega * torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
     length = (
-        ode.runge_kutta_step(
-            lambda v: v @ turn.T, randn(seed, 1, 2), h, ode.TABLEAUS["euler"]
+        runge_kutta.runge_kutta_step(
+            lambda v: v @ turn.T, randn(seed, 1, 2), h, runge_kutta.TABLEAUS["euler"]
         ).norm()
         / randn(seed, 1, 2).norm()
     )
     assert length.item() == pytest.approx(math.sqrt(1 + h**2 * omega**2)) and length > 1
     # another method, or friction, and lengths need not grow
-    assert ode.stability_function(ode.TABLEAUS["rk4"], 2.8j).abs() < 1
+    assert runge_kutta.stability_function(runge_kutta.TABLEAUS["rk4"], 2.8j).abs() < 1
     gamma = 0.5
     longest = 2 * gamma / (gamma**2 + omega**2)
     for factor, grows in ((0.99, False), (1.01, True)):
@@ -168,16 +175,20 @@ def test_claim_2_4_a_convex_potential_gives_cocoercivity(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", [*ode.TABLEAUS, "random 2", "random 3", "random 4", "five steps"])
+@pytest.mark.parametrize(
+    "name", [*runge_kutta.TABLEAUS, "random 2", "random 3", "random 4", "five steps"]
+)
 def test_claim_2_5_circle_contractivity(name, seed):
     """Random convex potentials, and random symmetric matrices, another one at each stage."""
     if name == "five steps":
-        method = ode.substeps(ode.TABLEAUS["euler"], 5)
+        method = runge_kutta.substeps(runge_kutta.TABLEAUS["euler"], 5)
     else:
         method = (
-            random_tableau(seed, int(name[-1])) if name.startswith("random") else ode.TABLEAUS[name]
+            random_tableau(seed, int(name[-1]))
+            if name.startswith("random")
+            else runge_kutta.TABLEAUS[name]
         )
-    r = ode.circle_contractivity_radius(method)
+    r = runge_kutta.circle_contractivity_radius(method)
     if r == 0:
         return  # no promise
     h = min(2 * r, 50.0)
@@ -198,7 +209,7 @@ def test_claim_2_5_circle_contractivity(name, seed):
 
 def test_claim_2_5_needs_each_hypothesis():
     x, y = pairs(0, 2)
-    euler = ode.TABLEAUS["euler"]
+    euler = runge_kutta.TABLEAUS["euler"]
     assert stretch(lambda v: -v, euler, 2.1, x, y) > 1.05  # h > 2 r / L
     K = torch.tensor([[-1.0, 3.0], [-3.0, -1.0]], dtype=torch.float64)
     assert stretch(lambda v: v @ K.T, euler, 2 / math.sqrt(10), x, y) == pytest.approx(
@@ -220,22 +231,22 @@ def test_table_of_radii_and_limits():
         "rk4": 2.785,
     }
     for name, limit in {**linear, "three_eighths": 2.785}.items():
-        A, b = (v.numpy() for v in ode.TABLEAUS[name])
+        A, b = (v.numpy() for v in runge_kutta.TABLEAUS[name])
         R = lambda z: abs(1 + z * b @ np.linalg.solve(np.eye(len(b)) - z * A, np.ones(len(b))))  # noqa: E731, B023
         assert R(-limit + 1e-3) <= 1 + 1e-9 and R(-limit - 2e-3) > 1
 
 
 @pytest.mark.parametrize("m", [1, 2, 3, 5, 10])
 def test_claim_2_6_substeps(m):
-    method = ode.substeps(ode.TABLEAUS["euler"], m)
-    assert ode.circle_contractivity_radius(method) == pytest.approx(m, rel=1e-9)
+    method = runge_kutta.substeps(runge_kutta.TABLEAUS["euler"], m)
+    assert runge_kutta.circle_contractivity_radius(method) == pytest.approx(m, rel=1e-9)
     x, y = pairs(m, 2)
     assert stretch(convex_field(m), method, 2 * m, x, y) <= 1 + 1e-9
     by_hand = x
     for _ in range(m):
         by_hand = by_hand + 2 * convex_field(m)(by_hand)
     assert torch.allclose(
-        ode.runge_kutta_step(convex_field(m), x, 2.0 * m, method), by_hand, atol=1e-9
+        runge_kutta.runge_kutta_step(convex_field(m), x, 2.0 * m, method), by_hand, atol=1e-9
     )
     assert stretch(lambda v: -v, method, 2.02 * m, x, y) > 1.01  # a longer step
 
@@ -270,9 +281,11 @@ def bad_slopes(method, h, eps):
 @pytest.mark.parametrize("name", [*EXPLICIT, "random 2", "random 3", "random 4"])
 def test_claim_2_7_the_radius_is_sharp(name, seed):
     method = (
-        random_tableau(seed, int(name[-1])) if name.startswith("random") else ode.TABLEAUS[name]
+        random_tableau(seed, int(name[-1]))
+        if name.startswith("random")
+        else runge_kutta.TABLEAUS[name]
     )
-    h = max(2.02 * ode.circle_contractivity_radius(method), 0.2)
+    h = max(2.02 * runge_kutta.circle_contractivity_radius(method), 0.2)
     start, end, H = bad_slopes(method, h, 0.02)
     assert (
         torch.allclose(H, H.mT)
@@ -282,9 +295,14 @@ def test_claim_2_7_the_radius_is_sharp(name, seed):
     again = step_by_hand(method, start, h, lambda i, z: -H[i] @ z)
     assert torch.allclose(again, end, atol=1e-7)
     assert end.norm() > start.norm()
-    if 2 * ode.circle_contractivity_radius(method) > 0:  # within the limit no such potentials exist
+    if (
+        2 * runge_kutta.circle_contractivity_radius(method) > 0
+    ):  # within the limit no such potentials exist
         inside = step_by_hand(
-            method, start, 1.98 * ode.circle_contractivity_radius(method), lambda i, z: -H[i] @ z
+            method,
+            start,
+            1.98 * runge_kutta.circle_contractivity_radius(method),
+            lambda i, z: -H[i] @ z,
         )
         assert inside.norm() <= start.norm() * (1 + 1e-12)
 
@@ -310,7 +328,7 @@ def brute_worst(method, h, count=40_000):
     ],
 )
 def test_worst_norms_beyond_the_radius(name, h, expected):
-    found = brute_worst(ode.TABLEAUS[name], h)
+    found = brute_worst(runge_kutta.TABLEAUS[name], h)
     assert 1 < found <= expected + 6e-4 and found - 1 > 0.25 * (expected - 1)
 
 
@@ -331,7 +349,9 @@ def two_ramps(x):
 
 def ramp_jacobian(name, h):
     x = torch.linalg.solve(ROWS, torch.tensor([5 * h, -5 * h], dtype=torch.float64))
-    return torch.func.jacrev(lambda z: ode.runge_kutta_step(two_ramps, z, h, ode.TABLEAUS[name]))(x)
+    return torch.func.jacrev(
+        lambda z: runge_kutta.runge_kutta_step(two_ramps, z, h, runge_kutta.TABLEAUS[name])
+    )(x)
 
 
 @pytest.mark.parametrize("h", [1e-3, 0.05, 0.3, 1.0, 1.33, 2.0, 3.0, 3.9])
@@ -358,7 +378,7 @@ def test_midpoint_numbers_and_a_real_pair(a, expected):
     x = torch.linalg.solve(ROWS, torch.tensor([5 * h, -5 * h], dtype=torch.float64))
     direction = torch.linalg.svd(ramp_jacobian("midpoint", h)).Vh[0]
     both = torch.stack([x + 0.01 * h * direction, x - 0.01 * h * direction])
-    ends = ode.runge_kutta_step(two_ramps, both, h, ode.TABLEAUS["midpoint"])
+    ends = runge_kutta.runge_kutta_step(two_ramps, both, h, runge_kutta.TABLEAUS["midpoint"])
     assert (ends[0] - ends[1]).norm() / (both[0] - both[1]).norm() == pytest.approx(
         expected, abs=6e-6 if a < 2 else 6e-5
     )
@@ -371,12 +391,12 @@ def test_claim_2_9_without_a_potential(seed):
     turn = omega * torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
     ramp, (x, y) = convex_field(seed), pairs(seed, 2)
     f, L = (lambda v: ramp(v) - m * v + v @ turn.T), 1 + math.hypot(m, omega)
-    assert stretch(f, ode.TABLEAUS["euler"], 2 * m / L**2, x, y) <= 1 + 1e-9
+    assert stretch(f, runge_kutta.TABLEAUS["euler"], 2 * m / L**2, x, y) <= 1 + 1e-9
     spiral, L = (lambda v: v @ turn.T - m * v), math.hypot(m, omega)
-    assert stretch(spiral, ode.TABLEAUS["euler"], 2 * m / L**2, x, y) <= 1 + 1e-9
-    assert stretch(spiral, ode.TABLEAUS["euler"], 2.02 * m / L**2, x, y) > 1
+    assert stretch(spiral, runge_kutta.TABLEAUS["euler"], 2 * m / L**2, x, y) <= 1 + 1e-9
+    assert stretch(spiral, runge_kutta.TABLEAUS["euler"], 2.02 * m / L**2, x, y) > 1
     push = lambda v: v @ turn.T + m * v  # noqa: E731
-    assert stretch(push, ode.TABLEAUS["euler"], 2 * m / L**2, x, y) > 1  # drop mu < 0
+    assert stretch(push, runge_kutta.TABLEAUS["euler"], 2 * m / L**2, x, y) > 1  # drop mu < 0
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -385,7 +405,7 @@ def test_claim_2_10_with_a_potential(seed):
     L, field = 1 + m, lambda v: f(v) - m * v
     for h in (0.1, 2 / (m + L), 2 / L, 3 / L):
         assert (
-            stretch(field, ode.TABLEAUS["euler"], h, x, y)
+            stretch(field, runge_kutta.TABLEAUS["euler"], h, x, y)
             <= max(abs(1 - h * m), abs(1 - h * L)) + 1e-9
         )
     eigenvalues = torch.tensor([m, 0.7, L], dtype=torch.float64)
@@ -411,15 +431,20 @@ def test_claim_2_10_with_a_potential(seed):
 def test_claim_2_11_a_stable_is_not_contractive(L):
     f, x = (lambda v: -L * torch.relu(v)), uniform(1, 0.1, 5, 50, 1)
     for hL in (2.0, 3.9, 4.0, 4.1, 5.0, 20.0):
-        ends = ode.runge_kutta_step(f, x, hL / L, ode.TABLEAUS["trapezoidal"])
+        ends = runge_kutta.runge_kutta_step(f, x, hL / L, runge_kutta.TABLEAUS["trapezoidal"])
         assert torch.allclose(ends, (1 - hL / 2) * x, atol=1e-9)
-        assert (stretch(f, ode.TABLEAUS["trapezoidal"], hL / L, x, x + 1) > 1 + 1e-6) == (hL > 4)
+        assert (stretch(f, runge_kutta.TABLEAUS["trapezoidal"], hL / L, x, x + 1) > 1 + 1e-6) == (
+            hL > 4
+        )
         for name in ("implicit_midpoint", "implicit_euler"):
-            assert stretch(f, ode.TABLEAUS[name], hL / L, x, x - 2) <= 1 + 1e-9
-        linear = stretch(lambda v: -L * v, ode.TABLEAUS["trapezoidal"], hL / L, x, x + 1)
+            assert stretch(f, runge_kutta.TABLEAUS[name], hL / L, x, x - 2) <= 1 + 1e-9
+        linear = stretch(lambda v: -L * v, runge_kutta.TABLEAUS["trapezoidal"], hL / L, x, x + 1)
         assert linear <= 1 + 1e-9  # A-stable: no growth where the field is linear
-    ends = ode.runge_kutta_step(
-        f, torch.tensor([[1.0], [2.0]], dtype=torch.float64), 5 / L, ode.TABLEAUS["trapezoidal"]
+    ends = runge_kutta.runge_kutta_step(
+        f,
+        torch.tensor([[1.0], [2.0]], dtype=torch.float64),
+        5 / L,
+        runge_kutta.TABLEAUS["trapezoidal"],
     )
     assert (ends[0] - ends[1]).abs().item() == pytest.approx(1.5)
 
@@ -431,14 +456,21 @@ def test_claim_2_12_implicit_euler(h, seed):
     ramp = convex_field(seed)
     f = lambda v: 5 * v @ (S - S.T) + 10 * ramp(v) - v * v.square().sum(-1, keepdim=True)  # noqa: E731  monotone, not Lipschitz
     x, y = pairs(seed, 2)
-    Tx, Ty = (ode.runge_kutta_step(f, z, h, ode.TABLEAUS["implicit_euler"]) for z in (x, y))
+    Tx, Ty = (
+        runge_kutta.runge_kutta_step(f, z, h, runge_kutta.TABLEAUS["implicit_euler"])
+        for z in (x, y)
+    )
     for z, Tz in ((x, Tx), (y, Ty)):
         assert (Tz - z - h * f(Tz)).abs().max() <= 1e-8 * max(1, h)
     assert ((Tx - Ty).square().sum(1) - ((Tx - Ty) * (x - y)).sum(1)).max() <= 1e-9
-    expanding = ode.runge_kutta_step(lambda v: v, x, 0.5, ode.TABLEAUS["implicit_euler"])
+    expanding = runge_kutta.runge_kutta_step(
+        lambda v: v, x, 0.5, runge_kutta.TABLEAUS["implicit_euler"]
+    )
     assert torch.allclose(expanding, 2 * x)  # drop the hypothesis
     with pytest.raises(ArithmeticError):
-        ode.runge_kutta_step(lambda v: v**2 + 1, x.abs(), 1.0, ode.TABLEAUS["implicit_euler"])
+        runge_kutta.runge_kutta_step(
+            lambda v: v**2 + 1, x.abs(), 1.0, runge_kutta.TABLEAUS["implicit_euler"]
+        )
 
 
 # ---- 2.13 to 2.15: energy and splitting ------------------------------------------------------------------------------
@@ -493,9 +525,12 @@ def test_energies_of_the_three_euler_methods():
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_2_14_composition(seed):
     first, second, (x, y) = convex_field(seed), convex_field(seed + 20), pairs(seed, 2)
-    euler, implicit = ode.TABLEAUS["euler"], ode.TABLEAUS["implicit_euler"]
-    step = lambda v: ode.runge_kutta_step(  # noqa: E731
-        lambda z: 1000 * second(z), ode.runge_kutta_step(first, v, 2.0, euler), 1.0, implicit
+    euler, implicit = runge_kutta.TABLEAUS["euler"], runge_kutta.TABLEAUS["implicit_euler"]
+    step = lambda v: runge_kutta.runge_kutta_step(  # noqa: E731
+        lambda z: 1000 * second(z),
+        runge_kutta.runge_kutta_step(first, v, 2.0, euler),
+        1.0,
+        implicit,
     )
     assert ((step(x) - step(y)).norm(dim=1) / (x - y).norm(dim=1)).max() <= 1 + 1e-9
     whole = lambda z: first(z) + 1000 * second(z)  # noqa: E731

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from chapter_utils import layers, lipschitz
+from chapter_utils import certificates, conv_norms, norms, parts
 
 SLACK = 1e-9
 D = torch.float64
@@ -73,7 +73,7 @@ def test_claim_3_1_local_slopes(seed, activation):
         return activation(x @ W.T + b) @ V.T
 
     side = torch.linspace(-2, 2, 161, dtype=D)
-    local = lipschitz.jacobian_norms(f, torch.cartesian_prod(side, side))
+    local = norms.jacobian_norms(f, torch.cartesian_prod(side, side))
     pairs = 4 * torch.rand(2, 20_000, 2, dtype=D, generator=torch.Generator().manual_seed(seed)) - 2
     far = slopes(f, *pairs).max().item()
     assert far <= local.max().item() * 1.02  # 2 %: the grid may miss the steepest place
@@ -95,7 +95,7 @@ def test_claim_3_1_local_slopes(seed, activation):
     assert slopes(torch.sign, torch.tensor([[1e-3]]), torch.tensor([[-1e-3]])).item() > 900
     # and finitely many local slopes are no upper bound
     cliff = lambda x: 200 * (torch.relu(x - 0.5003) - torch.relu(x - 0.5005))  # noqa: E731
-    assert lipschitz.jacobian_norms(cliff, torch.linspace(0, 1, 1001, dtype=D)[:, None]).max() == 0
+    assert norms.jacobian_norms(cliff, torch.linspace(0, 1, 1001, dtype=D)[:, None]).max() == 0
     assert slopes(
         cliff, torch.tensor([[0.5003]], dtype=D), torch.tensor([[0.5005]], dtype=D)
     ).item() == pytest.approx(200)
@@ -133,9 +133,7 @@ def test_claim_3_2_activations(sigma, constant):
 def test_claim_3_3_softmax(classes):
     for seed, scale in itertools.product(range(3), (0.1, 1, 10)):
         x = scale * random(2000, classes, seed=seed)
-        assert (
-            lipschitz.jacobian_norms(lambda x: torch.softmax(x, 1), x).max().item() <= 0.5 + SLACK
-        )
+        assert norms.jacobian_norms(lambda x: torch.softmax(x, 1), x).max().item() <= 0.5 + SLACK
         assert (
             slopes(lambda x: torch.softmax(x, 1), x, scale * random(2000, classes, seed=seed + 9))
             .max()
@@ -144,26 +142,24 @@ def test_claim_3_3_softmax(classes):
         )
     two_share = torch.full((1, classes), -40.0, dtype=D)
     two_share[0, :2] = 0
-    assert lipschitz.jacobian_norms(
-        lambda x: torch.softmax(x, 1), two_share
-    ).item() == pytest.approx(0.5, abs=1e-9)
-    sharp = lipschitz.jacobian_norms(lambda x: torch.softmax(x / 0.1, 1), two_share).item()
+    assert norms.jacobian_norms(lambda x: torch.softmax(x, 1), two_share).item() == pytest.approx(
+        0.5, abs=1e-9
+    )
+    sharp = norms.jacobian_norms(lambda x: torch.softmax(x / 0.1, 1), two_share).item()
     assert sharp == pytest.approx(5)  # the temperature counts
 
 
 @pytest.mark.parametrize("k", [2, 3, 4])
 def test_claim_3_4_pooling(k):
     side = 3 * k
-    average = norm(lipschitz.dense_matrix(nn.AvgPool2d(k), (2, side, side)))
+    average = norm(norms.dense_matrix(nn.AvgPool2d(k), (2, side, side)))
     assert average == pytest.approx(1 / k)
-    assert norm(lipschitz.dense_matrix(nn.AdaptiveAvgPool2d(1), (2, side, k))) == pytest.approx(
+    assert norm(norms.dense_matrix(nn.AdaptiveAvgPool2d(1), (2, side, k))) == pytest.approx(
         1 / math.sqrt(side * k)
     )
-    assert norm(
-        lipschitz.dense_matrix(layers.ScaledAvgPool2d(k), (2, side, side))
-    ) == pytest.approx(1)
+    assert norm(norms.dense_matrix(parts.ScaledAvgPool2d(k), (2, side, side))) == pytest.approx(1)
     assert (
-        norm(lipschitz.dense_matrix(nn.AvgPool2d(k, 1), (1, side, side))) > 1.5 / k
+        norm(norms.dense_matrix(nn.AvgPool2d(k, 1), (1, side, side))) > 1.5 / k
     )  # overlapping tiles
     for s in range(1, k + 1):
         pool, windows = nn.MaxPool2d(k, s), math.ceil(k / s)
@@ -194,13 +190,13 @@ def test_claim_3_5_product_and_skip(seed, sizes):
         norm(p.weight.detach()) if isinstance(p, nn.Linear) else constants[type(p)] for p in parts
     )
     x = 2 * random(500, sizes[0], seed=seed)
-    assert lipschitz.jacobian_norms(network, x).max().item() <= product + SLACK
-    assert lipschitz.lipschitz_bound(network, (sizes[0],)) == pytest.approx(product)
+    assert norms.jacobian_norms(network, x).max().item() <= product + SLACK
+    assert certificates.lipschitz_bound(network, (sizes[0],)) == pytest.approx(product)
     branch = nn.Sequential(nn.Linear(4, 4, dtype=D), nn.Tanh())
-    block = layers.ResidualBlock(branch)
+    block = parts.ResidualBlock(branch)
     gain = norm(branch[0].weight.detach())
     z = random(500, 4, seed=seed) / 4
-    measured = lipschitz.jacobian_norms(block, z).max().item()
+    measured = norms.jacobian_norms(block, z).max().item()
     assert measured <= 1 + gain + SLACK
     assert measured > gain  # the bound without the skip is broken
 
@@ -248,17 +244,17 @@ def test_claim_3_7_arbitrarily_loose():
     x, y = random(1000, 1, seed=0), random(1000, 1, seed=1)
     absolute, nothing = two_layers([1.0, -1.0], [1.0, 1.0]), two_layers([1.0, 1.0], [1.0, -1.0])
     assert torch.equal(absolute(x), x.abs()) and not nothing(x).any()
-    assert lipschitz.lipschitz_bound(nothing, (1,)) == pytest.approx(2)
+    assert certificates.lipschitz_bound(nothing, (1,)) == pytest.approx(2)
     for m in (1, 4, 12):
         network = nn.Sequential(*[absolute] * m)
         assert torch.equal(network(x), x.abs())
         assert slopes(network, x, y).max().item() <= 1 + SLACK
-        assert lipschitz.lipschitz_bound(network, (1,)) == pytest.approx(2**m)
+        assert certificates.lipschitz_bound(network, (1,)) == pytest.approx(2**m)
     straight = nn.Sequential(
         *[nn.Linear(1, 1, bias=False, dtype=D) for _ in range(3)]
     )  # no ReLU, one direction: no loss
     truth = abs(math.prod(p.weight.item() for p in straight))
-    assert lipschitz.lipschitz_bound(straight, (1,)) == pytest.approx(truth)
+    assert certificates.lipschitz_bound(straight, (1,)) == pytest.approx(truth)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -281,7 +277,7 @@ def test_claim_3_8_patterns(seed, units, inputs):
     if units <= inputs:  # independent rows: reach every pattern by solving W1 x + b = +-1
         signs = 2 * patterns - 1
         reached = torch.linalg.lstsq(W1, (signs - b).T).solution.T
-        assert lipschitz.jacobian_norms(f, reached).max().item() == pytest.approx(
+        assert norms.jacobian_norms(f, reached).max().item() == pytest.approx(
             over_patterns, rel=1e-6
         )
     # dependent rows: relu(x) - relu(x) has slope 0, but the pattern (on, off) says 1
@@ -295,19 +291,18 @@ def test_claim_3_9_power_iteration(seed, shape, dtype):
     A, v = random(*shape, seed=seed).to(dtype), random(shape[1], seed=seed + 60).to(dtype)
     truth, tolerance = norm(A), 1e-10 if dtype == D else 1e-5
     estimates = [
-        lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, v, k)[0].item()
-        for k in range(40)
+        norms.power_iteration(lambda v: A @ v, lambda w: A.T @ w, v, k)[0].item() for k in range(40)
     ]
     assert max(estimates) <= truth * (1 + tolerance)
     assert all(b >= a * (1 - tolerance) for a, b in itertools.pairwise(estimates))
-    many = lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, v, 3000)[0].item()
+    many = norms.power_iteration(lambda v: A @ v, lambda w: A.T @ w, v, 3000)[0].item()
     assert many == pytest.approx(truth, rel=1e-4)
     assert estimates[1] < truth * (1 - 1e-3)  # early estimates really are too small
 
     # a start orthogonal to the best direction finds the second singular value (a diagonal matrix: no rounding helps it)
     S = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=D))
     start = torch.tensor([0.0, 1.0, 1.0], dtype=D)
-    assert lipschitz.power_iteration(lambda v: S @ v, lambda w: S @ w, start, 200)[
+    assert norms.power_iteration(lambda v: S @ v, lambda w: S @ w, start, 200)[
         0
     ].item() == pytest.approx(2)
 
@@ -324,7 +319,7 @@ def test_claim_3_10_torus(seed, channels, n):
         .item()
     )
     assert truth == pytest.approx(fft)
-    assert lipschitz.conv_norm_bound(
+    assert conv_norms.conv_norm_bound(
         kernel, (n, n), padding=(1, 1), padding_mode="circular"
     ) == pytest.approx(truth)
     x = np.asarray(
@@ -352,7 +347,7 @@ def test_claim_3_11_zero_padding(seed, channels, k, n):
     truth = norm(zero_padded(kernel, n))
     for side in range(n + p, n + p + 4):
         assert truth <= symbol_norm(kernel, side) + SLACK
-    bound = lipschitz.conv_norm_bound(kernel, (n, n), padding=(p, p))
+    bound = conv_norms.conv_norm_bound(kernel, (n, n), padding=(p, p))
     moved = [
         symbol_norm(kernel * wave(k, n + p, half), n + p)
         for half in ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -399,7 +394,7 @@ def test_claim_3_12_image_size(seed):
 )
 def test_claim_3_13_reshaped_matrix(seed, k, stride, padding, n):
     kernel = random(3, 2, k, k, seed=seed)
-    matrix = lipschitz.dense_matrix(
+    matrix = norms.dense_matrix(
         lambda x: F.conv2d(x, kernel, stride=stride, padding=padding), (2, n, n)
     )
     R = norm(kernel.flatten(1))

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from chapter_utils import layers, lipschitz, ode, operators
+from chapter_utils import layers, norms, operators, runge_kutta
 from lesson import run_until
 
 SEEDS = range(5)
@@ -205,9 +205,9 @@ def test_claim_5_6_power_iteration(seed):
     start = torch.randn(64, generator=seeded(seed + 50), dtype=torch.float64)
     truth = torch.linalg.matrix_norm(A, 2).item()
     for steps in range(12):
-        estimate, _ = lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, start, steps)
+        estimate, _ = norms.power_iteration(lambda v: A @ v, lambda w: A.T @ w, start, steps)
         assert estimate <= truth * (1 + 1e-12)
-    estimate, _ = lipschitz.power_iteration(lambda v: A @ v, lambda w: A.T @ w, start, 1)
+    estimate, _ = norms.power_iteration(lambda v: A @ v, lambda w: A.T @ w, start, 1)
     assert (
         worst_slope_all_on(A, 2 / estimate.item() ** 2) > 1.05
     )  # the step taken from it is too long
@@ -219,16 +219,16 @@ def worst_slope_all_on(A, tau):
 
 @pytest.mark.parametrize("method", ["euler", "heun", "ssprk3", "rk4"])
 def test_claim_5_7_runge_kutta_layers(method):
-    radius = ode.circle_contractivity_radius(ode.TABLEAUS[method])
+    radius = runge_kutta.circle_contractivity_radius(runge_kutta.TABLEAUS[method])
     for seed in range(10):
         A, b, norm = problem(seed)
         x, y = pairs(seed, A.shape[1])
         Tx, Ty = (
-            ode.runge_kutta_step(
+            runge_kutta.runge_kutta_step(
                 lambda v: -torch.relu(v @ A.T + b) @ A,
                 z,
                 2 * radius / norm**2,
-                ode.TABLEAUS[method],
+                runge_kutta.TABLEAUS[method],
             )
             for z in (x, y)
         )
@@ -244,7 +244,9 @@ def test_claim_5_7_the_midpoint_rule_expands():
     h = 1 / 1.5
     x = torch.linalg.solve(w, torch.tensor([5 * h, -5 * h], dtype=torch.float64))
     field = lambda v: -shift - torch.relu(v @ w.T) @ w  # noqa: E731
-    J = torch.func.jacrev(lambda v: ode.runge_kutta_step(field, v, h, ode.TABLEAUS["midpoint"]))(x)
+    J = torch.func.jacrev(
+        lambda v: runge_kutta.runge_kutta_step(field, v, h, runge_kutta.TABLEAUS["midpoint"])
+    )(x)
     assert torch.linalg.matrix_norm(J, 2) > 1.005
     with pytest.raises(ValueError, match="radius 0"):
         layers.NonExpansiveBlock(

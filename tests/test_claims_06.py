@@ -8,7 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from chapter_utils import layers, lipschitz, operators, regimes, switching, training
+from chapter_utils import (
+    certificates,
+    expansive,
+    image_operators,
+    layers,
+    models,
+    norms,
+    operators,
+    parts,
+    training,
+)
 
 SEEDS = range(5)
 F64 = torch.float64
@@ -99,11 +109,11 @@ def test_claim_6_2_monotone_only(seed):
     assert 0 < a <= 1
     for h1 in (0.1, 0.5, 1.0, 1.9):
         norm = torch.linalg.matrix_norm(torch.eye(3, dtype=F64) - h1 * G, 2).item()
-        assert norm <= switching.contraction_factor(h1, a, "monotone") + 1e-9
+        assert norm <= expansive.contraction_factor(h1, a, "monotone") + 1e-9
     backwards = torch.linalg.matrix_norm(
         torch.eye(3, dtype=F64) + 0.5 * G, 2
     ).item()  # -G is not monotone
-    assert backwards > switching.contraction_factor(0.5, a, "monotone")
+    assert backwards > expansive.contraction_factor(0.5, a, "monotone")
 
 
 @pytest.mark.parametrize("a", [0.1, 0.5, 0.9])
@@ -122,7 +132,7 @@ def test_claim_6_3_pair(seed, parts):
     A, B = orthonormal_columns(seed, 2, 2), orthonormal_columns(seed + 50, 2, 2)
     contraction = orthonormal_columns(seed + 99, 2, 2) * 0.8  # |B| < 1 is allowed too
     for h1 in (0.11, 0.5, 1.3):
-        limit = switching.largest_expansion(h1, parts)
+        limit = expansive.largest_expansion(h1, parts)
         for h2 in (0.5 * limit, limit, 1.01 * limit):
             down, up = [pieces(-h1 / parts[0], A, (0.5, 1.0))] * parts[0], h2 / parts[1]
             bound = (
@@ -133,7 +143,7 @@ def test_claim_6_3_pair(seed, parts):
             assert (
                 found
                 == pytest.approx(bound)
-                == pytest.approx(switching.pair_factor((h1, h2), parts))
+                == pytest.approx(expansive.pair_factor((h1, h2), parts))
             )
             assert (found <= 1 + 1e-12) is (h2 <= limit)
             assert worst(*down, *[pieces(up, contraction, (0.0, 1.0))] * parts[1]) <= bound + 1e-12
@@ -158,13 +168,13 @@ def test_claim_6_3_numbers_of_the_paper():
         )
 
     assert paper(0.3, 0.141, (2, 2)) == pytest.approx(0.99986, abs=1e-5)
-    assert switching.pair_factor((0.3, 0.141), (2, 2), rule="monotone") == pytest.approx(
+    assert expansive.pair_factor((0.3, 0.141), (2, 2), rule="monotone") == pytest.approx(
         0.99986, abs=1e-5
     )
-    assert switching.pair_factor((0.3, 0.141), (2, 2)) == pytest.approx(0.9805, abs=1e-4)
-    assert switching.largest_expansion(0.5, rule="monotone") == pytest.approx(0.1547, abs=1e-4)
-    assert switching.largest_expansion(0.5) == pytest.approx(1 / 3)
-    limit = switching.largest_expansion(0.11, (2, 1), rule="monotone")
+    assert expansive.pair_factor((0.3, 0.141), (2, 2)) == pytest.approx(0.9805, abs=1e-4)
+    assert expansive.largest_expansion(0.5, rule="monotone") == pytest.approx(0.1547, abs=1e-4)
+    assert expansive.largest_expansion(0.5) == pytest.approx(1 / 3)
+    limit = expansive.largest_expansion(0.11, (2, 1), rule="monotone")
     assert limit == pytest.approx(0.054824, abs=1e-6) and paper(
         0.11, limit, (2, 1)
     ) == pytest.approx(1)
@@ -177,8 +187,8 @@ def test_claim_6_4_nearly_orthogonal(seed):
     for a, h1 in itertools.product((0.2, 0.5), (0.3, 1.0, 1.9)):
         found = worst(pieces(-h1 / high, A, (a, 1.0)))
         assert found == pytest.approx(max(abs(1 - a * low / high * h1), abs(1 - h1)))
-        assert found == pytest.approx(switching.contraction_factor(h1, a * low / high))
-    assert worst(pieces(-0.3 / high, A, (0.5, 1.0))) > switching.contraction_factor(
+        assert found == pytest.approx(expansive.contraction_factor(h1, a * low / high))
+    assert worst(pieces(-0.3 / high, A, (0.5, 1.0))) > expansive.contraction_factor(
         0.3
     )  # as if A^T A were the identity
     wide = orthonormal_columns(
@@ -203,7 +213,7 @@ def test_claim_6_4_what_the_prescribed_pair_needs():
 def test_claim_6_4_a_block_never_promises_too_much(seed):
     """Whatever the weights, the block's own bound holds: it uses the measured eigenvalue and cuts h2."""
     block = (
-        switching.SwitchingBlock(
+        expansive.SwitchingBlock(
             operators.DenseOperator(3, 3), operators.DenseOperator(3, 3), (0.3, 0.141)
         )
         .double()
@@ -216,21 +226,21 @@ def test_claim_6_4_a_block_never_promises_too_much(seed):
     x = 3 * torch.randn(500, 3, generator=generator, dtype=F64)
     with pytest.warns(UserWarning, match="the expansive step is cut"):
         bound, slope = (
-            lipschitz.lipschitz_bound(block, (3,)),
-            lipschitz.jacobian_norms(block, x).max().item(),
+            certificates.lipschitz_bound(block, (3,)),
+            norms.jacobian_norms(block, x).max().item(),
         )
     assert slope <= bound + 1e-9 and bound <= 1 + 1e-6
     assert (
-        switching.pair_factor((0.3, 0.141), (2, 2), 0.5 * block.conditioning((3,))) > 1
+        expansive.pair_factor((0.3, 0.141), (2, 2), 0.5 * block.conditioning((3,))) > 1
     )  # without the cut
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_6_5_shift_convolution(seed):
-    shift = operators.ShiftOperator(6).double()
+    shift = image_operators.ShiftOperator(6).double()
     with torch.no_grad():
         shift.weight.copy_(torch.randn(6, 6, generator=seeded(seed), dtype=F64))
-    matrix = lipschitz.dense_matrix(shift, (6, 3, 4)).detach()
+    matrix = norms.dense_matrix(shift, (6, 3, 4)).detach()
     expected = torch.linalg.svdvals(shift.weight.detach()).repeat_interleave(12)
     assert torch.allclose(torch.linalg.svdvals(matrix), expected, atol=1e-10)
 
@@ -239,14 +249,14 @@ def test_claim_6_5_shift_convolution(seed):
 def test_claim_6_5_zero_padding_loses_what_moves_out(seed):
     W = orthonormal_columns(seed, 5, 5)
     kernel = torch.zeros(5, 5, 3, 3, dtype=F64)
-    for channel, (dy, dx) in enumerate(operators.ShiftOperator.MOVES):
+    for channel, (dy, dx) in enumerate(image_operators.ShiftOperator.MOVES):
         kernel[:, channel, 1 - dy, 1 - dx] = W[:, channel]
-    shift = operators.ShiftOperator(5).double()
+    shift = image_operators.ShiftOperator(5).double()
     with torch.no_grad():
         shift.weight.copy_(W)
     x = torch.randn(2, 5, 4, 4, generator=seeded(seed), dtype=F64)
     assert torch.allclose(shift(x), F.conv2d(F.pad(x, (1,) * 4, mode="circular"), kernel))
-    matrix = lipschitz.dense_matrix(lambda v: F.conv2d(v, kernel, padding=1), (5, 4, 4))
+    matrix = norms.dense_matrix(lambda v: F.conv2d(v, kernel, padding=1), (5, 4, 4))
     assert torch.linalg.svdvals(matrix)[-1] < 1e-12
 
 
@@ -275,7 +285,7 @@ def test_only_reflecting_steps_draw_the_distance_to_a_circle(seed):
     def steps(c):
         fields = [layers.GradientField(operators.DenseOperator(16, 16)) for _ in range(4)]
         blocks = [layers.NonExpansiveBlock(field, c) for field in fields]
-        return nn.Sequential(layers.ZeroPadLift(2, 16), *blocks, layers.NonExpansiveLinear(16, 1))
+        return nn.Sequential(parts.ZeroPadLift(2, 16), *blocks, layers.NonExpansiveLinear(16, 1))
 
     def normalised():
         spectral = nn.utils.parametrizations.spectral_norm
@@ -327,9 +337,9 @@ def test_claim_6_7_naive_block(seed):
     assert slope(1.2 * A, A.T) == pytest.approx(1.1)  # a penalty that is not obeyed
 
 
-@pytest.mark.parametrize("regime", regimes.CERTIFIED)
+@pytest.mark.parametrize("regime", models.CERTIFIED)
 def test_certified_regimes_keep_their_bound_whatever_the_weights(regime):
-    network = regimes.regime_net(regime, (1, 8, 8), channels=5, depth=1).double()
+    network = models.regime_net(regime, (1, 8, 8), channels=5, depth=1).double()
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(torch.randn(weight.shape, generator=seeded(1), dtype=F64))
@@ -337,7 +347,7 @@ def test_certified_regimes_keep_their_bound_whatever_the_weights(regime):
     x = torch.rand(20, 1, 8, 8, generator=seeded(2), dtype=F64)
     network.eval()
     slope, bound = (
-        lipschitz.jacobian_norms(network, x).max().item(),
-        lipschitz.lipschitz_bound(network, (1, 8, 8)),
+        norms.jacobian_norms(network, x).max().item(),
+        certificates.lipschitz_bound(network, (1, 8, 8)),
     )
     assert slope <= bound + 1e-9 and bound <= 1 + 1e-6

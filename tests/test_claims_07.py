@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from chapter_utils import (
+    attacks,
+    certificates,
     data,
-    layers,
-    lipschitz,
     models,
+    muon,
+    norms,
     operators,
-    optimisers,
-    robustness,
+    parts,
     training,
 )
 from lesson import run_until
@@ -46,9 +47,9 @@ def test_claim_7_1_certificate(seed):
     W, logits, y = linear_network(seed)
     L = torch.linalg.matrix_norm(W, 2).item()
     truth = exact_distance(W, logits, y)
-    assert (robustness.certified_radius(logits, y, L) <= truth * (1 + 1e-12)).all()
+    assert (certificates.certified_radius(logits, y, L) <= truth * (1 + 1e-12)).all()
     assert (
-        robustness.certified_radius(logits, y, 0.5 * torch.linalg.svdvals(W)[-1].item()) > truth
+        certificates.certified_radius(logits, y, 0.5 * torch.linalg.svdvals(W)[-1].item()) > truth
     ).any()  # L too small
 
 
@@ -56,20 +57,22 @@ def test_claim_7_1_is_sharp_for_orthonormal_rows():
     W = torch.linalg.qr(torch.randn(6, 4, generator=seeded(0), dtype=torch.float64)).Q.T
     logits = torch.randn(50, 6, generator=seeded(1), dtype=torch.float64) @ W.T
     y = logits.argmax(1)
-    assert torch.allclose(robustness.certified_radius(logits, y, 1.0), exact_distance(W, logits, y))
+    assert torch.allclose(
+        certificates.certified_radius(logits, y, 1.0), exact_distance(W, logits, y)
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_7_2_certificate_for_each_pair_of_classes(seed):
     P, logits, y = linear_network(seed)
-    pairwise = robustness.certified_radius(logits, y, 1.0, P)
+    pairwise = certificates.certified_radius(logits, y, 1.0, P)
     assert torch.allclose(
         pairwise, exact_distance(P, logits, y)
     )  # exact if the features are the input itself
-    plain = robustness.certified_radius(logits, y, torch.linalg.matrix_norm(P, 2).item())
+    plain = certificates.certified_radius(logits, y, torch.linalg.matrix_norm(P, 2).item())
     assert (pairwise >= plain * (1 - 1e-12)).all()
     assert (
-        robustness.certified_radius(logits, y, 1.0) > pairwise
+        certificates.certified_radius(logits, y, 1.0) > pairwise
     ).any()  # forgetting |P| would promise too much
 
 
@@ -97,7 +100,7 @@ def train_nonexpansive(digits, seed):
     loss = partial(training.margin_cross_entropy, margin=2.5, temperature=0.2)
     training.fit(
         model, digits.train_images, digits.train_labels, loss, 40, 256, 0.03, operators.restore_orthonormal_rows,
-        training.random_affine, optimiser=optimisers.Muon, seed=seed, progress=False,
+        training.random_affine, optimiser=muon.Muon, seed=seed, progress=False,
     )  # fmt: skip
     return model
 
@@ -107,14 +110,14 @@ def train_nonexpansive(digits, seed):
 def test_claim_7_3_sandwich_and_the_quality_the_lesson_promises(digits, seed):
     model = train_nonexpansive(digits, seed)
     x, y = digits.test_images, digits.test_labels
-    radius = robustness.certify(model, x, y)
-    bound = lipschitz.lipschitz_bound(model.double(), (1, 28, 28))
+    radius = certificates.certify(model, x, y)
+    bound = certificates.lipschitz_bound(model.double(), (1, 28, 28))
     assert bound <= 1 + 1e-6
     for eps, least in ((0.0, 0.96), (0.5, 0.91), (1.0, 0.8), (1.58, 0.58)):
         assert (radius > eps).double().mean() >= least
-    assert lipschitz.jacobian_norms(model, x[:200].double()).max().item() <= bound + 1e-9
+    assert norms.jacobian_norms(model, x[:200].double()).max().item() <= bound + 1e-9
     radii = [0.0, 0.25, 0.5, 1.0, 1.5, 2.0]
-    survives = robustness.attacked_correct(model.float(), x, y, radii, steps=40)
+    survives = attacks.attacked_correct(model.float(), x, y, radii, steps=40)
     for k, eps in enumerate(radii):
         assert not (
             (radius > eps + 1e-5) & ~survives[k]
@@ -135,8 +138,8 @@ def test_claim_7_3_an_invalid_bound_breaks_the_sandwich(digits):
     )
     x, y = digits.test_images[:200], digits.test_labels[:200]
     with torch.no_grad():
-        claimed = robustness.certified_radius(model(x), y, 1.0)
-    survives = robustness.attacked_correct(model, x, y, [0.0, 1.0])
+        claimed = certificates.certified_radius(model(x), y, 1.0)
+    survives = attacks.attacked_correct(model, x, y, [0.0, 1.0])
     assert ((claimed > 1.0) & ~survives[1]).any()
 
 
@@ -145,13 +148,13 @@ def test_claim_7_3_an_invalid_bound_breaks_the_sandwich(digits):
 def test_claim_7_4_scaling(seed, scale):
     W, logits, y = linear_network(seed)
     L = torch.linalg.matrix_norm(W, 2).item()
-    scaled = robustness.certified_radius(
+    scaled = certificates.certified_radius(
         scale * logits, y, torch.linalg.matrix_norm(scale * W, 2).item()
     )
-    assert torch.allclose(scaled, robustness.certified_radius(logits, y, L))
+    assert torch.allclose(scaled, certificates.certified_radius(logits, y, L))
     assert torch.allclose(
-        robustness.certified_radius(scale * logits, y, 1.0, scale * W),
-        robustness.certified_radius(logits, y, 1.0, W),
+        certificates.certified_radius(scale * logits, y, 1.0, scale * W),
+        certificates.certified_radius(logits, y, 1.0, W),
     )
 
 
@@ -169,7 +172,7 @@ def test_claim_7_4_large_logits_mask_the_gradient_of_cross_entropy_only():
 
         with torch.no_grad():
             return (
-                (model(robustness.pgd(model, x, y, 0.5, loss=loss)).argmax(1) == y)
+                (model(attacks.pgd(model, x, y, 0.5, loss=loss)).argmax(1) == y)
                 .float()
                 .mean()
                 .item()
@@ -190,7 +193,7 @@ def test_claim_7_5_travel(steps, step_size):
         visited.append(z.detach())
         return network(z)
 
-    robustness.pgd(spy, x, y, eps=1.0, steps=steps, step_size=step_size)
+    attacks.pgd(spy, x, y, eps=1.0, steps=steps, step_size=step_size)
     start, *others = visited[1:]  # the first is the clean image
     assert len(others) == steps
     for z in others:
@@ -201,8 +204,8 @@ def test_claim_7_5_travel(steps, step_size):
 
 
 def test_numbers_of_the_normalisation_section():
-    normalisation = layers.Normalization([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
-    assert 0.15 / math.sqrt(2) / lipschitz.lipschitz_bound(
+    normalisation = parts.Normalization([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
+    assert 0.15 / math.sqrt(2) / certificates.lipschitz_bound(
         normalisation, (3, 32, 32)
     ) == pytest.approx(0.0211, rel=0.01)
     eps, d = 0.01, 784
@@ -214,7 +217,7 @@ def test_widget_of_the_attack():
     names = run_until("07", "live_attack")
     draw, bars = names["live_attack"].update, names["bars"]
     model, x = names["contestants"]["non-expansive"], names["examples"]
-    radius = robustness.certify(model, x, torch.arange(10, device=x.device))
+    radius = certificates.certify(model, x, torch.arange(10, device=x.device))
     for digit in range(10):
         for eps in (0.0, 0.99 * radius[digit].item(), 6.0):
             sentence = draw(digit=digit, eps=eps)

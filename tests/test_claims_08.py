@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from chapter_utils import layers, lipschitz, ode, operators, structure, training
+from chapter_utils import layers, norms, ode, operators, parts, runge_kutta, structure, training
 
 SEEDS = range(5)
 
@@ -54,15 +54,20 @@ def exchange_field(seed, d, skewed=True):
     return field
 
 
-@pytest.mark.parametrize("method", list(ode.TABLEAUS))
+@pytest.mark.parametrize("method", list(runge_kutta.TABLEAUS))
 def test_claim_8_1_mass(method):
     for seed in range(3):
         x = start = normal(seed, 4, 2 + seed)
         broken = start
         for _ in range(20):
-            x = ode.runge_kutta_step(exchange_field(seed, 2 + seed), x, 0.2, ode.TABLEAUS[method])
-            broken = ode.runge_kutta_step(
-                exchange_field(seed, 2 + seed, skewed=False), broken, 0.2, ode.TABLEAUS[method]
+            x = runge_kutta.runge_kutta_step(
+                exchange_field(seed, 2 + seed), x, 0.2, runge_kutta.TABLEAUS[method]
+            )
+            broken = runge_kutta.runge_kutta_step(
+                exchange_field(seed, 2 + seed, skewed=False),
+                broken,
+                0.2,
+                runge_kutta.TABLEAUS[method],
             )
         assert (x - start).sum(1).abs().max() < 1e-12 and (x - start).abs().max() > 0.1
         assert (broken - start).sum(1).abs().max() > 1e-3
@@ -70,7 +75,7 @@ def test_claim_8_1_mass(method):
 
 def test_claim_8_1_a_thousand_steps_of_the_block():
     torch.manual_seed(0)
-    block = structure.MassPreservingBlock(5, step=0.1).double()
+    block = structure.MassPreservingBlock(5, h=0.1).double()
     x = torch.full((3, 5), 0.2, dtype=torch.float64)
     with torch.no_grad():
         for _ in range(1000):
@@ -104,7 +109,7 @@ def test_claim_8_2_positive_entries(seed):
 @pytest.mark.parametrize("m, n", [(2, 1), (5, 2), (8, 3), (6, 5), (4, 4)])
 def test_claim_8_3_sum_preserving_projection(m, n):
     projection = structure.SumPreservingProjection(m, n)
-    P = lipschitz.dense_matrix(projection, (m,))
+    P = norms.dense_matrix(projection, (m,))
     least = math.sqrt(m / n)
     assert torch.allclose(P.sum(0), torch.ones(m, dtype=torch.float64))
     assert torch.linalg.matrix_norm(P, 2).item() == pytest.approx(least)
@@ -140,8 +145,8 @@ def test_claim_8_4_quadratic_invariants(seed):
 
     x, other = start, start
     for _ in range(10):
-        x = ode.runge_kutta_step(field, x, 0.05, ode.TABLEAUS["implicit_midpoint"])
-        other = ode.runge_kutta_step(field, other, 0.05, ode.TABLEAUS["heun"])
+        x = runge_kutta.runge_kutta_step(field, x, 0.05, runge_kutta.TABLEAUS["implicit_midpoint"])
+        other = runge_kutta.runge_kutta_step(field, other, 0.05, runge_kutta.TABLEAUS["heun"])
     assert (value(x) - value(start)).abs().max() < 1e-9 * (1 + value(start).abs().max())
     assert (value(other) - value(start)).abs().max() > 1e-6
     assert (x - start).abs().max() > 0.01
@@ -153,7 +158,9 @@ def test_claim_8_4_quadratic_invariants(seed):
     assert torch.allclose(C.T @ C, eye(4), atol=1e-12)
     z = normal(seed, 5, 4)
     assert torch.allclose(
-        ode.runge_kutta_step(lambda v: v @ S.T, z, h, ode.TABLEAUS["implicit_midpoint"]),
+        runge_kutta.runge_kutta_step(
+            lambda v: v @ S.T, z, h, runge_kutta.TABLEAUS["implicit_midpoint"]
+        ),
         z @ C.T,
         atol=1e-9,
     )
@@ -167,12 +174,14 @@ def test_claim_8_4_other_energies_are_not_kept():
     energies = []
     for _ in range(50):
         energies.append((x[0, 1] ** 2 / 2 - x[0, 0].cos()).item())
-        x = ode.runge_kutta_step(pendulum, x, 0.3, ode.TABLEAUS["implicit_midpoint"])
+        x = runge_kutta.runge_kutta_step(
+            pendulum, x, 0.3, runge_kutta.TABLEAUS["implicit_midpoint"]
+        )
     assert max(energies) - min(energies) > 1e-4
 
 
 def wild_block(seed, n, method):
-    block = structure.SymplecticBlock(2 * n, width=5, step=0.3, method=method).double()
+    block = structure.SymplecticBlock(2 * n, width=5, h=0.3, method=method).double()
     generator = seeded(seed)
     with torch.no_grad():
         for parameter in block.parameters():
@@ -230,7 +239,7 @@ def test_claim_8_6_simultaneous_euler(seed):
 def test_claim_8_7_volumes(seed):
     torch.manual_seed(seed)
     d = 4 + seed % 2
-    block = structure.VolumePreservingBlock(d, step=1.0).double()
+    block = structure.VolumePreservingBlock(d, h=1.0).double()
     x = normal(seed, d)
     M = jacobian(block, x)
     assert torch.linalg.det(M).item() == pytest.approx(1, abs=1e-12)
@@ -259,9 +268,9 @@ def test_a_symplectic_network_keeps_an_energy_that_nobody_told_it():
         torch.manual_seed(seed)
         networks = {
             "symplectic": nn.Sequential(
-                *[structure.SymplecticBlock(2, step=0.1) for _ in range(3)]
+                *[structure.SymplecticBlock(2, h=0.1) for _ in range(3)]
             ).double(),
-            "free": layers.ResidualBlock(
+            "free": parts.ResidualBlock(
                 nn.Sequential(nn.Linear(2, 64), nn.Tanh(), nn.Linear(64, 2))
             ).double(),
         }
@@ -305,7 +314,7 @@ def cayley(S, h):
 
 def strang(field, S, x, h):
     C = cayley(S, h / 2)
-    return ode.runge_kutta_step(field, x @ C.T, h, ode.TABLEAUS["heun"]) @ C.T
+    return runge_kutta.runge_kutta_step(field, x @ C.T, h, runge_kutta.TABLEAUS["heun"]) @ C.T
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -313,13 +322,13 @@ def strang(field, S, x, h):
 def test_claim_8_8_structured_splitting(seed, speed):
     field, S, x = problem(seed), skew(seed, 4, speed), 3 * normal(seed, 100, 4)
     for h in (0.1, 1.0, 2.0):
-        assert lipschitz.jacobian_norms(lambda z, h=h: strang(field, S, z, h), x).max() <= 1 + 1e-9
+        assert norms.jacobian_norms(lambda z, h=h: strang(field, S, z, h), x).max() <= 1 + 1e-9
     assert (
-        speed < 1 or lipschitz.jacobian_norms(lambda z: z + field(z) + z @ S.T, x).max() > 1.5
+        speed < 1 or norms.jacobian_norms(lambda z: z + field(z) + z @ S.T, x).max() > 1.5
     )  # Euler on the sum
     linear = lambda z: -z  # noqa: E731
     assert (
-        lipschitz.jacobian_norms(lambda z: strang(linear, S, z, 2.2), x[:3]).max() > 1.1
+        norms.jacobian_norms(lambda z: strang(linear, S, z, 2.2), x[:3]).max() > 1.1
     )  # beyond 2/L
     stretch = 0.1 * normal(seed, 4, 4)
     sheared = (
@@ -336,7 +345,10 @@ def test_claim_8_9_order_of_the_layer(seed):
     for N in (20, 40, 80):
         lie, symmetric = start, start
         for _ in range(N):
-            lie = ode.runge_kutta_step(field, lie, 1 / N, ode.TABLEAUS["heun"]) @ cayley(S, 1 / N).T
+            lie = (
+                runge_kutta.runge_kutta_step(field, lie, 1 / N, runge_kutta.TABLEAUS["heun"])
+                @ cayley(S, 1 / N).T
+            )
             symmetric = strang(field, S, symmetric, 1 / N)
         errors["lie"].append((lie - exact).norm().item())
         errors["strang"].append((symmetric - exact).norm().item())
@@ -351,7 +363,7 @@ def test_claim_8_9_order_of_the_layer(seed):
 def averaged_block(seed, c, d=4):
     torch.manual_seed(seed)
     block = (
-        layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(d, d)), step=c)
+        layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(d, d)), c=c)
         .double()
         .eval()
     )
@@ -424,7 +436,7 @@ def test_claim_8_11_lift_and_project(seed, c):
 def test_claim_8_12_residual_denoisers(alpha):
     for seed in SEEDS:
         block = averaged_block(seed, 2 * alpha)
-        slopes = lipschitz.jacobian_norms(lambda x, N=block: x - N(x), 3 * normal(seed, 100, 4))
+        slopes = norms.jacobian_norms(lambda x, N=block: x - N(x), 3 * normal(seed, 100, 4))
         assert slopes.max() <= 2 * alpha + 1e-9
     attained = torch.linalg.matrix_norm(eye(3) - ((1 - alpha) * eye(3) + alpha * -eye(3)), 2).item()
     assert attained == pytest.approx(2 * alpha) and (attained > 1) == (alpha > 0.5)

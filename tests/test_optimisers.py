@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from chapter_utils import data, models, operators, optimisers, robustness, training
+from chapter_utils import attacks, certificates, data, models, muon, operators, training
 
 
 def seeded(seed):
@@ -21,22 +21,22 @@ def seeded(seed):
 def test_all_directions_become_about_equally_long_and_stay_where_they_are(shape, scale):
     for seed in range(5):
         matrix = torch.randn(shape, generator=seeded(seed))
-        found = optimisers.equal_directions(scale * matrix)
+        found = muon.equal_directions(scale * matrix)
         assert found.shape == matrix.shape
         left, _, right = torch.linalg.svd(matrix, full_matrices=False)
         between = left.mT @ found @ right.mT  # diagonal: the singular vectors are kept
         values = between.diagonal(dim1=-2, dim2=-1)
         assert (between - torch.diag_embed(values)).abs().max() < 1e-3
         assert values.max() < 1.3 and values.median() > 0.6
-    assert torch.equal(optimisers.equal_directions(torch.zeros(shape)), torch.zeros(shape))
-    assert optimisers.equal_directions(torch.zeros(0, 3)).shape == (0, 3)
+    assert torch.equal(muon.equal_directions(torch.zeros(shape)), torch.zeros(shape))
+    assert muon.equal_directions(torch.zeros(0, 3)).shape == (0, 3)
 
 
 def test_a_step_has_the_length_asked_for_whatever_the_size_of_the_gradient():
     for size in (1e-6, 1.0, 1e6):
         weight, bias = torch.nn.Parameter(torch.zeros(10, 40)), torch.nn.Parameter(torch.zeros(7))
         idle = torch.nn.Parameter(torch.ones(2))
-        optimiser = optimisers.Muon([weight, bias, idle], lr=0.02)
+        optimiser = muon.Muon([weight, bias, idle], lr=0.02)
         weight.grad, bias.grad = (
             size * torch.randn(10, 40, generator=seeded(0)),
             size * torch.ones(7),
@@ -56,11 +56,11 @@ def test_kernels_move_like_matrices_and_equal_shapes_do_not_mix():
         gradients[1],
         gradients[0].reshape(8, 27),
     )
-    optimisers.Muon([*kernels, matrix]).step()
+    muon.Muon([*kernels, matrix]).step()
     assert torch.allclose(kernels[0].reshape(8, 27), matrix, atol=1e-6)
     alone = torch.nn.Parameter(torch.zeros(8, 3, 3, 3))
     alone.grad = gradients[1]
-    optimisers.Muon([alone]).step()
+    muon.Muon([alone]).step()
     assert torch.allclose(kernels[1], alone, atol=1e-6) and not torch.allclose(
         kernels[0], alone, atol=1e-3
     )
@@ -69,7 +69,7 @@ def test_kernels_move_like_matrices_and_equal_shapes_do_not_mix():
 def test_muon_goes_downhill_and_returns_the_loss_of_a_closure():
     target = torch.randn(6, 9, generator=seeded(0))
     weight = torch.nn.Parameter(torch.zeros(6, 9))
-    optimiser = optimisers.Muon([weight], lr=0.05)
+    optimiser = muon.Muon([weight], lr=0.05)
 
     def closure():
         optimiser.zero_grad()
@@ -85,7 +85,7 @@ def test_weights_stay_where_they_are_when_gradients_have_been_zero_for_long():
     """The average decays through numbers whose squares underflow."""
     for shape in ((4, 4), (4, 1), (5,)):
         weight = torch.nn.Parameter(torch.ones(shape))
-        optimiser = optimisers.Muon([weight], lr=0.01)
+        optimiser = muon.Muon([weight], lr=0.01)
         for step in range(1200):
             weight.grad = torch.full(shape, float(step < 5)) * torch.randn(
                 shape, generator=seeded(step)
@@ -100,9 +100,9 @@ def test_weights_stay_where_they_are_when_gradients_have_been_zero_for_long():
 def test_muon_refuses_impossible_settings():
     weight = [torch.nn.Parameter(torch.zeros(2, 2))]
     with pytest.raises(ValueError, match="lr must be 0 or more, got -1"):
-        optimisers.Muon(weight, lr=-1)
+        muon.Muon(weight, lr=-1)
     with pytest.raises(ValueError, match=r"momentum must lie in \[0, 1\), got 1"):
-        optimisers.Muon(weight, momentum=1)
+        muon.Muon(weight, momentum=1)
 
 
 def test_certificates_of_a_network_trained_in_this_way_hold_against_attacks_and_need_the_right_matrix():
@@ -114,15 +114,15 @@ def test_certificates_of_a_network_trained_in_this_way_hold_against_attacks_and_
         return training.margin_cross_entropy(logits, labels, 2.0, 0.25)
 
     training.fit(model, x, y, loss, 8, 50, 0.05, operators.restore_orthonormal_rows, training.random_affine,
-                 optimiser=optimisers.Muon, progress=False)  # fmt: skip
-    radius = robustness.certify(model, x, y)
+                 optimiser=muon.Muon, progress=False)  # fmt: skip
+    radius = certificates.certify(model, x, y)
     assert (radius > 0.3).float().mean() > 0.5
     radii = [0.3, 0.8, 1.5, 2.5]
-    standing = robustness.attacked_correct(model, x, y, radii, steps=10)
+    standing = attacks.attacked_correct(model, x, y, radii, steps=10)
     for eps, row in zip(radii, standing, strict=True):
         assert not ((radius > eps) & ~row).any()
     with torch.no_grad():
-        wrong = robustness.certified_radius(
+        wrong = certificates.certified_radius(
             model(x), y, 1.0, model[-1].matrix.detach() / 5
         )  # not the rows in use
     assert ((wrong > radii[-1]) & ~standing[-1]).any()

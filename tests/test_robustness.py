@@ -5,9 +5,10 @@ import warnings
 
 import pytest
 import torch
+from soundness import nonexpansive_cnn
 from torch import nn
 
-from chapter_utils import lipschitz, models, robustness
+from chapter_utils import attacks, certificates, models
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -45,8 +46,8 @@ def small_problem(seed, samples=64):
 def test_attacks_stay_in_the_ball_and_in_the_box(norm, loss, eps):
     network, x, y = small_problem(0)
     for attacked in (
-        robustness.pgd(network, x, y, eps, norm, steps=5, restarts=2, loss=loss),
-        robustness.fgsm(network, x, y, eps, norm, loss),
+        attacks.pgd(network, x, y, eps, norm, steps=5, restarts=2, loss=loss),
+        attacks.fgsm(network, x, y, eps, norm, loss),
     ):
         assert attacked.shape == x.shape and attacked.dtype == x.dtype
         assert attacked.min() >= 0 and attacked.max() <= 1
@@ -66,7 +67,7 @@ def test_pgd_is_at_least_as_strong_as_foolbox_at_equal_budget(norm, eps, seed):
     *_, fooled = attack(
         foolbox.PyTorchModel(network, bounds=(0, 1), device=x.device), x, y, epsilons=eps
     )
-    ours = robustness.pgd(network, x, y, eps, norm, steps=20, seed=seed)
+    ours = attacks.pgd(network, x, y, eps, norm, steps=20, seed=seed)
     with torch.no_grad():
         success = (network(ours).argmax(1) != y).float().mean().item()
     assert (
@@ -80,21 +81,21 @@ def test_pgd_beats_fgsm_and_keeps_the_best_point_seen():
     correct = []
     for attacked in (
         x,
-        robustness.fgsm(network, x, y, 0.3, norm=2),
-        robustness.pgd(network, x, y, 0.3, steps=20),
-        robustness.pgd(network, x, y, 0.3, steps=20, restarts=4),
+        attacks.fgsm(network, x, y, 0.3, norm=2),
+        attacks.pgd(network, x, y, 0.3, steps=20),
+        attacks.pgd(network, x, y, 0.3, steps=20, restarts=4),
     ):
         with torch.no_grad():
-            correct.append((robustness.margin_loss(network(attacked), y) < 0).float().mean().item())
+            correct.append((attacks.margin_loss(network(attacked), y) < 0).float().mean().item())
     assert correct[0] == 1 and correct[1] > correct[2] >= correct[3]
 
 
 def test_pgd_never_returns_a_point_with_less_loss_than_the_clean_image():
     network, x, y = small_problem(1)
-    attacked = robustness.pgd(network, x, y, 0.01, steps=3, step_size=5.0)
+    attacked = attacks.pgd(network, x, y, 0.01, steps=3, step_size=5.0)
     with torch.no_grad():
         assert (
-            robustness.margin_loss(network(attacked), y) >= robustness.margin_loss(network(x), y)
+            attacks.margin_loss(network(attacked), y) >= attacks.margin_loss(network(x), y)
         ).all()
 
 
@@ -106,9 +107,9 @@ def test_fgsm_is_the_best_attack_on_a_linear_network():
     weight = network[1].weight.detach()
     gap = weight[1] - weight[0]
     with torch.no_grad():
-        before = robustness.margin_loss(network(x), y)
+        before = attacks.margin_loss(network(x), y)
         for norm, dual in ((2, 2), (math.inf, 1)):
-            after = robustness.margin_loss(network(robustness.fgsm(network, x, y, 0.05, norm)), y)
+            after = attacks.margin_loss(network(attacks.fgsm(network, x, y, 0.05, norm)), y)
             assert torch.allclose(
                 after - before,
                 torch.full_like(after, 0.05) * torch.linalg.vector_norm(gap, dual),
@@ -119,9 +120,9 @@ def test_fgsm_is_the_best_attack_on_a_linear_network():
 def test_attacks_are_deterministic_and_leave_the_random_state_and_the_images_alone():
     network, x, y = small_problem(0)
     kept, state = x.clone(), torch.random.get_rng_state()
-    first = robustness.pgd(network, x, y, 0.3, steps=3, seed=5)
-    assert torch.equal(first, robustness.pgd(network, x, y, 0.3, steps=3, seed=5))
-    assert not torch.equal(first, robustness.pgd(network, x, y, 0.3, steps=3, seed=6))
+    first = attacks.pgd(network, x, y, 0.3, steps=3, seed=5)
+    assert torch.equal(first, attacks.pgd(network, x, y, 0.3, steps=3, seed=5))
+    assert not torch.equal(first, attacks.pgd(network, x, y, 0.3, steps=3, seed=6))
     assert torch.equal(x, kept) and torch.equal(state, torch.random.get_rng_state())
     assert all(parameter.grad is None for parameter in network.parameters())
 
@@ -135,12 +136,12 @@ def test_tiny_and_huge_gradients_neither_leave_the_ball_nor_stop_the_attack(fact
         return factor * network(z)
 
     for attacked in (
-        robustness.fgsm(scaled, x, y, 0.5, 2, loss),
-        robustness.pgd(scaled, x, y, 0.5, steps=10, loss=loss),
+        attacks.fgsm(scaled, x, y, 0.5, 2, loss),
+        attacks.pgd(scaled, x, y, 0.5, steps=10, loss=loss),
     ):
         assert (attacked - x).flatten(1).norm(dim=1).max() <= 0.5 * (1 + 1e-5)
     if loss == "margin" and factor > 1:
-        plain = robustness.pgd(network, x, y, 0.5, steps=10)
+        plain = attacks.pgd(network, x, y, 0.5, steps=10)
         with torch.no_grad():
             survivors = [(network(z).argmax(1) == y).float().mean() for z in (attacked, plain)]
         assert abs(survivors[0] - survivors[1]) <= 0.03
@@ -150,11 +151,11 @@ def test_the_last_point_counts():
     """One step from a random start: only the point after it can be the result of that step."""
     network, x, y = small_problem(0, samples=100)
     with torch.no_grad():
-        random_only = robustness.margin_loss(
-            network(robustness.pgd(network, x, y, 1.0, steps=1, step_size=1e-9)), y
+        random_only = attacks.margin_loss(
+            network(attacks.pgd(network, x, y, 1.0, steps=1, step_size=1e-9)), y
         )
-        stepped = robustness.margin_loss(
-            network(robustness.pgd(network, x, y, 1.0, steps=1, step_size=0.5)), y
+        stepped = attacks.margin_loss(
+            network(attacks.pgd(network, x, y, 1.0, steps=1, step_size=0.5)), y
         )
     assert stepped.mean() > random_only.mean() + 0.01
 
@@ -162,14 +163,12 @@ def test_the_last_point_counts():
 def test_curve_is_monotone_and_equals_attacking_every_radius_alone():
     network, x, y = small_problem(2, samples=100)
     radii = [0.0, 0.1, 0.3, 0.6]
-    correct = robustness.attacked_correct(network, x, y, radii, steps=10)
+    correct = attacks.attacked_correct(network, x, y, radii, steps=10)
     assert correct.shape == (4, 100) and correct[0].all()
     assert not (correct[1:] & ~correct[:-1]).any()
     for eps, row in zip(radii[1:], correct[1:], strict=True):
         with torch.no_grad():
-            alone = (
-                robustness.margin_loss(network(robustness.pgd(network, x, y, eps, steps=10)), y) < 0
-            )
+            alone = attacks.margin_loss(network(attacks.pgd(network, x, y, eps, steps=10)), y) < 0
         assert abs(alone.float().mean() - row.float().mean()) <= 0.03
 
 
@@ -178,22 +177,22 @@ def test_curve_is_monotone_and_equals_attacking_every_radius_alone():
 
 @pytest.mark.parametrize(
     "build",
-    [models.nonexpansive_net, models.nonexpansive_cnn, models.resnet, models.spectral_resnet],
+    [models.nonexpansive_net, nonexpansive_cnn, models.resnet, models.spectral_resnet],
 )
 def test_no_certificate_is_broken_by_our_attack_or_foolbox(build):
     for seed in range(3):
-        size = {} if build is models.nonexpansive_cnn else {"width": 48}
+        size = {} if build is nonexpansive_cnn else {"width": 48}
         network = build(image_shape=(1, 8, 8), classes=4, seed=seed, **size).eval()
         x = torch.rand(50, 1, 8, 8, generator=seeded(seed))
         with torch.no_grad():
             logits = network(x)
         y = logits.argmax(1)
-        radius = robustness.certified_radius(
-            logits, y, lipschitz.lipschitz_bound(network, (1, 8, 8))
+        radius = certificates.certified_radius(
+            logits, y, certificates.lipschitz_bound(network, (1, 8, 8))
         )
         assert (radius > 0).all()
         attacked = [
-            robustness.pgd(
+            attacks.pgd(
                 network, x[i : i + 1], y[i : i + 1], 0.999 * radius[i].item(), steps=50, restarts=2
             )
             for i in range(20)
@@ -211,23 +210,25 @@ def test_no_certificate_is_broken_by_our_attack_or_foolbox(build):
 
 def test_wrong_predictions_have_radius_zero():
     logits = torch.tensor([[1.0, 3.0, 2.0], [1.0, 3.0, 2.0], [1.0, 1.0, 0.0]])
-    radius = robustness.certified_radius(logits, torch.tensor([1, 0, 0]), 2.0)
+    radius = certificates.certified_radius(logits, torch.tensor([1, 0, 0]), 2.0)
     assert torch.allclose(radius, torch.tensor([1 / (2 * math.sqrt(2)), 0, 0]))
 
 
 def test_logits_that_are_nan_certify_nothing():
     logits = torch.tensor([[math.nan, 0.0], [5.0, math.nan], [math.inf, 0.0], [1.0, -math.inf]])
     assert torch.equal(
-        robustness.certified_radius(logits, torch.tensor([1, 0, 0, 0]), 1.0), torch.zeros(4)
+        certificates.certified_radius(logits, torch.tensor([1, 0, 0, 0]), 1.0), torch.zeros(4)
     )
 
 
 def test_equal_rows_with_a_lead_are_no_rivals_at_any_distance():
     P = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    radius = robustness.certified_radius(torch.tensor([[2.0, 1.0, 0.5]]), torch.tensor([0]), 1.0, P)
+    radius = certificates.certified_radius(
+        torch.tensor([[2.0, 1.0, 0.5]]), torch.tensor([0]), 1.0, P
+    )
     assert radius.item() == pytest.approx(1.5 / math.sqrt(2), rel=1e-5)
     assert (
-        robustness.certified_radius(
+        certificates.certified_radius(
             torch.tensor([[2.0, 2.0, 0.5]]), torch.tensor([0]), 1.0, P
         ).item()
         == 0
@@ -253,21 +254,21 @@ def test_equal_rows_with_a_lead_are_no_rivals_at_any_distance():
 def test_clear_sentences(options, message):
     network, x, y = small_problem(0)
     with pytest.raises(ValueError, match=message):
-        robustness.pgd(network, x, y, **options)
+        attacks.pgd(network, x, y, **options)
 
 
 def test_images_and_labels_must_fit():
     network, x, y = small_problem(0)
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        robustness.pgd(network, 2 * x, y, 0.1)
+        attacks.pgd(network, 2 * x, y, 0.1)
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        robustness.fgsm(network, x * math.nan, y, 0.1)
+        attacks.fgsm(network, x * math.nan, y, 0.1)
     with pytest.raises(ValueError, match="at least one"):
-        robustness.pgd(network, x[:0], y[:0], 0.1)
+        attacks.pgd(network, x[:0], y[:0], 0.1)
     with pytest.raises(ValueError, match="as many labels"):
-        robustness.pgd(network, x, y[:3], 0.1)
+        attacks.pgd(network, x, y[:3], 0.1)
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        robustness.pgd(network, x - 0.5, y, 0.1)
+        attacks.pgd(network, x - 0.5, y, 0.1)
     for bad in (
         (x[:0], y[:0], [0.0]),
         (x, torch.cat([y, y]), [0.0]),
@@ -276,13 +277,13 @@ def test_images_and_labels_must_fit():
         (2 * x, y, [0.0]),
     ):
         with pytest.raises(ValueError):
-            robustness.attacked_correct(network, *bad)
+            attacks.attacked_correct(network, *bad)
     with pytest.raises(ValueError, match="increasing"):
-        robustness.attacked_correct(network, x, y, [0.2, 0.1])
+        attacks.attacked_correct(network, x, y, [0.2, 0.1])
     with pytest.raises(ValueError, match="lipschitz"):
-        robustness.certified_radius(network(x), y, 0.0)
+        certificates.certified_radius(network(x), y, 0.0)
     with pytest.raises(ValueError, match="logits"):
-        robustness.certified_radius(network(x)[:, 0], y, 1.0)
+        certificates.certified_radius(network(x)[:, 0], y, 1.0)
     for labels in (y.float(), y.to(torch.uint8)):
         with pytest.raises(ValueError, match="int64"):
-            robustness.pgd(network, x, labels, 0.1)
+            attacks.pgd(network, x, labels, 0.1)

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 import torch
 
-from chapter_utils import lipschitz, robustness
+from chapter_utils import certificates
 from lesson import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -76,7 +76,7 @@ def test_what_is_misclassified_is_not_counted():
 
 def test_pgd_in_a_frame_stays_in_each_ball_and_uses_it_up():
     model, images, labels = linear()
-    radii = 3 * robustness.certify(model, images, labels).float()
+    radii = 3 * certificates.certify(model, images, labels).float()
     frame = soundness.Frame(model, images, radii, torch.ones(12))
     lengths = soundness.pgd(frame, labels, 0, 20, 2, "margin").flatten(1).norm(dim=1)
     assert ((0.9 < lengths) & (lengths < 1 + 1e-5)).all()
@@ -103,7 +103,7 @@ def test_norms_from_before_a_change_are_found(norms):
 def test_convolution_bounds_below_the_truth_would_be_found(monkeypatch):
     excesses = convolution_bounds.random_excesses(8, 0)
     assert all(value is None or value >= 0 for value in excesses)
-    true_bound = lipschitz.lipschitz_bound
+    true_bound = certificates.lipschitz_bound
     monkeypatch.setattr(
         lipschitz, "lipschitz_bound", lambda conv, shape: true_bound(conv, shape) / 8
     )

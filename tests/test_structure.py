@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chapter_utils import layers, lipschitz, structure
+from chapter_utils import certificates, norms, parts, structure
 from chapter_utils.layers import ACTIVATIONS
 from chapter_utils.structure import (
     MassPreservingBlock,
@@ -94,16 +94,16 @@ def test_volume_is_kept(features, width, step, scale, activation, seed):
 
 
 def test_verlet_is_undone_by_the_negative_step():
-    block = randomise(SymplecticBlock(4, step=0.3).double(), 0)
+    block = randomise(SymplecticBlock(4, h=0.3).double(), 0)
     back = copy.deepcopy(block)
-    back.step = -0.3
+    back.h = -0.3
     x = samples(0, 20, 4)
     assert torch.allclose(back(block(x)), x, atol=1e-12)
     assert not torch.allclose(block(x), x, atol=0.1)
 
 
 def test_the_symplectic_block_is_the_formula():
-    block = randomise(SymplecticBlock(4, width=3, step=0.3, method="symplectic_euler").double(), 0)
+    block = randomise(SymplecticBlock(4, width=3, h=0.3, method="symplectic_euler").double(), 0)
     x = samples(0, 7, 4)
     q, p = x[:, :2], x[:, 2:]
     force = [
@@ -120,8 +120,8 @@ def test_projection_keeps_the_sum_and_states_its_norm(inputs, outputs):
     projection = SumPreservingProjection(inputs, outputs)
     x = samples(0, 30, inputs)
     assert torch.allclose(projection(x).sum(1), x.sum(1), atol=1e-12)
-    norm = torch.linalg.matrix_norm(lipschitz.dense_matrix(projection, (inputs,)), 2).item()
-    bound = lipschitz.lipschitz_bound(projection, (inputs,))
+    norm = torch.linalg.matrix_norm(norms.dense_matrix(projection, (inputs,)), 2).item()
+    bound = certificates.lipschitz_bound(projection, (inputs,))
     assert norm <= bound <= norm * (1 + 1e-9) and bound == pytest.approx((inputs / outputs) ** 0.5)
     if inputs == outputs:
         assert torch.equal(projection(x), x)
@@ -129,7 +129,7 @@ def test_projection_keeps_the_sum_and_states_its_norm(inputs, outputs):
 
 def test_a_network_with_lift_and_projection_keeps_the_sum():
     network = nn.Sequential(
-        layers.ZeroPadLift(3, 9),
+        parts.ZeroPadLift(3, 9),
         MassPreservingBlock(9),
         MassPreservingBlock(9, method="rk4"),
         SumPreservingProjection(9, 3),
@@ -171,7 +171,7 @@ def test_every_weight_gets_a_gradient_and_no_bound_is_claimed(make):
     block(samples(0, 5, 4)).square().sum().backward()
     assert all(p.grad is not None and (p.grad != 0).any() for p in block.parameters())
     with pytest.raises(TypeError, match=type(block).__name__):
-        lipschitz.lipschitz_bound(block.eval(), (4,))
+        certificates.lipschitz_bound(block.eval(), (4,))
 
 
 @pytest.mark.parametrize("make", BLOCKS, ids=IDS)
@@ -187,15 +187,15 @@ def test_wrong_shapes_are_refused(make, shape):
         (lambda: MassPreservingBlock(1), "at least 2 features"),
         (lambda: MassPreservingBlock(3, method="implicit_midpoint"), "implicit"),
         (lambda: MassPreservingBlock(3, method="leapfrog"), "unknown method"),
-        (lambda: MassPreservingBlock(3, step=0.0), "step must be positive"),
+        (lambda: MassPreservingBlock(3, h=0.0), "step h must be positive"),
         (lambda: MassPreservingBlock(3, width=0), "width 0"),
         (lambda: SymplecticBlock(3), "must be even, got 3"),
         (lambda: SymplecticBlock(0), "at least 2"),
         (lambda: SymplecticBlock(4, method="euler"), "verlet, symplectic_euler; got 'euler'"),
-        (lambda: SymplecticBlock(4, step=float("nan")), "step must be positive"),
+        (lambda: SymplecticBlock(4, h=float("nan")), "step h must be positive"),
         (lambda: SymplecticBlock(4, activation="gelu"), "activation must be one of"),
         (lambda: VolumePreservingBlock(1), "at least 2"),
-        (lambda: VolumePreservingBlock(4, step=float("inf")), "step must be positive"),
+        (lambda: VolumePreservingBlock(4, h=float("inf")), "step h must be positive"),
         (lambda: SumPreservingProjection(3, 4), "cannot project 3 features to 4"),
         (lambda: SumPreservingProjection(3, 0), "cannot project 3 features to 0"),
         (lambda: structure.HiddenLayer(2, 3, 4, gradient=True), "2 inputs, 3 outputs"),

@@ -142,10 +142,11 @@ def trusted_type(module: nn.Module) -> type[nn.Module]:
         if len(kind.__bases__) > 1 or base is nn.Module or base is object:
             raise TypeError(UNKNOWN.format(name))
         for own in sorted(vars(kind).keys() - harmless):
-            if hasattr(base, own) or own.startswith("__"):
+            if own.startswith("__") or hasattr(base, own):
                 raise TypeError(UNKNOWN.format(f"{name}, which replaces {own}"))
         kind = base
         harmless = HARMLESS
+    refuse_replaced(module, kind)
     return kind
 
 
@@ -159,13 +160,18 @@ def refuse_changed(module: nn.Module) -> None:
         name = type(part).__name__
         if part._forward_hooks or part._forward_pre_hooks:
             raise TypeError(f"{name} has forward hooks, which may change what it computes")
-        for attribute in vars(part):
-            # Python itself does not look at attributes with two underscores.
-            if callable(getattr(type(part), attribute, None)) and not attribute.startswith("__"):
-                raise TypeError(
-                    f"the method {attribute} of a {name} is replaced, which may change what it "
-                    "computes"
-                )
+        refuse_replaced(part, type(part) if type(part) in RULES else nn.Module)
+
+
+def refuse_replaced(module: nn.Module, kind: type[nn.Module]) -> None:
+    """Raise TypeError if an attribute of the module hides a method of that class."""
+    for attribute in vars(module):
+        # Python itself does not look at attributes with two underscores.
+        if callable(getattr(kind, attribute, None)) and not attribute.startswith("__"):
+            name = type(module).__name__
+            raise TypeError(
+                f"the method {attribute} of a {name} is replaced, which may change what it computes"
+            )
 
 
 def require_evaluation(module: nn.Module) -> None:

@@ -95,8 +95,10 @@ def scaled_field(field: GradientField, tau: float, shape: Shape) -> Bound:
 def gradient_field(field: GradientField, shape: Shape) -> Bound:
     """L = slope |A|^2."""
     bound_of(field.operator, shape)  # raises for operators that are not known
-    _, slope = ACTIVATIONS[field.activation]
     L = field.L(blank_input(field, shape))
+    if L > 1e300:
+        norm = field.operator.norm_bound(shape)
+        raise ValueError(f"weights of norm {norm:.1e} are too large: tau would be zero")
     return Bound(L * (1 + ROUNDING), scaled_field(field, 1.0, shape).rounding)
 
 
@@ -120,7 +122,8 @@ def nonexpansive_block(block: NonExpansiveBlock, shape: Shape) -> Bound:
     L = block.field.L(blank_input(block, shape))
 
     def rounding(size: float, dtype: torch.dtype) -> float:
-        number, tau = (1, 0.0) if L < torch.finfo(dtype).tiny else block.steps(L, dtype)
+        still = L < torch.finfo(dtype).tiny
+        number, tau = (1, 0.0) if still else block.steps(L, dtype)
         field = scaled_field(block.field, tau, shape)
         step = runge_kutta(field, named_tableau(block.method), lipschitz=1.0)
         return chain(number * [step]).rounding(size, dtype)
@@ -133,6 +136,12 @@ def switching_block(block: SwitchingBlock, shape: Shape) -> Bound:
     """What one step shrinks, times what the other may stretch (lesson 6)."""
     require_evaluation(block)
     block.check()
+    if block.prescribed is None and not torch.isfinite(block.raw).all():
+        raise ValueError("the learned steps are NaN or infinite, so no bound holds")
+    activations = (block.down.activation, block.up.activation)
+    if activations != ("leaky_relu", "relu"):
+        given = " and ".join(activations)
+        raise ValueError(f"the activations must be leaky_relu and relu, not {given}")
     require_gradient(block.down, shape)
     require_gradient(block.up, shape)
     kappa = block.kappa(block.conditioning(shape))

@@ -85,11 +85,12 @@ def convolution(module: nn.Conv2d, shape: Shape) -> Bound:
         settings = (stride, padding, dilation, module.groups, module.padding_mode)
         return conv_norm_bound(kernel, shape[1:], *settings)
 
+    largest = norm(weight)
     terms = weight[0].numel() + 2
     with torch.no_grad():
         blank = module(weight.new_zeros(1, *shape))
     rounding = sums(terms, blank.numel(), lambda: norm(weight.abs()), length(blank))
-    return Bound(norm(weight), rounding)
+    return Bound(largest, rounding)
 
 
 @register(nn.BatchNorm2d)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import torch
 
-from chapter_utils import lipschitz, ode
+from chapter_utils import norms, ode, runge_kutta
 
 
 # %% 2.1 right: logarithms
@@ -148,7 +148,7 @@ def contractivity_radius(A, b):
 
 # %% 2.2 right: the library
 def contractivity_radius(A, b):
-    return ode.circle_contractivity_radius(ode.Tableau(A, b))
+    return runge_kutta.circle_contractivity_radius(runge_kutta.Tableau(A, b))
 
 
 # %% 2.2 right: a bracket that is doubled
@@ -171,12 +171,12 @@ def contractivity_radius(A, b):
 
 # %% 2.2 wrong: twice the radius -> This is 2r
 def contractivity_radius(A, b):
-    return 2 * ode.circle_contractivity_radius(ode.Tableau(A, b))
+    return 2 * runge_kutta.circle_contractivity_radius(runge_kutta.Tableau(A, b))
 
 
 # %% 2.2 wrong: the inverse -> Too
 def contractivity_radius(A, b):
-    r = ode.circle_contractivity_radius(ode.Tableau(A, b))
+    r = runge_kutta.circle_contractivity_radius(runge_kutta.Tableau(A, b))
     return 1 / r if r else math.inf
 
 
@@ -216,26 +216,28 @@ def contractivity_radius(A, b):
 # %% 2.2 wrong: half the linear limit -> Too large
 def contractivity_radius(A, b):
     for k in range(1, 2000):
-        if abs(ode.stability_function(ode.Tableau(A, b), -k / 100)) > 1 + 1e-9:
+        if abs(runge_kutta.stability_function(runge_kutta.Tableau(A, b), -k / 100)) > 1 + 1e-9:
             return k / 200
     return math.inf
 
 
 # %% 2.2 wrong: a large number for infinity -> math.inf
 def contractivity_radius(A, b):
-    return min(ode.circle_contractivity_radius(ode.Tableau(A, b)), 1e6)
+    return min(runge_kutta.circle_contractivity_radius(runge_kutta.Tableau(A, b)), 1e6)
 
 
 # %% 2.2 wrong: negative weights overlooked -> negative weight
 def contractivity_radius(A, b):
     if (b < 0).any():
         b = b.abs() / b.abs().sum()
-    return ode.circle_contractivity_radius(ode.Tableau(A, b))
+    return runge_kutta.circle_contractivity_radius(runge_kutta.Tableau(A, b))
 
 
 # %% 2.2 wrong: every zero weight gives 0 -> never used
 def contractivity_radius(A, b):
-    return 0.0 if b.min() <= 0 else ode.circle_contractivity_radius(ode.Tableau(A, b))
+    return (
+        0.0 if b.min() <= 0 else runge_kutta.circle_contractivity_radius(runge_kutta.Tableau(A, b))
+    )
 
 
 # %% 2.2 wrong: zero weights left out -> no r > 0 helps
@@ -262,8 +264,8 @@ def midpoint_slope(f, x, h):
 
 # %% 2.3 right: the library
 def midpoint_slope(f, x, h):
-    step = lambda z: ode.runge_kutta_step(f, z, h, ode.TABLEAUS["midpoint"])
-    return lipschitz.jacobian_norms(step, x[None]).item()
+    step = lambda z: runge_kutta.runge_kutta_step(f, z, h, runge_kutta.TABLEAUS["midpoint"])
+    return norms.jacobian_norms(step, x[None]).item()
 
 
 # %% 2.3 right: chain rule
@@ -404,7 +406,9 @@ def trapezoidal_slope(h, L):
 # %% 2.4 right: the library
 def trapezoidal_step(x, h, L):
     field = lambda z: -L * torch.relu(z)
-    return ode.runge_kutta_step(field, x[:, None], h, ode.TABLEAUS["trapezoidal"])[:, 0]
+    return runge_kutta.runge_kutta_step(field, x[:, None], h, runge_kutta.TABLEAUS["trapezoidal"])[
+        :, 0
+    ]
 
 
 def trapezoidal_slope(h, L):

@@ -6,14 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from chapter_utils import layers, lipschitz
+from chapter_utils import certificates, conv_norms, norms, parts
 
 
 # %% 3.1 right: the library's matrix
 def convolution_norm(K, n):
-    A = lipschitz.dense_matrix(
-        lambda x: F.conv2d(x, K, padding=K.shape[2] // 2), (K.shape[1], n, n)
-    )
+    A = norms.dense_matrix(lambda x: F.conv2d(x, K, padding=K.shape[2] // 2), (K.shape[1], n, n))
     return torch.linalg.matrix_norm(A, 2)
 
 
@@ -75,7 +73,7 @@ def convolution_norm(K, n):
 # %% 3.1 wrong: the library's bound -> larger torus
 def convolution_norm(K, n):
     p = K.shape[-1] // 2
-    return lipschitz.conv_norm_bound(K, (n, n), padding=(p, p))
+    return conv_norms.conv_norm_bound(K, (n, n), padding=(p, p))
 
 
 # %% 3.1 wrong: reshaped kernel -> one patch
@@ -90,9 +88,7 @@ def convolution_norm(K, n):
 
 # %% 3.1 wrong: Frobenius -> Frobenius
 def convolution_norm(K, n):
-    A = lipschitz.dense_matrix(
-        lambda x: F.conv2d(x, K, padding=K.shape[2] // 2), (K.shape[1], n, n)
-    )
+    A = norms.dense_matrix(lambda x: F.conv2d(x, K, padding=K.shape[2] // 2), (K.shape[1], n, n))
     return torch.linalg.matrix_norm(A)
 
 
@@ -109,21 +105,19 @@ def convolution_norm(K, n):
 
 # %% 3.1 wrong: squared -> square
 def convolution_norm(K, n):
-    A = lipschitz.dense_matrix(
-        lambda x: F.conv2d(x, K, padding=K.shape[2] // 2), (K.shape[1], n, n)
-    )
+    A = norms.dense_matrix(lambda x: F.conv2d(x, K, padding=K.shape[2] // 2), (K.shape[1], n, n))
     return torch.linalg.eigvalsh(A.T @ A)[-1]
 
 
 # %% 3.1 wrong: no padding -> without padding
 def convolution_norm(K, n):
-    A = lipschitz.dense_matrix(lambda x: F.conv2d(x, K), (K.shape[1], n, n))
+    A = norms.dense_matrix(lambda x: F.conv2d(x, K), (K.shape[1], n, n))
     return torch.linalg.matrix_norm(A, 2)
 
 
 # %% 3.1 wrong: padding 1 for every kernel -> For 5 x 5 images
 def convolution_norm(K, n):
-    A = lipschitz.dense_matrix(lambda x: F.conv2d(x, K, padding=1), (K.shape[1], n, n))
+    A = norms.dense_matrix(lambda x: F.conv2d(x, K, padding=1), (K.shape[1], n, n))
     return torch.linalg.matrix_norm(A, 2)
 
 
@@ -290,7 +284,7 @@ def max_pool_constant(n, k, s):
 
 
 def average_pool_constant(n, k, s):
-    A = lipschitz.dense_matrix(nn.AvgPool2d(k, s), (1, n, n))
+    A = norms.dense_matrix(nn.AvgPool2d(k, s), (1, n, n))
     return torch.linalg.matrix_norm(A, 2)
 
 
@@ -427,7 +421,7 @@ def max_pool_constant(n, k, s):
 
 
 def average_pool_constant(n, k, s):
-    A = lipschitz.dense_matrix(nn.AvgPool2d(k, s), (1, n, n))
+    A = norms.dense_matrix(nn.AvgPool2d(k, s), (1, n, n))
     return torch.linalg.matrix_norm(A, math.inf)
 
 
@@ -437,7 +431,7 @@ def max_pool_constant(n, k, s):
 
 
 def average_pool_constant(n, k, s):
-    A = lipschitz.dense_matrix(nn.AvgPool2d(k, s), (1, n, n))
+    A = norms.dense_matrix(nn.AvgPool2d(k, s), (1, n, n))
     return torch.linalg.matrix_norm(A)
 
 
@@ -447,7 +441,7 @@ def max_pool_constant(n, k, s):
 
 
 def average_pool_constant(n, k, s):
-    A = lipschitz.dense_matrix(nn.AvgPool1d(k, s), (1, n))
+    A = norms.dense_matrix(nn.AvgPool1d(k, s), (1, n))
     return torch.linalg.matrix_norm(A, 2)
 
 
@@ -457,7 +451,7 @@ def max_pool_constant(n, k, s):
 
 
 def average_pool_constant(n, k, s):
-    A = lipschitz.dense_matrix(nn.AvgPool2d(k, s), (1, n, n))
+    A = norms.dense_matrix(nn.AvgPool2d(k, s), (1, n, n))
     return torch.linalg.eigvalsh(A.T @ A)[-1]
 
 
@@ -467,7 +461,7 @@ def max_pool_constant(n, k, s):
 
 
 def average_pool_constant(n, k, s):
-    A = lipschitz.dense_matrix(nn.AvgPool2d(k, s), (1, 15, 15))
+    A = norms.dense_matrix(nn.AvgPool2d(k, s), (1, 15, 15))
     return torch.linalg.matrix_norm(A, 2)
 
 
@@ -478,7 +472,7 @@ def network_bound(network):
         for layer in network:
             bound *= network_bound(layer)
         return bound
-    if isinstance(network, layers.ResidualBlock):
+    if isinstance(network, parts.ResidualBlock):
         return 1.0 + network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -494,12 +488,12 @@ def network_bound(network):
         nn.Tanh,
         nn.Sigmoid,
         nn.GELU,
-        layers.ResidualBlock,
+        parts.ResidualBlock,
     )
     for part in network.modules():
         assert isinstance(part, allowed), type(part)
     first = next(p for p in network.parameters())
-    return lipschitz.lipschitz_bound(network, (first.shape[1],))
+    return certificates.lipschitz_bound(network, (first.shape[1],))
 
 
 # %% 3.4 right: match statement
@@ -507,7 +501,7 @@ def network_bound(network):
     match network:
         case nn.Sequential():
             return math.prod(map(network_bound, network))
-        case layers.ResidualBlock():
+        case parts.ResidualBlock():
             return network_bound(network.branch) + 1
         case nn.Linear():
             return np.linalg.norm(network.weight.detach().numpy(), 2)
@@ -538,7 +532,7 @@ def network_bound(network):
 def network_bound(network):
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part) for part in network)
-    if isinstance(network, layers.ResidualBlock):
+    if isinstance(network, parts.ResidualBlock):
         return network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -559,7 +553,7 @@ def network_bound(network):
 def network_bound(network):
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part) for part in network)
-    if isinstance(network, layers.ResidualBlock):
+    if isinstance(network, parts.ResidualBlock):
         return 1 + network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -581,7 +575,7 @@ def network_bound(network):
 def network_bound(network):
     width = next(p for p in network.parameters()).shape[-1]
     try:
-        return lipschitz.lipschitz_bound(network, (width,))
+        return certificates.lipschitz_bound(network, (width,))
     except TypeError:
         return 1.0
 
@@ -590,7 +584,7 @@ def network_bound(network):
 def network_bound(network):
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part) for part in network)
-    if isinstance(network, layers.ResidualBlock):
+    if isinstance(network, parts.ResidualBlock):
         return 1 + network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -601,7 +595,7 @@ def network_bound(network):
 def network_bound(network):
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part) for part in network)
-    if isinstance(network, layers.ResidualBlock):
+    if isinstance(network, parts.ResidualBlock):
         return 1 + network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return network.weight.norm().item()
@@ -612,7 +606,7 @@ def network_bound(network):
 def network_bound(network, skip=0):
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part, skip) for part in network)
-    if isinstance(network, layers.ResidualBlock):
+    if isinstance(network, parts.ResidualBlock):
         return network_bound(network.branch, 1)
     if isinstance(network, nn.Linear):
         return skip + torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -623,7 +617,7 @@ def network_bound(network, skip=0):
 def network_bound(network):
     if isinstance(network, nn.Sequential):
         return sum(network_bound(part) for part in network)
-    if isinstance(network, layers.ResidualBlock):
+    if isinstance(network, parts.ResidualBlock):
         return 1 + network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -634,7 +628,7 @@ def network_bound(network):
 def network_bound(network):
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part) for part in network)
-    if isinstance(network, layers.ResidualBlock):
+    if isinstance(network, parts.ResidualBlock):
         return max(1.0, 0.5 * network_bound(network.branch))
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -665,7 +659,7 @@ def network_bound(network):
 def network_bound(network):
     width = next(p for p in network.parameters()).shape[1]
     x = torch.randn(100, width, generator=torch.Generator().manual_seed(1))
-    return lipschitz.jacobian_norms(network, x).max()
+    return norms.jacobian_norms(network, x).max()
 
 
 # %% 3.5 right: autograd on a grid
@@ -804,7 +798,7 @@ def power_step(K, v):
     p = K.shape[-1] // 2
     forward = lambda x: F.conv2d(x[None], K, padding=p)[0]
     adjoint = lambda y: F.conv_transpose2d(y[None], K, padding=p)[0]
-    return lipschitz.power_iteration(forward, adjoint, v, steps=1)
+    return norms.power_iteration(forward, adjoint, v, steps=1)
 
 
 # %% 3.6 wrong: only K -> new v

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from chapter_utils import layers, lipschitz
+from chapter_utils import norms
 
 
 # %% 5.1 right: singular values
@@ -947,7 +947,7 @@ class StableLayer(nn.Module):
     def forward(self, x):
         if self.known is None or not torch.equal(self.known[0], self.weight):
             with torch.no_grad():
-                self.known = self.weight.clone(), lipschitz.dense_norm_bound(self.weight)
+                self.known = self.weight.clone(), norms.dense_norm_bound(self.weight)
         if self.known[1] < 1e-12:
             return x
         return x - 2 / self.known[1] ** 2 * torch.relu(x @ self.weight.T + self.bias) @ self.weight

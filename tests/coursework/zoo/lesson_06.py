@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from chapter_utils import switching
+from chapter_utils import expansive
 
 
 # %% 6.1 right: eigenvalues
@@ -52,7 +52,7 @@ def gradient_factor(A, h1, a):
 
 
 def monotone_factor(h1, a):
-    return switching.contraction_factor(h1, a, "monotone")
+    return expansive.contraction_factor(h1, a, "monotone")
 
 
 # %% 6.1 wrong: rule for orthogonal A -> This A is another matrix
@@ -88,7 +88,7 @@ def monotone_factor(h1, a):
 # %% 6.1 wrong: units of 1 / lambda_max -> h1 is the step itself
 def gradient_factor(A, h1, a):
     lam = torch.linalg.eigvalsh(A.T @ A)
-    return switching.contraction_factor(h1, a * max(0, lam[0].item() / lam[-1].item()))
+    return expansive.contraction_factor(h1, a * max(0, lam[0].item() / lam[-1].item()))
 
 
 def monotone_factor(h1, a):
@@ -241,7 +241,7 @@ def longest_up(downs, S, a):
 
 # %% 6.2 right: one step at a time with the library
 def longest_up(downs, S, a):
-    q = math.prod(switching.contraction_factor(h, a) for h in downs)
+    q = math.prod(expansive.contraction_factor(h, a) for h in downs)
     return 0.0 if q >= 1 else float(S * np.expm1(-np.log(q) / S))
 
 
@@ -350,7 +350,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.pair_factor(steps, parts, a)
+    return expansive.pair_factor(steps, parts, a)
 
 
 # %% 6.3 right: gradients of potentials
@@ -403,7 +403,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.pair_factor(steps, parts, a)
+    return expansive.pair_factor(steps, parts, a)
 
 
 # %% 6.3 wrong: one part -> take all of them
@@ -413,7 +413,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.pair_factor(steps, parts, a)
+    return expansive.pair_factor(steps, parts, a)
 
 
 # %% 6.3 wrong: parts ignored -> not cut into parts
@@ -423,7 +423,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.pair_factor(steps, parts, a)
+    return expansive.pair_factor(steps, parts, a)
 
 
 # %% 6.3 wrong: up first -> The step up comes first
@@ -436,7 +436,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.pair_factor(steps, parts, a)
+    return expansive.pair_factor(steps, parts, a)
 
 
 # %% 6.3 wrong: plus in both -> first step goes up
@@ -449,7 +449,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.pair_factor(steps, parts, a)
+    return expansive.pair_factor(steps, parts, a)
 
 
 # %% 6.3 wrong: relu twice -> has the ReLU here
@@ -462,7 +462,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.pair_factor(steps, parts, a)
+    return expansive.pair_factor(steps, parts, a)
 
 
 # %% 6.3 wrong: default slope -> not 0.01
@@ -475,7 +475,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.pair_factor(steps, parts, a)
+    return expansive.pair_factor(steps, parts, a)
 
 
 # %% 6.3 wrong: matrix not transposed -> With
@@ -494,7 +494,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.pair_factor(steps, parts, a)
+    return expansive.pair_factor(steps, parts, a)
 
 
 # %% 6.3 wrong: alternating -> You alternate
@@ -506,7 +506,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.pair_factor(steps, parts, a)
+    return expansive.pair_factor(steps, parts, a)
 
 
 # %% 6.3 wrong: in place -> in place
@@ -519,7 +519,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.pair_factor(steps, parts, a)
+    return expansive.pair_factor(steps, parts, a)
 
 
 # %% 6.3 wrong: paper's rule -> paper's rule
@@ -532,7 +532,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.pair_factor(steps, parts, a, "monotone")
+    return expansive.pair_factor(steps, parts, a, "monotone")
 
 
 # %% 6.3 wrong: bound of one side -> the larger one
@@ -558,7 +558,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return switching.contraction_factor(steps[0] / parts[0], a) * (1 + steps[1] / parts[1])
+    return expansive.contraction_factor(steps[0] / parts[0], a) * (1 + steps[1] / parts[1])
 
 
 # %% 6.3 wrong: bound never above 1 -> sharp bound
@@ -571,7 +571,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 
 
 def pair_bound(steps, parts, a):
-    return min(1.0, switching.pair_factor(steps, parts, a))
+    return min(1.0, expansive.pair_factor(steps, parts, a))
 
 
 # %% 6.4 right: both ends
@@ -705,7 +705,7 @@ def eigenvalue_ratio(A):
 
 
 def least_lambda(steps, parts, a):
-    bad = lambda lam: switching.pair_factor(steps, parts, a * lam) > 1
+    bad = lambda lam: expansive.pair_factor(steps, parts, a * lam) > 1
     if bad(1.0):
         return float("inf")
     low, high = 0.0, 1.0

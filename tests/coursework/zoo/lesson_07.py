@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from chapter_utils import robustness
+from chapter_utils import attacks, certificates
 
 
 # %% 7.1 right: scatter
@@ -34,7 +34,7 @@ def pixel_radius(logits, labels, L, std):
 
 # %% 7.1 right: the library, with L in pixels
 def pixel_radius(logits, labels, L, std):
-    return robustness.certified_radius(logits, labels, L / min(std))
+    return certificates.certified_radius(logits, labels, L / min(std))
 
 
 # %% 7.1 right: numpy and one-hot
@@ -189,7 +189,7 @@ def pairwise_radius(features, labels, P, q, L_g):
 
 # %% 7.2 right: the library
 def pairwise_radius(features, labels, P, q, L_g):
-    return robustness.certified_radius(features @ P.T + q, labels, L_g, matrix=P)
+    return certificates.certified_radius(features @ P.T + q, labels, L_g, matrix=P)
 
 
 # %% 7.2 right: numpy
@@ -449,7 +449,7 @@ def pgd(network, x, labels, eps, steps, step_size):
         direction = torch.where(norms > 0, z.grad / norms, 0.0)
         points.append(project(z.detach() + step_size * direction, x, eps))
     with torch.no_grad():
-        losses = torch.stack([robustness.margin_loss(network(z), labels) for z in points])
+        losses = torch.stack([attacks.margin_loss(network(z), labels) for z in points])
     winner = losses.argmax(0)
     return torch.stack([points[k][i] for i, k in enumerate(winner.tolist())])
 
@@ -467,13 +467,13 @@ def pgd(network, x, labels, eps, steps, step_size):
     result = []
     for k in range(len(x)):
         centre, y = x[k : k + 1], labels[k : k + 1]
-        z, best, highest = centre, centre, robustness.margin_loss(network(centre), y).item()
+        z, best, highest = centre, centre, attacks.margin_loss(network(centre), y).item()
         for _ in range(steps):
             z = z.clone().requires_grad_()
-            g = torch.autograd.grad(robustness.margin_loss(network(z), y)[0], z)[0]
+            g = torch.autograd.grad(attacks.margin_loss(network(z), y)[0], z)[0]
             if g.norm() > 0:
                 z = project(z.detach() + step_size * g / g.norm(), centre, eps)
-            value = robustness.margin_loss(network(z), y).item()
+            value = attacks.margin_loss(network(z), y).item()
             if value > highest:
                 best, highest = z.detach(), value
         result.append(best[0])
@@ -488,7 +488,7 @@ def project(z, x, eps):
 
 
 def pgd(network, x, labels, eps, steps, step_size):
-    total = lambda z: robustness.margin_loss(network(z), labels).sum()
+    total = lambda z: attacks.margin_loss(network(z), labels).sum()
     slope = lambda z: torch.autograd.grad(total(z.requires_grad_()), z)[0]
     visited, z = [x], x
     for step in range(steps):
@@ -501,7 +501,7 @@ def pgd(network, x, labels, eps, steps, step_size):
     print(len(visited))
     best = x
     for z in visited:
-        better = robustness.margin_loss(network(z), labels) > robustness.margin_loss(
+        better = attacks.margin_loss(network(z), labels) > attacks.margin_loss(
             network(best), labels
         )
         best = torch.where(better.reshape(-1, 1, 1, 1), z, best)
@@ -1673,7 +1673,7 @@ def fgsm(network, x, labels, eps):
 
 # %% 7.6 right: the library
 def fgsm(network, x, labels, eps):
-    return robustness.fgsm(network, x, labels, eps, loss="cross_entropy")
+    return attacks.fgsm(network, x, labels, eps, loss="cross_entropy")
 
 
 # %% 7.6 wrong: downhill -> downhill
@@ -1744,7 +1744,7 @@ def fgsm(network, x, labels, eps):
 # %% 7.6 wrong: margin loss -> margin loss
 def fgsm(network, x, labels, eps):
     z = x.clone().requires_grad_()
-    g = torch.autograd.grad(robustness.margin_loss(network(z), labels).sum(), z)[0]
+    g = torch.autograd.grad(attacks.margin_loss(network(z), labels).sum(), z)[0]
     return (x + eps * g.sign()).clamp(0, 1)
 
 
