@@ -17,7 +17,7 @@ def empty_line(axis, **style):
     return line
 
 
-def dot(axis, colour, marker="o", size=9):
+def dot(axis, colour, marker="o", size=9, label=None):
     """A large mark without a place, for a live figure to move."""
     return empty_line(
         axis,
@@ -25,6 +25,7 @@ def dot(axis, colour, marker="o", size=9):
         linestyle="",
         marker=marker,
         markersize=size,
+        label=label,
     )
 
 
