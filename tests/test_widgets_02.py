@@ -1,4 +1,4 @@
-"""Lesson 2: the live figures, below, at and beyond their thresholds, against values computed another way."""
+"""The live figures of lesson 2 on both sides of their thresholds, against independent values."""
 
 import math
 
