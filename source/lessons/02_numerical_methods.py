@@ -152,8 +152,10 @@ def size_of_factor(name, h, rate):
 
 
 def step_limit(name, rate, longest=6.0):
-    """Largest h so that all shorter steps have |R(h lambda)| <= 1: 0 if there is none, inf if it
-    exceeds `longest`."""
+    """Largest h so that all shorter steps have |R(h lambda)| <= 1.
+
+    0 if there is none, inf if it exceeds `longest`.
+    """
     grid = torch.arange(0.01, longest, 0.01)
     bad = ode.stability_function(ode.TABLEAUS[name], grid * torch.tensor(rate)).abs() > 1 + 1e-10
     if not bad.any():
@@ -676,8 +678,10 @@ for name in ("trapezoidal", "implicit_midpoint", "implicit_euler"):
 
 # %%
 def steep_spiral(x):
-    """A rotation and a steep cubic pull to the centre: pushes no two points apart, but is not
-    Lipschitz."""
+    """A rotation and a steep cubic pull to the centre.
+
+    It pushes no two points apart, but is not Lipschitz.
+    """
     return 20 * x.flip(-1) * torch.tensor([-1.0, 1.0]) - 5 * x * x.square().sum(-1, keepdim=True)
 
 
@@ -832,16 +836,16 @@ assert split <= 1 + 1e-9
 # %%
 drift = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
 kick = torch.tensor([[0.0, 0.0], [-1.0, 0.0]])
-flows = [torch.linalg.matrix_exp(0.5 * part) for part in (kick, drift, kick + drift)]
-shear_1, shear_2, turning = (torch.linalg.matrix_norm(matrix, 2).item() for matrix in flows)
-composed = flows[1] @ flows[0]
-both = torch.linalg.matrix_norm(composed, 2).item()
-print(
-    f"kick {shear_1:.3f}   drift {shear_2:.3f}   "
-    f"kick, then drift {both:.3f}   the rotation {turning:.3f}"
-)
+flow_of = {
+    "kick": torch.linalg.matrix_exp(0.5 * kick),
+    "drift": torch.linalg.matrix_exp(0.5 * drift),
+}
+flow_of["kick, then drift"] = flow_of["drift"] @ flow_of["kick"]
+flow_of["the rotation"] = torch.linalg.matrix_exp(0.5 * (kick + drift))
+norms = [f"{name} {torch.linalg.matrix_norm(M, 2):.3f}" for name, M in flow_of.items()]
+print("   ".join(norms))
 x = torch.tensor([0.3, -0.8])
-same = torch.allclose(composed @ x, symplectic_euler(x, 0.5))
+same = torch.allclose(flow_of["kick, then drift"] @ x, symplectic_euler(x, 0.5))
 print("kick, then drift = symplectic Euler:", same)
 
 # %% [markdown]

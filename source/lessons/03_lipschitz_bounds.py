@@ -653,7 +653,8 @@ assert abs(circular - torus_norm(kernel, 8)) < 1e-9
 my_guess = None  # for example "smaller"
 
 # %%
-zero, ring = (torch.linalg.matrix_norm(matrix, 2).item() for matrix in (zero_matrix, ring_matrix))
+zero = torch.linalg.matrix_norm(zero_matrix, 2).item()
+ring = torch.linalg.matrix_norm(ring_matrix, 2).item()
 print(f"zero padding: {zero:.3f} = 1 + sqrt(3)")
 print(f"circular:     {ring:.3f}, the same by FFT: {torch.fft.fft(trap, n=5).abs().max():.3f}")
 if my_guess is not None:
@@ -793,8 +794,7 @@ sides = range(2, 11)
 
 
 def six_bounds(K, n):
-    """The exact zero-padded norm and six numbers: torus of the same side, best torus of side n + 1,
-    |R|, 3 |R|, sum of taps, Gershgorin."""
+    """The exact zero-padded norm, and the six numbers of the figure from left to right."""
     A = conv_matrix(K, n)
     gram = A.T @ A
     exact = torch.linalg.eigvalsh(gram)[-1].sqrt().item()

@@ -168,7 +168,8 @@ def adjoint(states, weights, h, p):
 
 
 # %%
-depth, h = 20, 0.1
+depth = 20
+h = 0.1
 weights = torch.randn(depth, 4, 4, generator=generator).requires_grad_()
 x0 = torch.randn(4, generator=generator)
 target = torch.randn(4, generator=generator)
@@ -338,8 +339,10 @@ class Pull(nn.Module):
 
 
 def gradient(solve, rate, times=2, cubic=1.0):
-    """Derivative of x_1(1) + x_2(1) by the place a, or the error message; `times` output times
-    from 0 to 1."""
+    """Derivative of x_1(1) + x_2(1) by the place a, or the error message.
+
+    The solver is asked for the states at this many `times` from 0 to 1.
+    """
     pull = Pull(rate, cubic)
     start = torch.tensor([2.0, -0.5])
     states = solve(pull, start, torch.linspace(0, 1, times), rtol=1e-6, atol=1e-6)
