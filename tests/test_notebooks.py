@@ -1,4 +1,4 @@
-"""The lessons as documents: up to date, described, numbered, and free of traces of the machine that made them."""
+"""The lessons as documents: up to date, described, numbered, free of traces of a machine."""
 
 import ast
 import itertools
@@ -13,6 +13,7 @@ from lesson import ROOT
 
 SOURCES = sorted(build.LESSONS.glob("[0-9][0-9]_*.py"))
 NAMES = [path.stem for path in SOURCES]
+FIGURES = sorted((build.NOTEBOOKS / "figures").glob("*.py"))
 
 
 def notebook(path):
@@ -73,6 +74,15 @@ def test_every_figure_is_described(path):
     assert figures >= 3
 
 
+def live_figures(number):
+    """Names of the functions in notebooks/figures/lesson_NN.py that make a LiveFigure."""
+    path = build.NOTEBOOKS / "figures" / f"lesson_{number}.py"
+    if not path.exists():
+        return []
+    functions = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef)]
+    return [node.name for node in functions if "LiveFigure(" in ast.unparse(node)]
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=NAMES)
 def test_rhythm_of_a_lesson(path):
     cells = jupytext.read(path, fmt="py:percent").cells
@@ -92,7 +102,10 @@ def test_rhythm_of_a_lesson(path):
         "*Coursework",
     ):
         assert part in text, part
-    assert "LiveFigure(" in path.read_text() and ".still(" in path.read_text()
+    assert ".still(" in path.read_text()
+    assert "LiveFigure(" in path.read_text() or live_figures(path.stem[:2])
+    for name in live_figures(path.stem[:2]):
+        assert f"figures.{name}(" in path.read_text(), f"figures.{name} is not used"
     levels = [len(line.split()[0]) for line in text.splitlines() if re.match(r"#+ ", line)]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
@@ -119,7 +132,7 @@ def test_a_lesson_imports_only_the_package(path):
 
 
 def assigned_names(tree):
-    """Module-level names that the statements of a cell bind, comprehensions and function bodies left out."""
+    """Module-level names that a cell binds, comprehensions and function bodies left out."""
     names, queue = set(), list(tree.body)
     while queue:
         node = queue.pop()
@@ -136,62 +149,155 @@ def assigned_names(tree):
     return names
 
 
+def functions_held(node, functions, values):
+    """Functions of a lesson that an argument hands over: by name, as a lambda, in a container
+    or a partial.
+
+    `functions` and `values` are the definitions and the assigned expressions by name. What a call
+    other than `partial` returns is computed when the figure is made; it needs no name later.
+    """
+    if isinstance(node, ast.Lambda):
+        return [node]
+    if isinstance(node, ast.Name):
+        if node.id in functions:
+            return [functions[node.id]]
+        others = {name: value for name, value in values.items() if name != node.id}
+        return functions_held(values.get(node.id), functions, others)
+    parts = []
+    if isinstance(node, ast.Dict):
+        parts = node.values
+    elif isinstance(node, ast.Tuple | ast.List):
+        parts = node.elts
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("partial"):
+        parts = [*node.args, *(keyword.value for keyword in node.keywords)]
+    return [found for part in parts for found in functions_held(part, functions, values)]
+
+
+def names_needed(body, functions):
+    """Names that a function looks up when called, and those of all functions that it reaches."""
+    needed, queue = set(), [body]
+    while queue:
+        inside = list(ast.walk(queue.pop()))
+        own = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        own |= {n.arg for n in inside if isinstance(n, ast.arg)}
+        new = {n.id for n in inside if isinstance(n, ast.Name)} - own - needed
+        needed |= new
+        queue += [functions[name] for name in new if name in functions]
+    return needed
+
+
 def names_overwritten_under_live_figures(path):
-    """(update function, name it uses, cell that assigns it later), for each live figure."""
+    """(function, name it uses, cell that assigns it later), for each function a live figure calls.
+
+    These are the update function of a LiveFigure made in the lesson, and all functions of the
+    lesson given to `figures.NAME(...)`. Such a function itself is bound when the figure is made;
+    the names inside it are looked up at each move of a slider.
+    """
     cells = [
         (k, ast.parse(cell.source))
         for k, cell in enumerate(jupytext.read(path, fmt="py:percent").cells)
         if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", [])
     ]
-    functions, problems = {}, []
+    functions, values, problems = {}, {}, []
     for k, tree in cells:
         functions |= {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                values[node.targets[0].id] = node.value
         for call in ast.walk(tree):
-            if (
-                isinstance(call, ast.Call)
-                and isinstance(call.func, ast.Attribute)
-                and call.func.attr == "LiveFigure"
-            ):
-                used, queue = set(), [call.args[1].id]
-                while (
-                    queue
-                ):  # the update function, and every function of the lesson that it reaches
-                    name = queue.pop()
-                    if name in used:
-                        continue
-                    used.add(name)
-                    if name in functions:
-                        body = functions[name]
-                        inner = {
-                            n.id
-                            for n in ast.walk(body)
-                            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-                        }
-                        inner |= {a.arg for a in ast.walk(body) if isinstance(a, ast.arg)}
-                        queue += [
-                            n.id
-                            for n in ast.walk(body)
-                            if isinstance(n, ast.Name) and n.id not in inner
-                        ]
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+                continue
+            if call.func.attr == "LiveFigure":
+                arguments = [call.args[1]]
+            elif ast.unparse(call.func.value) == "figures":
+                arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+            else:
+                continue
+            for body in functions_held(ast.Tuple(arguments), functions, values):
+                needed = names_needed(body, functions)
+                name = getattr(body, "name", "lambda")
+                later = [(number, t) for number, t in cells if number > k]
                 problems += [
-                    (call.args[1].id, name, later)
-                    for later, t in cells
-                    if later > k
-                    for name in used & assigned_names(t)
+                    (name, lost, number)
+                    for number, t in later
+                    for lost in needed & assigned_names(t)
                 ]
     return problems
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=NAMES)
 def test_live_figures_survive_run_all(path):
-    """After "Run all" the sliders still work: no later cell reuses a name that an update function needs."""
+    """After "Run all" the sliders still work: no later cell reuses a name that they need."""
     assert names_overwritten_under_live_figures(path) == []
 
 
 def test_a_reused_name_is_noticed(tmp_path):
     path = tmp_path / "99_x.py"
-    live = "# %%\ndef draw(c):\n    line.set_data([c], [c])\n\n\nlive = widgets.LiveFigure(figure, draw, c=slider)\n"
+    live = (
+        "# %%\ndef draw(c):\n    line.set_data([c], [c])\n\n\n"
+        "live = widgets.LiveFigure(figure, draw, c=slider)\n"
+    )
     path.write_text(live + "\n# %%\nx = [line for line in (1, 2)]\n")
     assert names_overwritten_under_live_figures(path) == []
     path.write_text(live + "\n# %%\nfor line in (1, 2):\n    print(line)\n")
     assert names_overwritten_under_live_figures(path) == [("draw", "line", 1)]
+
+
+@pytest.mark.parametrize(
+    "argument, function",
+    [
+        ("growth", "growth"),
+        ("f=growth", "growth"),
+        ("partial(growth, 2)", "growth"),
+        ("{'a': (growth, 1)}", "growth"),
+        ("table", "growth"),
+        ("lambda x: growth(x)", "lambda"),
+        ("outer", "outer"),
+    ],
+)
+def test_a_reused_name_is_noticed_in_functions_given_to_figures(tmp_path, argument, function):
+    path = tmp_path / "99_x.py"
+    definitions = (
+        "# %%\ndef growth(x):\n    local = rate * x\n    return local\n\n\n"
+        "def outer(x):\n    return growth(x)\n\n\n"
+        "table = {'a': growth}\ntimes = 3\n"
+    )
+    live = definitions + f"live = figures.portrait(times, {argument})\n\n# %%\n"
+    path.write_text(live + "local, times, table, live = 1, 2, 3, 4\n")
+    assert names_overwritten_under_live_figures(path) == []  # arguments are bound
+    path.write_text(live + "for rate in (1, 2):\n    print(rate)\n")
+    assert names_overwritten_under_live_figures(path) == [(function, "rate", 1)]
+
+
+def test_what_a_call_returns_needs_no_name_later(tmp_path):
+    path = tmp_path / "99_x.py"
+    made = "# %%\ndef growth(x):\n    return rate * x\n\n\nfigures.show(growth(2), measured)\n"
+    path.write_text(made + "\n# %%\nrate = 2\n")
+    assert names_overwritten_under_live_figures(path) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=NAMES)
+def test_code_of_a_lesson_fits_on_the_page(path):
+    for cell in jupytext.read(path, fmt="py:percent").cells:
+        if cell.cell_type == "code":
+            assert [line for line in cell.source.splitlines() if len(line) > 100] == []
+
+
+DRAWING = {"torch", "matplotlib", "numpy", "ipywidgets", "math", "itertools", "figures"}
+HELPERS = {"chapter_utils.plotting", "chapter_utils.widgets"}
+
+
+@pytest.mark.parametrize("path", FIGURES, ids=[path.stem for path in FIGURES])
+def test_figures_only_draw(path):
+    """What a lesson teaches is computed in the lesson: figures import no mathematics of ours."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "absolute imports, as in the lessons"
+            modules = [node.module]
+            if node.module == "chapter_utils":
+                modules = [f"chapter_utils.{alias.name}" for alias in node.names]
+        for module in modules:
+            assert module in HELPERS or module.split(".")[0] in DRAWING, module

@@ -42,21 +42,25 @@ FIELDS = {
 @pytest.mark.parametrize("gamma", [-0.2, 0.0, 0.3, 0.9, 1.0, 1.1, 2.0])
 def test_phase_portrait(lesson, system, gamma):
     sentence = lesson["live_portrait"].update(system=system, gamma=gamma)
+    portrait, distances = lesson["live_portrait"].figure.axes
+    _, first, second = portrait.lines
+    _, distance_line = distances.lines
+    (quiver,) = portrait.collections
     times = lesson["times"].numpy()
     _, pair = lesson["systems"][system]
     paths = [solve(FIELDS[system](gamma), x, times) for x in pair]
     distance = np.linalg.norm(paths[0] - paths[1], axis=1)
-    for artist, path in zip((lesson["first"], lesson["second"]), paths, strict=True):
+    for artist, path in zip((first, second), paths, strict=True):
         assert np.allclose(np.transpose(artist.get_data()), path, atol=5e-3)
-    assert np.allclose(lesson["distance_line"].get_ydata(), distance, atol=5e-3)
+    assert np.allclose(distance_line.get_ydata(), distance, atol=5e-3)
     assert distance[0] == pytest.approx(0.4)
     said = numbers(sentence)
     assert sentence.lower().startswith(system) and said[0] == gamma
     assert said[2] == pytest.approx(distance.max(), abs=0.012) and said[-1] == pytest.approx(
         distance[-1], abs=0.012
     )
-    arrows = np.stack([lesson["arrows"].U, lesson["arrows"].V], 1)
-    expected = np.array([FIELDS[system](gamma)(*x) for x in lesson["arrow_points"].numpy()])
+    arrows = np.stack([quiver.U, quiver.V], 1)
+    expected = np.array([FIELDS[system](gamma)(*x) for x in quiver.get_offsets()])
     lengths = np.linalg.norm(expected, axis=1, keepdims=True)
     assert len(arrows) <= 400 and np.allclose(arrows * lengths, expected, atol=1e-6)
     if system == "rotation":  # the threshold is at 0
@@ -73,10 +77,8 @@ def test_bounds_of_the_small_network(lesson, gamma):
     paths = [solve(field, x, times) for x in lesson["network_pair"].tolist()]
     growth = np.linalg.norm(paths[0] - paths[1], axis=1)
     growth /= growth[0]
-    measured, sided, gronwall = (
-        lesson[name].get_ydata()
-        for name in ("network_distance", "network_sided", "network_gronwall")
-    )
+    curves = lesson["live_bounds"].figure.axes[1].lines
+    measured, sided, gronwall = (curve.get_ydata() for curve in curves)
     assert np.allclose(measured, growth, atol=1e-4)
     L = np.linalg.norm(
         [[-gamma, 2], [0, -gamma]], 2
@@ -95,17 +97,22 @@ def test_bounds_of_the_small_network(lesson, gamma):
 def test_transient_growth(lesson, k, t):
     sentence = lesson["live_transient"].update(k=k, t=t)
     A = np.array([[-1, k], [0, -2]])
-    times = lesson["decay_times"].numpy()
+    norms, image = lesson["live_transient"].figure.axes
+    _, stretch_line, mu_line, dot, _ = norms.lines
+    circle, image_line, longest_line = image.lines
+    times = np.asarray(stretch_line.get_xdata())
     size = np.array([np.linalg.norm(expm(A * s), 2) for s in times])
     mu = np.linalg.eigvalsh((A + A.T) / 2)[-1]
-    assert np.allclose(lesson["stretch_line"].get_ydata(), size, rtol=1e-9)
-    assert np.allclose(lesson["mu_line"].get_ydata(), np.exp(mu * times), rtol=1e-4)
+    assert np.allclose(stretch_line.get_ydata(), size, rtol=1e-9)
+    assert np.allclose(mu_line.get_ydata(), np.exp(mu * times), rtol=1e-4)
     assert (np.exp(-times) <= size * (1 + 1e-9)).all() and (
         size <= np.exp(mu * times) * (1 + 1e-9)
     ).all()
-    image = np.stack(lesson["image_line"].get_data())
-    assert np.allclose(image, expm(A * t) @ lesson["circle"].numpy())
-    ends = np.stack(lesson["longest_line"].get_data())
+    image = np.stack(image_line.get_data())
+    assert np.allclose(image, expm(A * t) @ np.stack(circle.get_data()))
+    assert np.allclose(np.linalg.norm(circle.get_xydata(), axis=1), 1) and times[-1] == 4
+    assert dot.get_xydata()[0] == pytest.approx([t, np.linalg.norm(expm(A * t), 2)])
+    ends = np.stack(longest_line.get_data())
     assert np.linalg.norm(ends[:, 0]) == pytest.approx(np.linalg.norm(expm(A * t), 2))
     assert np.linalg.norm(image, axis=0).max() <= np.linalg.norm(ends[:, 0]) + 1e-9
     assert ("Lengths grow" in sentence) == (k > math.sqrt(8)) == (size.max() > 1 + 1e-6)

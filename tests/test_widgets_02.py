@@ -1,4 +1,4 @@
-"""Lesson 2: the live figures, below, at and beyond their thresholds, against values computed another way."""
+"""The live figures of lesson 2 on both sides of their thresholds, against independent values."""
 
 import math
 
@@ -41,23 +41,27 @@ def factor(method, z):
 )
 def test_stability_regions_and_the_limit(names, method, system, h, fate, limit):
     sentence = names["live_region"].update(method=method, system=system, h=h)
+    region, solutions = names["live_region"].figure.axes
+    *_, place = region.lines
+    _, numerical = solutions.lines
     assert f"solution {fate}," in sentence and limit in sentence
     rate = {"decay": -1, "spiral": -0.3 + 1j, "rotation": 1j}[system]
     R = factor(method, h * rate)
     assert f"multiplies it by {abs(R):.3f}" in sentence
     assert np.allclose(
-        names["numerical_line"].get_ydata(),
+        numerical.get_ydata(),
         [(R**n).real for n in range(int(16 / h) + 1)],
         atol=1e-9,
     )
-    assert names["region_place"].get_xydata()[0] == pytest.approx([h * rate.real, h * rate.imag])
+    assert place.get_xydata()[0] == pytest.approx([h * rate.real, h * rate.imag])
     if "no" not in limit:
         assert abs(factor(method, rate * float(limit[4:]) * 1.002 + 1e-2 * rate)) > 1
 
 
 def test_the_shaded_region_is_where_the_factor_is_at_most_one(names):
     names["live_region"].update(method="rk4", system="decay", h=1.0)
-    shade = names["shade"].get_array()
+    (image,) = names["live_region"].figure.axes[0].images
+    shade = image.get_array()
     rows, columns = shade.shape
     for x, y in (
         (-2.7, 0.0),
@@ -94,24 +98,27 @@ def test_the_shaded_region_is_where_the_factor_is_at_most_one(names):
 )
 def test_worst_stretch_on_both_sides_of_two_r(names, method, hL, grows):
     sentence = names["live_stretch"].update(method=method, hL=hL)
+    pairs, stretches = names["live_stretch"].figure.axes
+    _, image, pair_before, pair_after = pairs.lines
+    _, _, threshold, now = stretches.lines
     assert ("grows to" in sentence) is grows and (
         "no pair was found to grow" in sentence
     ) is not grows
     radius = ode.circle_contractivity_radius(ode.TABLEAUS[method])
     assert grows == (hL > 2 * radius + 1e-9)
     if radius < math.inf:
-        assert names["threshold"].get_xdata()[0] == pytest.approx(2 * radius, abs=1e-9)
-    moved, before = names["pair_after"].get_xydata(), names["pair_before"].get_xydata()
+        assert threshold.get_xdata()[0] == pytest.approx(2 * radius, abs=1e-9)
+    moved, before = pair_after.get_xydata(), pair_before.get_xydata()
     shown = np.linalg.norm(moved[0] - moved[1]) / np.linalg.norm(before[0] - before[1])
-    assert shown == pytest.approx(names["now"].get_ydata()[0].item(), abs=1e-9)
-    longest = np.linalg.norm(names["image"].get_xydata(), axis=1).max() * 2
+    assert shown == pytest.approx(now.get_ydata()[0].item(), abs=1e-9)
+    longest = np.linalg.norm(image.get_xydata(), axis=1).max() * 2
     assert longest == pytest.approx(shown, abs=2e-3)
     assert f"says {max(abs(factor(method, -z)) for z in np.linspace(0, hL, 201)):.3f})" in sentence
 
 
 def test_known_worst_cases(names):
     grid, stretches = names["hL_grid"], names["stretches"]
-    at = lambda method, hL: stretches[method][0][(grid - hL).abs().argmin()].item()  # noqa: E731
+    at = lambda method, hL: stretches[method][(grid - hL).abs().argmin()].item()  # noqa: E731
     assert at("midpoint", 1.0) == pytest.approx(1.0328, abs=1e-4) and at(
         "midpoint", 2.0
     ) == pytest.approx(math.sqrt(2), abs=1e-4)

@@ -1,4 +1,4 @@
-"""The live figures of lesson 3, moved through their thresholds and compared with independent values."""
+"""The live figures of lesson 3 on both sides of their thresholds, against independent values."""
 
 import math
 
@@ -19,26 +19,39 @@ def kernels():
     return run_until("03", "live_kernel")
 
 
+def lines_over_depth(depth):
+    """The line of the measured slopes, and the dots of the bound and of the measurement."""
+    return depth["live_depth"].figure.axes[0].lines[2:]
+
+
+def kernel_picker(kernels):
+    """The line at the chosen side, the six bars, and the numbers above them."""
+    left, right = kernels["live_kernel"].figure.axes
+    return left.lines[2], right.patches, right.texts
+
+
 @pytest.mark.parametrize("N", [0, 1, 50, 80])
 def test_depth_slider_bound_and_measurement(depth, N):
     live, bound = depth["live_depth"], 1.1**N
+    measured_line, bound_dot, measured_dot = lines_over_depth(depth)
     for name in depth["branches"]:
         seen = live.update(layers_are=name, N=N)
-        (x,), (y,) = depth["bound_dot"].get_data()
-        (_,), (slope,) = depth["measured_dot"].get_data()
+        (x,), (y,) = bound_dot.get_data()
+        (_,), (slope,) = measured_dot.get_data()
         assert x == N and y == pytest.approx(bound)
         assert float(slope) <= bound + 1e-9 <= math.exp(0.1 * N) + 2e-9
         assert f"product bound {bound:.2f}" in seen and f"measured slope {float(slope):.2f}" in seen
         assert f"e to the LT {math.exp(0.1 * N):.2f}" in seen
-        assert len(depth["measured_line"].get_xdata()) == N + 1
+        assert len(measured_line.get_xdata()) == N + 1
 
 
 def test_depth_slider_known_slopes(depth):
     live = depth["live_depth"]
+    _, _, measured_dot = lines_over_depth(depth)
     found = {}
     for name in depth["branches"]:
         assert "117.39" in live.update(layers_are=name, N=50)
-        found[name] = float(depth["measured_dot"].get_ydata()[0])
+        found[name] = float(measured_dot.get_ydata()[0])
     assert found["g(x) = x"] == pytest.approx(1.1**50)  # attains the bound
     assert found["turning: Sx with S' = -S"] == pytest.approx(
         1.01**25
@@ -49,25 +62,26 @@ def test_depth_slider_known_slopes(depth):
 
 @pytest.mark.parametrize("n", [3, 4, 5, 6, 9, 10])
 def test_kernel_picker_trap(kernels, n):
-    """The torus of the same side is a bound for even sides only; exact norm 1 + 2 cos(pi / (n + 1))."""
+    """The torus of the same side bounds for even sides only; exact: 1 + 2 cos(pi / (n + 1))."""
+    side_line, bars, numbers = kernel_picker(kernels)
     seen = kernels["live_kernel"].update(kernel_name="trap (-1, 1, -1)", n=n)
     exact = 1 + 2 * math.cos(math.pi / (n + 1))
     assert f"exact norm {exact:.2f}" in seen
     same_side = np.abs(1 - 2 * np.cos(2 * np.pi * np.arange(n) / n)).max()
-    heights = [bar.get_height() for bar in kernels["bars"]]
+    heights = [bar.get_height() for bar in bars]
     assert heights[0] == pytest.approx(same_side / exact)
     assert (same_side < exact) == (n % 2 == 1) == ("torus, same side" in seen)
-    assert bool(kernels["bars"][0].get_hatch()) == (n % 2 == 1)
+    assert bool(bars[0].get_hatch()) == (n % 2 == 1)
     assert heights[1] >= 1 and "side n+1" not in seen
-    assert (
-        heights[2] == pytest.approx(math.sqrt(3) / exact) and kernels["bars"][2].get_hatch()
-    )  # |R|
+    assert heights[2] == pytest.approx(math.sqrt(3) / exact) and bars[2].get_hatch()  # |R|
     assert heights[4] == pytest.approx(3 / exact)  # sum of taps
-    assert kernels["numbers"][0].get_text() == f"{same_side:.2f}"
-    assert kernels["side_line"].get_xdata()[0] == n
+    assert numbers[0].get_text() == f"{same_side:.2f}"
+    assert side_line.get_xdata()[0] == n
 
 
 def test_kernel_picker_all_kernels(kernels):
+    _, bars, _ = kernel_picker(kernels)
+    assert len(bars) == 6
     for name, kernel in kernels["kernels"].items():
         K = np.asarray(kernel)
         for n in kernels["sides"]:
@@ -81,7 +95,7 @@ def test_kernel_picker_all_kernels(kernels):
                                 A[:, i, j, :, i + a - 1, j + b - 1] = K[:, :, a, b]
             exact = scipy.linalg.svdvals(A.reshape(K.shape[0] * n * n, -1))[0]
             assert f"exact norm {exact:.2f}" in seen
-            heights = [bar.get_height() for bar in kernels["bars"]]
+            heights = [bar.get_height() for bar in bars]
             assert all(heights[i] >= 1 - 1e-9 for i in (1, 3, 4, 5)), (
                 name,
                 n,
@@ -92,7 +106,7 @@ def test_kernel_picker_all_kernels(kernels):
             if n >= 3:  # a window lies inside
                 assert heights[2] <= 1 + 1e-9
             assert max(heights) < 4.4  # all bars fit into the axes
-            for bar, height in zip(kernels["bars"], heights, strict=True):
+            for bar, height in zip(bars, heights, strict=True):
                 assert bool(bar.get_hatch()) == (height < 1 - 1e-9)
     # the reshaped matrix is above the norm when no window fits, below it as soon as one does
     live = kernels["live_kernel"]

@@ -21,6 +21,11 @@ def names():
     torch.set_num_threads(before[1])
 
 
+def line(live, axis, number):
+    """One line of a live figure, in the order in which they are drawn."""
+    return live.figure.axes[axis].lines[number]
+
+
 def points(line):
     return torch.tensor(line.get_xydata(), dtype=torch.float64)
 
@@ -36,7 +41,7 @@ def test_antisymmetric(names, side, verdict):
     x = torch.tensor([1.0, 0.0], dtype=torch.float64)
     for _ in range(200):
         x = layer @ x
-    assert torch.allclose(points(names["path_line"])[-1], x, rtol=1e-8)
+    assert torch.allclose(points(line(names["live_antisymmetric"], 0, 0))[-1], x, rtol=1e-8)
     assert f"{torch.linalg.matrix_norm(layer, 2).item():.4f}" in sentence
 
 
@@ -53,9 +58,9 @@ def test_hamiltonian(names, h, radius):
     )  # (q, p), linearised
     assert f"{radius} in modulus" in sentence
     assert abs(torch.linalg.eigvals(step).abs().max().item() - float(radius)) < 5e-3
-    energy = points(names["energy_verlet"])[:, 1]
+    energy = points(line(names["live_hamiltonian"], 1, 1))[:, 1]
     assert (energy.max().item() < 1.01) == (h <= 2)
-    assert points(names["energy_euler"])[:, 1].max() > 100
+    assert points(line(names["live_hamiltonian"], 1, 0))[:, 1].max() > 100
     assert energy[0] == 1 and f"{energy.max():.2f} times" in sentence
 
 
@@ -74,8 +79,10 @@ def test_projection(names, alpha, action):
         return f - x * (torch.relu((x * f).sum(1) + alpha * V) / x.square().sum(1))[:, None]
 
     end = ode.flow(projected, x, torch.tensor([0.0, 5.0]))[-1]
-    assert torch.allclose(points(names["spiral"])[-1], end[0], rtol=1e-5, atol=1e-8)
-    assert abs(points(names["level"])[-1, 1] / end.square().sum() - 1) < 1e-5
+    assert torch.allclose(
+        points(line(names["live_projection"], 0, 0))[-1], end[0], rtol=1e-5, atol=1e-8
+    )
+    assert abs(points(line(names["live_projection"], 1, 0))[-1, 1] / end.square().sum() - 1) < 1e-5
 
 
 def test_projection_off(names):
@@ -90,11 +97,11 @@ def test_projection_off(names):
 def test_rows(names, c, grows_inf, grows_two):
     sentence = names["live_rows"].update(c=c)
     matrix = torch.tensor([[-1.0, c], [0.0, -0.1]], dtype=torch.float64)
-    for line, norm, grows in (
-        (names["growth_inf"], math.inf, grows_inf),
-        (names["growth_two"], 2, grows_two),
+    for curve, norm, grows in (
+        (line(names["live_rows"], 0, 0), math.inf, grows_inf),
+        (line(names["live_rows"], 0, 1), 2, grows_two),
     ):
-        data = points(line)
+        data = points(curve)
         exact = torch.stack(
             [
                 torch.linalg.matrix_norm(torch.tensor(expm(t.item() * matrix.numpy())), norm)
@@ -123,7 +130,7 @@ def test_lyanet(names):
     for t in (0.0, 1.0, 5.0):
         sentence = names["live_lyanet"].update(t=t)
         medians.append([float(v) for v in re.findall(r"([\d.e+-]+) for", sentence)])
-        assert points(names["clouds"][0][0]).shape == (100, 2)
+        assert points(line(names["live_lyanet"], 0, 1)).shape == (100, 2)
     (start, _), (lyanet_1, endpoint_1), (lyanet_5, endpoint_5) = medians
     assert abs(start - 1.125) < 0.01
     assert lyanet_1 < 0.05 and lyanet_5 < 0.05  # it stays
@@ -140,7 +147,7 @@ def test_pair(names, s, separate):
         start,
         torch.linspace(0, 6, 13),
     )
-    shown = points(names["gap_line"])
+    shown = points(line(names["live_pair"], 1, 0))
     assert torch.allclose(shown[::25, 1], (paths[:, 0] - paths[:, 1]).norm(dim=1), atol=1e-6)
     if not separate:
         assert (shown[:, 1].diff() <= 1e-12).all()
@@ -152,7 +159,7 @@ def test_pair(names, s, separate):
 def test_equilibrium(names, side, verdict):
     sentence = names["live_equilibrium"].update(a=side / 9.25)
     assert verdict in sentence and "0.1081" in sentence
-    distance = points(names["fb_error"])[:, 1]
+    distance = points(line(names["live_equilibrium"], 1, 0))[:, 1]
     assert abs(distance[0] - 1) < 1e-12
     late = (distance[-1] / distance[0]).item()
     assert (

@@ -23,12 +23,10 @@
 import math
 from functools import partial
 
-import ipywidgets
-import matplotlib.pyplot as plt
 import torch
-from matplotlib.figure import Figure
 
-from chapter_utils import ode, plotting, widgets
+from chapter_utils import ode, plotting
+from figures import lesson_01 as figures
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)  # so that what we see is mathematics, not rounding
@@ -50,8 +48,7 @@ torch.set_num_threads(1)  # tiny arrays: one thread is fastest
 # Two neighbours are marked. They start 0.4 apart. The right-hand picture follows their distance.
 
 
-# %% jupyter={"source_hidden": true}
-# The live figure: a phase portrait with a pair of neighbours, and their distance over time.
+# %%
 def pendulum(x, gamma):
     q, p = x.unbind(-1)
     return torch.stack([p, -torch.sin(q) - gamma * p], -1)
@@ -75,70 +72,21 @@ systems = {  # name: (field, the marked pair)
     "rotation": (rotation, [[1.8, 0.0], [2.2, 0.0]]),
     "shear": (shear, [[-1.5, -0.2], [-1.5, 0.2]]),
 }
-angle = torch.linspace(0, 2 * torch.pi, 11)[:-1]
-around = 2 * torch.stack([angle.cos(), angle.sin()], 1)
-arrow_1, arrow_2 = torch.meshgrid(
-    torch.linspace(-3, 3, 17), torch.linspace(-2.4, 2.4, 15), indexing="xy"
-)
-arrow_points = torch.stack([arrow_1, arrow_2], -1).reshape(-1, 2)
 times = torch.linspace(0, 20, 201)
 
-figure = Figure(figsize=(8.8, 3.9))
-portrait_axis, portrait_distance = figure.subplots(1, 2, width_ratios=[1.25, 1])
-arrows = portrait_axis.quiver(
-    *arrow_points.T, *arrow_points.T, color="#b0b0b0", scale=24, width=0.004, pivot="mid"
-)
-(paths,) = portrait_axis.plot([], [], color=plotting.BLUE, linestyle="-", linewidth=0.9)
-(first,) = portrait_axis.plot(
-    [], [], color=plotting.ORANGE, linestyle="-", marker="o", markevery=[0, -1]
-)
-(second,) = portrait_axis.plot(
-    [], [], color=plotting.GREEN, linestyle="--", marker="s", markevery=[0, -1]
-)
-portrait_axis.set(
-    xlim=(-3.3, 3.3), ylim=(-2.7, 2.7), xlabel="first coordinate", ylabel="second coordinate"
-)
-portrait_axis.grid(False)
-portrait_distance.axhline(0.4, color=plotting.BLACK, linestyle=":", linewidth=1)
-(distance_line,) = portrait_distance.semilogy([], [], color=plotting.ORANGE, linestyle="-")
-portrait_distance.set(
-    xlim=(0, 20),
-    xticks=range(0, 21, 5),
-    ylim=(1e-3, 30),
-    xlabel="time $t$",
-    title="distance of the pair (dotted: at the start)",
-)
-portrait_distance.minorticks_off()  # dozens of ticks to draw at every move of a slider
+
+def trajectories(system, gamma, starts):
+    """The states at all times from a batch of starts (B, 2): shape (201, B, 2)."""
+    field, _ = systems[system]
+    return ode.flow(partial(field, gamma=gamma), starts, times, max_step=0.05)
 
 
-def draw_portrait(system, gamma):
-    field, pair = systems[system]
-    field = partial(field, gamma=gamma)
-    states = ode.flow(
-        field, torch.cat([torch.tensor(pair), around]), times, max_step=0.05
-    )  # (201, 12, 2)
-    direction = field(arrow_points)
-    direction = direction / direction.norm(dim=1, keepdim=True).clamp_min(1e-9)
-    arrows.set_UVC(*direction.T)
-    gap = torch.full((1, len(around), 2), torch.nan)  # lifts the pen between two trajectories
-    paths.set_data(*torch.cat([states[:, 2:], gap]).transpose(0, 1).reshape(-1, 2).T)
-    first.set_data(*states[:, 0].T)
-    second.set_data(*states[:, 1].T)
-    distance = (states[:, 0] - states[:, 1]).norm(dim=1)
-    distance_line.set_data(times, distance)
-    portrait_axis.set_title(f"{system}, $\\gamma={gamma:.1f}$")
-    return (
-        f"{system.capitalize()}, gamma = {gamma:.1f}: the marked pair, 0.40 apart at the start, is never more than "
-        f"{distance.max():.2f} apart; at time 20 it is {distance[-1]:.2f} apart."
-    )
+def gap(states):
+    """Distance of the first two trajectories at each time."""
+    return (states[:, 0] - states[:, 1]).norm(dim=1)
 
 
-live_portrait = widgets.LiveFigure(
-    figure,
-    draw_portrait,
-    system=ipywidgets.Dropdown(options=list(systems), description="system"),
-    gamma=ipywidgets.FloatSlider(min=-0.2, max=2, step=0.1, value=0.3, description="gamma"),
-)
+live_portrait = figures.phase_portrait(systems, times, trajectories, gap)
 live_portrait.still(system="damped pendulum", gamma=0.3)
 
 # %%
@@ -160,11 +108,10 @@ my_guess = None  # for example 0.5
 
 # %%
 pair = torch.tensor([[-0.2, 2.0], [0.2, 2.0]])
+until_200 = torch.tensor([0.0, 200.0])
 for gamma in (0.0, 0.5, 0.9, 1.0, 1.1, 1.5):
-    end = ode.flow(
-        partial(two_valleys, gamma=gamma), pair, torch.tensor([0.0, 200.0]), max_step=0.2
-    )[-1]
-    print(f"gamma = {gamma}:  distance at time 200 is {(end[0] - end[1]).norm():.2f}")
+    states = ode.flow(partial(two_valleys, gamma=gamma), pair, until_200, max_step=0.2)
+    print(f"gamma = {gamma}:  distance at time 200 is {gap(states)[-1]:.2f}")
 if my_guess is not None:
     print(f"Your guess was {my_guess}; the answer is 1, where V becomes convex.")
 
@@ -192,9 +139,8 @@ swing = partial(pendulum, gamma=0.3)
 start = torch.tensor([[2.5, 0.0]])
 arrival = ode.flow(swing, start, torch.tensor([0.0, 5.0]))[-1]
 for steps in (10, 100, 1000, 10_000):
-    print(
-        f"{steps:6d} steps: {(follow(swing, start, 5.0, steps) - arrival).norm():.4f} from the true place"
-    )
+    error = (follow(swing, start, 5.0, steps) - arrival).norm()
+    print(f"{steps:6d} steps: {error:.4f} from the true place")
 
 # %% [markdown]
 # Ten times as many steps, a tenth of the error. The library's `ode.flow(f, x, times)` takes small steps of a better method (lesson 2) and serves as the truth here.
@@ -227,19 +173,12 @@ def root(x):
 
 t = torch.linspace(0, 2, 201, requires_grad=True)
 velocity = torch.autograd.grad((t**2).sum(), t)[0]
-print(
-    "x(t) = t^2 solves x' = 2 sqrt|x|:",
-    torch.allclose(velocity, root(t.detach() ** 2)),
-    "  so does x(t) = 0:",
-    root(torch.zeros(1)).item() == 0,
-)
+moving = torch.allclose(velocity, root(t.detach() ** 2))
+resting = root(torch.zeros(1)).item() == 0
+print(f"x(t) = t^2 solves x' = 2 sqrt|x|: {moving}   so does x(t) = 0: {resting}")
 blow_up = ode.flow(torch.square, torch.ones(1, 1), torch.tensor([0.0, 0.9, 0.99]), max_step=1e-4)
-print(
-    "x' = x^2 from 1:  x(0.9) =",
-    round(blow_up[1].item(), 2),
-    "  x(0.99) =",
-    round(blow_up[2].item(), 1),
-)
+_, near, nearer = blow_up.flatten().tolist()
+print(f"x' = x^2 from 1:  x(0.9) = {round(near, 2)}   x(0.99) = {round(nearer, 1)}")
 
 # %% [markdown]
 # Two solutions from one point are the extreme case of our question: there, no distance at all becomes a distance. A Lipschitz field cannot do that.
@@ -261,18 +200,14 @@ def line(x, slope):
     return slope * x
 
 
+least = math.exp(-5)
+most = math.exp(5)
+starts = torch.tensor([[1.0], [2.0]])
 for slope in (-5.0, 5.0):
-    ends = ode.flow(
-        partial(line, slope=slope),
-        torch.tensor([[1.0], [2.0]]),
-        torch.tensor([0.0, 1.0]),
-        max_step=1e-3,
-    )[-1]
-    factor = (ends[1] - ends[0]).abs().item()
-    print(
-        f"x' = {slope:+.0f} x:  Gronwall {math.exp(-5):.5f} <= true {factor:.5f} <= Gronwall {math.exp(5):.1f}"
-    )
-    assert math.exp(-5) - 1e-9 <= factor <= math.exp(5) + 1e-6
+    states = ode.flow(partial(line, slope=slope), starts, torch.tensor([0.0, 1.0]), max_step=1e-3)
+    factor = gap(states)[-1].item()
+    print(f"x' = {slope:+.0f} x:  Gronwall {least:.5f} <= true {factor:.5f} <= Gronwall {most:.1f}")
+    assert least - 1e-9 <= factor <= most + 1e-6
 if my_guess is not None:
     print(f"Your guess was {my_guess}; the answer is (0.00674, 148.4).")
 
@@ -334,12 +269,14 @@ def constants(gamma):
 for gamma in (0.5, 1.0, 1.5):
     x, y = 3 * torch.randn(2, 20_000, 2, generator=torch.Generator().manual_seed(1))
     y[:10_000] = x[:10_000] + 1e-3 * y[:10_000]  # half of the pairs are close
-    df, dx = small_network(x, gamma) - small_network(y, gamma), x - y
+    df = small_network(x, gamma) - small_network(y, gamma)
+    dx = x - y
     sided = ((df * dx).sum(1) / dx.square().sum(1)).max().item()
     size = (df.norm(dim=1) / dx.norm(dim=1)).max().item()
     mu, L = constants(gamma)
     print(
-        f"gamma = {gamma}:  measured {round(sided, 2) + 0.0:5.2f} <= mu = {mu + 0.0:5.2f}     measured {size:.2f} <= L = {L:.2f}"
+        f"gamma = {gamma}:  measured {round(sided, 2) + 0.0:5.2f} <= mu = {mu + 0.0:5.2f}"
+        f"     measured {size:.2f} <= L = {L:.2f}"
     )
     assert sided <= mu + 1e-9 and size <= L + 1e-9
 if my_guess is not None:
@@ -348,73 +285,18 @@ if my_guess is not None:
 # %% [markdown]
 # Here $\mu=1-\gamma$: the friction $\gamma$ simply moves it down. In $L$ it hides. Now see the three side by side: the distance, and what the two claims promise.
 
-# %% jupyter={"source_hidden": true}
-# The live figure: two trajectories of the small network, their distance, and the two bounds.
+# %%
 network_times = torch.linspace(0, 5, 101)
-network_pair = torch.tensor(
-    [[-0.15, 3.15], [0.15, 2.85]]
-)  # apart along (1, -1), the direction that separates fastest here
-network_start = (network_pair[0] - network_pair[1]).norm()
-figure = Figure(figsize=(8.8, 3.8))
-left, right = figure.subplots(1, 2)
-(network_first,) = left.plot(
-    [], [], color=plotting.ORANGE, linestyle="-", marker="o", markevery=[0, -1]
-)
-(network_second,) = left.plot(
-    [], [], color=plotting.GREEN, linestyle="--", marker="s", markevery=[0, -1]
-)
-left.set(
-    xlim=(-3.6, 3.6),
-    ylim=(-3.6, 3.6),
-    aspect="equal",
-    xlabel="$x_1$",
-    ylabel="$x_2$",
-    title="two trajectories",
-)
-(network_distance,) = right.semilogy(
-    [], [], color=plotting.ORANGE, linestyle="-", linewidth=2.5, label="measured"
-)
-(network_sided,) = right.semilogy(
-    [], [], color=plotting.BLUE, linestyle="--", label=r"$e^{\mu t}$ (Claim 1.3)"
-)
-(network_gronwall,) = right.semilogy(
-    [], [], color=plotting.BLACK, linestyle=":", label="$e^{Lt}$ (Claim 1.2)"
-)
-right.set(
-    xlim=(0, 5), ylim=(1e-4, 1e2), xlabel="time $t$", title="distance / distance at the start"
-)
-figure.legend(loc="outside lower right", ncols=3)
+# apart along (1, -1), the direction that separates fastest here
+network_pair = torch.tensor([[-0.15, 3.15], [0.15, 2.85]])
 
 
-def draw_bounds(gamma):
-    mu, L = (round(value, 6) + 0.0 for value in constants(gamma))
-    states = ode.flow(
-        partial(small_network, gamma=gamma), network_pair, network_times, max_step=0.05
-    )
-    growth = (states[:, 0] - states[:, 1]).norm(dim=1) / network_start
-    network_first.set_data(*states[:, 0].T)
-    network_second.set_data(*states[:, 1].T)
-    network_distance.set_data(network_times, growth)
-    network_sided.set_data(network_times, (mu * network_times).exp())
-    network_gronwall.set_data(network_times, (L * network_times).exp())
-    promise = (
-        "so distances must shrink"
-        if mu < 0
-        else "so no distance may grow"
-        if mu == 0
-        else "so distances may grow"
-    )
-    return (
-        f"gamma = {gamma:.2f}: mu = {mu:.2f}, {promise}; L = {L:.2f}. The distance grows at most to {growth.max():.2f} "
-        f"times the start; at time 5 it is {growth[-1]:.3f} times the start, with bounds {math.exp(5 * mu):.3f} and {math.exp(5 * L):.0f}."
-    )
+def network_states(gamma):
+    network = partial(small_network, gamma=gamma)
+    return ode.flow(network, network_pair, network_times, max_step=0.05)
 
 
-live_bounds = widgets.LiveFigure(
-    figure,
-    draw_bounds,
-    gamma=ipywidgets.FloatSlider(min=0, max=2, step=0.05, value=0.5, description="gamma"),
-)
+live_bounds = figures.growth_and_bounds(network_times, network_states, gap, constants)
 live_bounds.still(gamma=0.5)
 
 # %%
@@ -439,13 +321,16 @@ def jacobian(f, x):
 
 
 radius, turn = torch.rand(2, 5000, generator=torch.Generator().manual_seed(2))
-radius, turn = 0.5 + radius, (2 * turn - 1) * torch.pi
+radius = 0.5 + radius
+turn = (2 * turn - 1) * torch.pi
 Df = jacobian(angle_field, torch.stack([radius * turn.cos(), radius * turn.sin()], 1))
 largest = torch.linalg.eigvalsh((Df + Df.mT) / 2).max().item()
-x, y = torch.tensor([-1.0, 0.01]), torch.tensor([-1.0, -0.01])
+x = torch.tensor([-1.0, 0.01])
+y = torch.tensor([-1.0, -0.01])
 quotient = ((angle_field(x) - angle_field(y)) @ (x - y) / (x - y).square().sum()).item()
 print(
-    f"largest eigenvalue of sym Df: {largest:.1f}    quotient of a pair across the cut: {quotient:.0f}"
+    f"largest eigenvalue of sym Df: {largest:.1f}    "
+    f"quotient of a pair across the cut: {quotient:.0f}"
 )
 assert largest <= 2 and quotient > 100
 
@@ -471,10 +356,8 @@ states = ode.flow(lambda x: small_network(x, 1.5) + b, starts, moments, max_step
 answer = states[-1].mean(0)
 print("answer:", [round(value, 3) for value in answer.tolist()])
 for moment, state in zip(moments, states, strict=True):
-    farthest, bound = (
-        (state - answer).norm(dim=1).max(),
-        math.exp(-0.5 * moment) * (starts - answer).norm(dim=1).max(),
-    )
+    farthest = (state - answer).norm(dim=1).max()
+    bound = math.exp(-0.5 * moment) * (starts - answer).norm(dim=1).max()
     print(f"t = {moment:4.0f}:  farthest state {farthest:7.4f} <= bound {bound:7.4f}")
     assert farthest <= bound + 1e-9
 
@@ -482,13 +365,16 @@ for moment, state in zip(moments, states, strict=True):
 # **Drop it,** and allow $\mu=0$. Nothing grows, but nothing need be forgotten: $x'=1$ has no equilibrium at all, and a rotation has one that nobody approaches.
 
 # %%
-for name, field in {
+steady = {
     "x' = (1, 0)": lambda x: torch.tensor([1.0, 0.0]).expand_as(x),
     "rotation": partial(rotation, gamma=0.0),
-}.items():
-    end = ode.flow(field, torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0.0, 10.0]))[-1]
+}
+for name, field in steady.items():
+    states = ode.flow(field, torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0.0, 10.0]))
+    before, after = gap(states)
+    length = states[-1, 0].norm()
     print(
-        f"{name:12s} distance of a pair: {math.sqrt(5):.3f} -> {(end[0] - end[1]).norm():.3f}    |x|: 2.000 -> {end[0].norm():.3f}"
+        f"{name:12s} distance of a pair: {before:.3f} -> {after:.3f}    |x|: 2.000 -> {length:.3f}"
     )
 
 # %% [markdown]
@@ -513,50 +399,25 @@ my_guess = None  # for example 0.1
 
 # %%
 def round_trip(x):
-    """r' = r (1 - r), theta' = sin^2(theta / 2) in Cartesian coordinates; sin^2(theta / 2) = (1 - cos theta) / 2."""
+    """r' = r (1 - r), theta' = sin^2(theta / 2) = (1 - cos theta) / 2, in Cartesian coordinates."""
     r = x.norm(dim=-1, keepdim=True)
     turned = torch.stack([-x[..., 1], x[..., 0]], -1)
     return (1 - r) * x + (r - x[..., :1]) / (2 * r) * turned
 
 
 trip_times = torch.linspace(0, 400, 4001)
-trip = ode.flow(
-    round_trip, torch.tensor([[math.cos(0.05), math.sin(0.05)]]), trip_times, max_step=0.05
-)[:, 0]
+trip_start = torch.tensor([[math.cos(0.05), math.sin(0.05)]])
+trip = ode.flow(round_trip, trip_start, trip_times, max_step=0.05)[:, 0]
 distance = (trip - torch.tensor([1.0, 0.0])).norm(dim=1)
 print(
-    f"distance from the equilibrium: {distance[0]:.2f} at the start, {distance.max():.2f} on the way, {distance[-1]:.4f} at time 400"
+    f"distance from the equilibrium: {distance[0]:.2f} at the start, "
+    f"{distance.max():.2f} on the way, {distance[-1]:.4f} at time 400"
 )
 if my_guess is not None:
     print(f"Your guess was {my_guess}.")
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.6), width_ratios=[1, 1.5])
-left.plot(*trip.T, color=plotting.ORANGE, linestyle="-")
-left.plot(*trip[0], marker="s", color=plotting.ORANGE, markersize=8, linestyle="", label="start")
-left.plot(1, 0, marker="o", color=plotting.BLACK, markersize=6, linestyle="", label="equilibrium")
-left.set(
-    aspect="equal",
-    xlim=(-1.3, 1.4),
-    ylim=(-1.3, 1.3),
-    xlabel="$x_1$",
-    ylabel="$x_2$",
-    title="a long way home",
-)
-left.legend(loc="center")
-right.plot(trip_times, distance, color=plotting.ORANGE, linestyle="-")
-right.set(
-    xlabel="time $t$",
-    ylabel="distance",
-    title="distance from the equilibrium",
-    xlim=(0, 400),
-    ylim=(0, 2.1),
-)
-plotting.show(
-    figure,
-    "The solution starts next to the equilibrium, travels once round the whole circle and comes back from the other side; "
-    "its distance rises from 0.05 to 2 and falls to almost 0.",
-)
+figures.round_trip(trip_times, trip, distance)
 
 # %% [markdown]
 # > **Claim 1.6 (attractive is not enough).** The equilibrium $(1,0)$ of this field attracts every solution except the one that rests at the origin, and it is not stable.
@@ -576,21 +437,21 @@ plotting.show(
 #
 # The second condition is easy to overlook. All three matrices here have only eigenvalues with real part zero:
 
+
 # %%
+def stretch(A, t):
+    """||exp(A t)||, the largest stretch after time t, or after each of many times."""
+    return torch.linalg.matrix_norm(torch.linalg.matrix_exp(A * t[..., None, None]), 2)
+
+
 examples = {
     "rotation [[0, -1], [1, 0]]": torch.tensor([[0.0, -1.0], [1.0, 0.0]]),
     "zero     [[0, 0], [0, 0]] ": torch.zeros(2, 2),
     "drift    [[0, 1], [0, 0]] ": torch.tensor([[0.0, 1.0], [0.0, 0.0]]),
 }
 for name, A in examples.items():
-    stretch = [
-        torch.linalg.matrix_norm(torch.linalg.matrix_exp(A * t), 2).item()
-        for t in (1.0, 10.0, 100.0)
-    ]
-    print(
-        f"{name}  longest image of a unit vector at t = 1, 10, 100:",
-        [round(value, 2) for value in stretch],
-    )
+    longest = [round(value, 2) for value in stretch(A, torch.tensor([1.0, 10.0, 100.0])).tolist()]
+    print(f"{name}  longest image of a unit vector at t = 1, 10, 100: {longest}")
 
 # %% [markdown]
 # The drift has the eigenvalue 0 twice but only one eigenvector, and grows like $t$: a body without friction that keeps its speed.
@@ -608,14 +469,16 @@ my_guess = None  # for example 1.0
 # %%
 A = torch.tensor([[-1.0, 10.0], [0.0, -2.0]])
 t = torch.linspace(0, 4, 4001)
-stretch = torch.linalg.matrix_norm(torch.linalg.matrix_exp(A * t[:, None, None]), 2)
+longest = stretch(A, t)
 mu = torch.linalg.eigvalsh((A + A.T) / 2)[-1].item()
+abscissa = torch.linalg.eigvals(A).real.max()
 print(
-    f"abscissa {torch.linalg.eigvals(A).real.max():.0f}   mu {mu:.3f}   longest {stretch.max():.3f} at t = {t[stretch.argmax()]:.2f}"
+    f"abscissa {abscissa:.0f}   mu {mu:.3f}   "
+    f"longest {longest.max():.3f} at t = {t[longest.argmax()]:.2f}"
 )
 if my_guess is not None:
     print(f"Your guess was {my_guess}.")
-assert (stretch <= (mu * t).exp() + 1e-9).all() and (stretch >= (-t).exp() - 1e-9).all()
+assert (longest <= (mu * t).exp() + 1e-9).all() and (longest >= (-t).exp() - 1e-9).all()
 
 # %% [markdown]
 # This **transient growth** is invisible to the eigenvalues. The number $\mu=\lambda_{\max}(\mathrm{sym}\,A)$ sees it: it is the slope with which $\|e^{At}\|$ leaves 1.
@@ -625,63 +488,17 @@ assert (stretch <= (mu * t).exp() + 1e-9).all() and (stretch >= (-t).exp() - 1e-
 #
 # Move $k$, which takes the matrix away from normal, and the time $t$. Here $\mu=-\tfrac32+\tfrac12\sqrt{1+k^2}$; it changes its sign at $k=\sqrt8\approx2.83$.
 
-# %% jupyter={"source_hidden": true}
-# The live figure: the norm of exp(At) between its bounds, and the image of the unit circle at time t.
-decay_times = torch.linspace(0, 4, 401)
-turns = torch.linspace(0, 2 * torch.pi, 145)
-circle = torch.stack([turns.cos(), turns.sin()])
-figure = Figure(figsize=(8.8, 3.9))
-growth_axis, circle_axis = figure.subplots(1, 2, width_ratios=[1.2, 1])
-growth_axis.semilogy(
-    decay_times, (-decay_times).exp(), color=plotting.BLACK, linestyle=":", label=r"$e^{\alpha t}$"
-)
-(stretch_line,) = growth_axis.semilogy(
-    [], [], color=plotting.ORANGE, linestyle="-", linewidth=2.5, label=r"$\|e^{At}\|$"
-)
-(mu_line,) = growth_axis.semilogy([], [], color=plotting.BLUE, linestyle="--", label=r"$e^{\mu t}$")
-(stretch_dot,) = growth_axis.plot(
-    [], [], color=plotting.ORANGE, marker="o", markersize=9, linestyle=""
-)
-growth_axis.axhline(1, color=plotting.BLACK, linewidth=0.6)
-growth_axis.set(xlim=(0, 4), ylim=(0.015, 12), xlabel="time $t$")
-figure.legend(loc="outside lower left", ncols=3)
-circle_axis.plot(*circle, color=plotting.BLACK, linestyle=":", linewidth=1)
-(image_line,) = circle_axis.plot([], [], color=plotting.ORANGE, linestyle="-")
-(longest_line,) = circle_axis.plot([], [], color=plotting.BLUE, linestyle="--", marker="o")
-circle_axis.set(
-    xlim=(-2.8, 2.8),
-    ylim=(-2.3, 2.3),
-    aspect="equal",
-    xlabel="$x_1$",
-    ylabel="$x_2$",
-    title="unit circle (dotted) and its image",
-)
+
+# %%
+def sheared(k):
+    return torch.tensor([[-1.0, k], [0.0, -2.0]])
 
 
-def draw_transient(k, t):
-    A = torch.tensor([[-1.0, k], [0.0, -2.0]])
-    mu = round(-1.5 + 0.5 * math.sqrt(1 + k * k), 6) + 0.0
-    stretch = torch.linalg.matrix_norm(torch.linalg.matrix_exp(A * decay_times[:, None, None]), 2)
-    U, S, _ = torch.linalg.svd(torch.linalg.matrix_exp(A * t))
-    stretch_line.set_data(decay_times, stretch)
-    mu_line.set_data(decay_times, (mu * decay_times).exp())
-    stretch_dot.set_data([t], [S[0].item()])
-    image_line.set_data(*(torch.linalg.matrix_exp(A * t) @ circle))
-    longest_line.set_data(*torch.stack([-S[0] * U[:, 0], S[0] * U[:, 0]], 1))
-    growth_axis.set_title(f"$k={k:.1f}$, $\\mu={mu:.2f}$")
-    verdict = "Lengths grow at first." if mu > 0 else "No length ever grows."
-    return (
-        f"k = {k:.1f}, mu = {mu:.2f}: at t = {t:.1f} a unit vector is at most {S[0]:.2f} long, between the bounds {math.exp(-t):.2f} "
-        f"and {math.exp(mu * t):.2f}. Over all times the peak is {stretch.max():.2f}. {verdict}"
-    )
+def mu_of_sheared(k):
+    return -1.5 + 0.5 * math.sqrt(1 + k * k)
 
 
-live_transient = widgets.LiveFigure(
-    figure,
-    draw_transient,
-    k=ipywidgets.FloatSlider(min=0, max=10, step=0.1, value=5.0, description="k"),
-    t=ipywidgets.FloatSlider(min=0, max=4, step=0.1, value=0.7, description="time t"),
-)
+live_transient = figures.transient_growth(sheared, stretch, mu_of_sheared)
 live_transient.still(k=10.0, t=0.7)
 
 # %%
@@ -731,9 +548,8 @@ def mu_P(A, P):
 h = 1e-7
 for name, formula, order in (("1", mu_1, 1), ("2", mu_2, 2), ("inf", mu_inf, math.inf)):
     limit = (torch.linalg.matrix_norm(torch.eye(2) + h * A, order).item() - 1) / h
-    print(
-        f"mu_{name:4s} formula {formula(A):.3f}   limit {limit:.3f}   library {ode.logarithmic_norm(A, norm=order):.3f}"
-    )
+    library = ode.logarithmic_norm(A, norm=order)
+    print(f"mu_{name:4s} formula {formula(A):.3f}   limit {limit:.3f}   library {library:.3f}")
 
 # %% [markdown]
 # Positive in all three. Which $P$ could do better? One that knows $A$. Ask for a length that falls everywhere, $\frac{d}{dt}\|x\|_P^2=x^\top(PA+A^\top P)x=-\|x\|^2$. This is a *linear* equation for $P$,
@@ -765,21 +581,20 @@ assert mu_P(A, P) < 0
 
 # %%
 eigenvalues = torch.linalg.eigvalsh(P)
-kappa = (eigenvalues[-1] / eigenvalues[0]).item()
+root_kappa = math.sqrt(eigenvalues[-1] / eigenvalues[0])
 bound = (mu_P(A, P) * t).exp()
 C = torch.linalg.cholesky(P)
-in_P = torch.linalg.matrix_norm(
-    C.T @ torch.linalg.matrix_exp(A * t[:, None, None]) @ torch.linalg.inv(C.T), 2
-)
+flows = torch.linalg.matrix_exp(A * t[:, None, None])
+in_P = torch.linalg.matrix_norm(C.T @ flows @ torch.linalg.inv(C.T), 2)
 print(f"P norm below the bound: {(in_P <= bound + 1e-9).all().item()}")
-print(f"Euclidean norm below the bound: {(stretch <= bound + 1e-9).all().item()}")
-print(
-    f"Euclidean norm below sqrt(kappa) = {math.sqrt(kappa):.2f} times the bound: {(stretch <= math.sqrt(kappa) * bound).all().item()}"
-)
+print(f"Euclidean norm below the bound: {(longest <= bound + 1e-9).all().item()}")
+enough = (longest <= root_kappa * bound).all().item()
+print(f"Euclidean norm below sqrt(kappa) = {root_kappa:.2f} times the bound: {enough}")
 unstable = torch.tensor([[1.0, 10.0], [0.0, -2.0]])
+both_signs = [round(v, 2) for v in torch.linalg.eigvalsh(lyapunov_matrix(unstable)).tolist()]
 print(
-    "for an unstable A the equation still has a solution, with eigenvalues of both signs:",
-    [round(v, 2) for v in torch.linalg.eigvalsh(lyapunov_matrix(unstable)).tolist()],
+    "for an unstable A the equation still has a solution, "
+    f"with eigenvalues of both signs: {both_signs}"
 )
 
 # %% [markdown]
@@ -823,44 +638,20 @@ def energy(x):
 
 long_times = torch.linspace(0, 60, 601)
 release = torch.tensor([[2.5, 0.0]])
-damped, free = (
-    ode.flow(partial(pendulum, gamma=gamma), release, long_times, max_step=0.02)[:, 0]
-    for gamma in (0.3, 0.0)
-)
-V_damped, V_free = energy(damped), energy(free)
+damped = ode.flow(swing, release, long_times, max_step=0.02)[:, 0]
+free = ode.flow(partial(pendulum, gamma=0.0), release, long_times, max_step=0.02)[:, 0]
+V_damped = energy(damped)
+V_free = energy(free)
+falls = (V_damped.diff() < 1e-12).all().item()
 print(
-    f"friction 0.3:  V falls from {V_damped[0]:.3f} to {V_damped[-1]:.1e};  it never rises: {(V_damped.diff() < 1e-12).all().item()}"
+    f"friction 0.3:  V falls from {V_damped[0]:.3f} to {V_damped[-1]:.1e};  it never rises: {falls}"
 )
 print(f"no friction:   V goes from {V_free[0]:.3f} to {V_free[-1]:.3f}")
 if my_guess is not None:
     print(f"Your guess was: {my_guess}. It tends to 0.")
 
 # %%
-grid_q, grid_p = torch.meshgrid(
-    torch.linspace(-3.5, 3.5, 141), torch.linspace(-2.3, 2.3, 93), indexing="xy"
-)
-figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.7))
-left.contour(
-    grid_q,
-    grid_p,
-    energy(torch.stack([grid_q, grid_p], -1)),
-    levels=[0.1, 0.4, 0.9, 1.4, 1.8, 2.0],
-    colors="#b0b0b0",
-    linewidths=0.9,
-)
-left.plot(*free[:108].T, color=plotting.BLACK, linestyle=":", label=r"$\gamma=0$")
-left.plot(*damped.T, color=plotting.ORANGE, linestyle="-", label=r"$\gamma=0.3$")
-left.set(xlabel="angle $q$", ylabel="speed $p$", title="trajectories on level curves of $V$")
-left.grid(False)
-right.semilogy(long_times, V_free, color=plotting.BLACK, linestyle=":")
-right.semilogy(long_times, V_damped, color=plotting.ORANGE, linestyle="-")
-right.set(xlabel="time $t$", title="energy $V$ (logarithmic)", xlim=(0, 60), ylim=(1e-8, 10))
-figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-plotting.show(
-    figure,
-    "Without friction the pendulum stays on one level curve of the energy for ever. With friction it crosses them inwards and spirals to the centre; "
-    "its energy falls by more than seven powers of ten in 60 time units, in small steps that flatten whenever the pendulum turns round.",
-)
+figures.energy_of_the_pendulum(energy, long_times, free, damped)
 
 # %% [markdown]
 # Claim 1.11 gives only "stable" here, because $\dot V=0$ on the whole line $p=0$. But the pendulum does not *stay* on that line. This is the idea of LaSalle.
@@ -872,14 +663,12 @@ plotting.show(
 # For the pendulum take for $\Omega$ the valley $\{V\le1.9\}$, $|q|<\pi$. Where $p=0$ the field is $(0,-\sin q)$, which leaves the line unless $q=0$. The largest invariant subset is the origin alone:
 
 # %%
-cloud = torch.rand(400, 2, generator=torch.Generator().manual_seed(4)) * torch.tensor(
-    [6.0, 4.0]
-) - torch.tensor([3.0, 2.0])
+cloud = torch.rand(400, 2, generator=torch.Generator().manual_seed(4))
+cloud = cloud * torch.tensor([6.0, 4.0]) - torch.tensor([3.0, 2.0])
 inside = cloud[energy(cloud) <= 1.9]
 ends = ode.flow(swing, inside, torch.tensor([0.0, 80.0]), max_step=0.05)[-1]
-print(
-    f"{len(inside)} starts in the valley; all within 0.001 of the bottom at time 80: {(ends.norm(dim=1) < 1e-3).all().item()}"
-)
+all_down = (ends.norm(dim=1) < 1e-3).all().item()
+print(f"{len(inside)} starts in the valley; all within 0.001 of the bottom at time 80: {all_down}")
 
 # %% [markdown]
 # **Drop one hypothesis after the other:**
@@ -889,12 +678,12 @@ print(
 # * *compact* (1.12). For $x'=1$ take $V=e^{-x}$: $\dot V=-e^{-x}<0$ everywhere. The set where $\dot V=0$ is empty, and solutions converge to nothing.
 
 # %%
-driven = ode.flow(
-    partial(pendulum, gamma=-0.1), torch.tensor([[0.1, 0.0]]), torch.tensor([0.0, 30.0])
-)[:, 0]
+pushed = partial(pendulum, gamma=-0.1)
+driven = ode.flow(pushed, torch.tensor([[0.1, 0.0]]), torch.tensor([0.0, 30.0]))[:, 0]
 escape = ode.flow(lambda x: x, torch.tensor([[0.01]]), torch.tensor([0.0, 10.0]))[-1].item()
 print(
-    f"x' = x from 0.01:      V = -x^2 falls from {-(0.01**2):.4f} to {-(escape**2):.1e}, while x grows to {escape:.0f}"
+    f"x' = x from 0.01:      V = -x^2 falls from {-(0.01**2):.4f} to {-(escape**2):.1e}, "
+    f"while x grows to {escape:.0f}"
 )
 print(f"driven pendulum:       V rises from {energy(driven[0]):.3f} to {energy(driven[1]):.3f}")
 print(f"x' = 1 from 0, t = 10: V falls from 1 to {math.exp(-10):.0e}, while x grows to 10")
@@ -918,53 +707,27 @@ print(f"x' = 1 from 0, t = 10: V falls from 1 to {math.exp(-10):.0e}, while x gr
 # %%
 my_guess = None  # for example (0.1, 0.02)
 
+
 # %%
+def potential(x, gamma):
+    return x[..., 0] ** 4 / 4 + (gamma - 1) * x[..., 0] ** 2 / 2 + x[..., 1] ** 2
+
+
 ridge_pair = torch.tensor([[-0.01, 0.5], [0.01, 0.5]])
 ridge_times = torch.linspace(0, 8, 161)
-figure, axes = plt.subplots(1, 3, figsize=(9.4, 3.4), width_ratios=[1, 1, 1.1])
-side_1, side_2 = torch.meshgrid(
-    torch.linspace(-1.5, 1.5, 121), torch.linspace(-0.4, 0.8, 61), indexing="xy"
-)
-for axis, gamma, colour, style, name in (
-    (axes[0], 0.0, plotting.ORANGE, "-", "two valleys"),
-    (axes[1], 1.5, plotting.BLUE, "--", "convex bowl"),
-):
-    states = ode.flow(partial(two_valleys, gamma=gamma), ridge_pair, ridge_times)
-    distance = (states[:, 0] - states[:, 1]).norm(dim=1)
-    axis.contour(
-        side_1,
-        side_2,
-        side_1**4 / 4 + (gamma - 1) * side_1**2 / 2 + side_2**2,
-        levels=9,
-        colors="#b0b0b0",
-        linewidths=0.8,
-        linestyles="-",
-    )
-    for path in states.transpose(0, 1):
-        axis.plot(*path.T, color=colour, linestyle=style, marker="o", markevery=[-1])
-    axis.set(xlabel="$x_1$", title=f"{name}, $\\gamma={gamma}$", xticks=[-1, 0, 1])
-    axis.grid(False)
-    axes[2].semilogy(ridge_times, distance, color=colour, linestyle=style, label=name)
+ridge_paths = {}
+for name, gamma in (("two valleys", 0.0), ("convex bowl", 1.5)):
+    ridge_paths[gamma] = ode.flow(partial(two_valleys, gamma=gamma), ridge_pair, ridge_times)
+    distance = gap(ridge_paths[gamma])
+    never = (distance.diff() <= 1e-12).all().item()
     print(
-        f"{name}: distance 0.0200 at the start, {distance[-1]:.4f} at t = 8; never increases: {(distance.diff() <= 1e-12).all().item()}"
+        f"{name}: distance 0.0200 at the start, {distance[-1]:.4f} at t = 8; "
+        f"never increases: {never}"
     )
 if my_guess is not None:
     print(f"Your guess was {my_guess}.")
-axes[0].set_ylabel("$x_2$")
-axes[2].set(xlabel="time $t$", title="distance (logarithmic)", xlim=(0, 8), ylim=(2e-4, 100))
-axes[2].plot(
-    ridge_times,
-    0.02 * (-0.5 * ridge_times).exp(),
-    color=plotting.BLACK,
-    linestyle=":",
-    label="$e^{-mt}$ times 0.02",
-)
-axes[2].legend(loc="upper left")
-plotting.show(
-    figure,
-    "From two starts next to each other on the ridge the double-well flow runs into two different valleys: the distance grows a hundredfold. "
-    "In the convex bowl the two paths lie on top of each other and run to the bottom together; their distance falls like exp(-t/2).",
-)
+bound = 0.02 * (-0.5 * ridge_times).exp()
+figures.valleys_and_bowl(ridge_times, ridge_paths, potential, gap, bound)
 
 # %% [markdown]
 # *Coursework 1.5 asks for the ratio of these distances.*
@@ -981,9 +744,9 @@ print("exp(7 S) keeps all lengths:", torch.allclose(Q.T @ Q, torch.eye(3)))
 neighbours = torch.tensor([[2.4, 0.0], [2.8, 0.0]])
 states = ode.flow(partial(pendulum, gamma=0.0), neighbours, long_times)
 drift = (energy(states) - energy(neighbours)).abs().max().item()
-distance = (states[:, 0] - states[:, 1]).norm(dim=1)
 print(
-    f"free pendulum: H is kept (to 1e-6): {drift < 1e-6};  distance 0.40 at the start, up to {distance.max():.2f} later"
+    f"free pendulum: H is kept (to 1e-6): {drift < 1e-6};  "
+    f"distance 0.40 at the start, up to {gap(states).max():.2f} later"
 )
 
 # %% [markdown]
@@ -1017,55 +780,28 @@ def whirl(x, speed=lambda r: 5 * r):
     return -0.5 * x + speed(r) * turned
 
 
-whirl_pair, whirl_times = torch.tensor([[1.0, 0.0], [1.2, 0.0]]), torch.linspace(0, 8, 801)
+whirl_pair = torch.tensor([[1.0, 0.0], [1.2, 0.0]])
+whirl_times = torch.linspace(0, 8, 801)
 whirls = {
     "turns with speed 5 |x|": whirl,
     "turns with speed 5": partial(whirl, speed=lambda r: 5.0),
 }
+whirl_paths = {}
 for name, field in whirls.items():
     states = ode.flow(field, whirl_pair, whirl_times)
-    distance = (states[:, 0] - states[:, 1]).norm(dim=1)
-    lengths = states[:, 0].norm(dim=1)
-    Df = jacobian(field, torch.tensor([[1.0, 0.0]]))
+    whirl_paths[name] = states
+    distance = gap(states)
+    shrinks = torch.allclose(states[:, 0].norm(dim=1), (-whirl_times / 2).exp())
+    mu = ode.logarithmic_norm(jacobian(field, torch.tensor([[1.0, 0.0]]))[0])
     print(
         f"{name:22s}  largest distance {distance.max():.3f}, at t = 8 {distance[-1]:.3f};  "
-        f"|x| = exp(-t/2): {torch.allclose(lengths, (-whirl_times / 2).exp())};  mu at |x| = 1: {ode.logarithmic_norm(Df[0]):.1f}"
+        f"|x| = exp(-t/2): {shrinks};  mu at |x| = 1: {mu:.1f}"
     )
 if my_guess is not None:
     print(f"Your guess was {my_guess}.")
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(9.4, 3.4))
-for axis, (name, field), colour, style in zip(
-    axes, whirls.items(), (plotting.ORANGE, plotting.BLUE), ("-", "--"), strict=False
-):
-    states = ode.flow(field, whirl_pair, whirl_times)
-    until = 128  # time 1.27, when the first pair is farthest apart
-    axis.plot(*states[:until, 0].T, color=colour, linestyle=style, marker="o", markevery=[0, -1])
-    axis.plot(
-        *states[:until, 1].T, color=plotting.BLACK, linestyle=":", marker="s", markevery=[0, -1]
-    )
-    axis.plot(*states[until - 1].T, color=plotting.PINK, linestyle="-", linewidth=3)
-    axis.set(
-        aspect="equal",
-        xlim=(-1.4, 1.4),
-        ylim=(-1.4, 1.4),
-        xlabel="$x_1$",
-        title=name.replace("|x|", "$|x|$"),
-    )
-    distance = (states[:, 0] - states[:, 1]).norm(dim=1)
-    axes[2].semilogy(
-        whirl_times, distance, color=colour, linestyle=style, label=name.replace("|x|", "$|x|$")
-    )
-axes[0].set_ylabel("$x_2$")
-axes[2].set(xlabel="time $t$", title="distance (logarithmic)", xlim=(0, 8), ylim=(1e-3, 10))
-axes[2].legend(loc="upper right")
-axes[2].set_box_aspect(1)
-plotting.show(
-    figure,
-    "Two spirals up to time 1.27, with the distance of their ends as a thick line. When the outer one turns faster the ends lie far apart and the distance rises "
-    "before it falls; with a constant speed of rotation the distance falls all the time.",
-)
+figures.two_whirls(whirl_times, whirl_paths, gap)
 
 # %% [markdown]
 # The Jacobian knows it: at distance $r$ from the centre $\lambda_{\max}(\mathrm{sym}\,Df)=-\tfrac12+\tfrac52r$, which is 2 at $r=1$.

@@ -21,15 +21,14 @@
 # %%
 import itertools
 import math
+from functools import partial
 
-import ipywidgets
-import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
-from matplotlib.figure import Figure
 from torch import nn
 
-from chapter_utils import data, layers, lipschitz, plotting, training, widgets
+from chapter_utils import data, layers, lipschitz, plotting, training
+from figures import lesson_03 as figures
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)  # so that what we see is mathematics, not rounding
@@ -51,18 +50,7 @@ def wave(x):
     return x + torch.sin(3 * x) / 2  # its derivative 1 + 1.5 cos(3 x) lies between -0.5 and 2.5
 
 
-x = torch.linspace(-2.2, 2.2, 401)
-figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), sharey=True)
-for axis, L in zip(axes, (2.5, 1.5), strict=True):
-    axis.fill_between(x, -L * x.abs(), L * x.abs(), color=plotting.SKY, alpha=0.3, linewidth=0)
-    axis.plot(x, wave(x), color=plotting.BLUE, linestyle="-")
-    axis.plot(0, 0, color=plotting.ORANGE, marker="o", markersize=7)
-    axis.set(title=f"double cone with slope L = {L}", xlabel="$x$", xlim=(-2.2, 2.2), ylim=(-4, 4))
-axes[0].set_ylabel("$f(x)$")
-plotting.show(
-    figure,
-    "The curve x + sin(3x)/2 stays inside the shaded double cone of slope 2.5, whose tip lies on it. It leaves the cone of slope 1.5 at once.",
-)
+figures.double_cones(wave)
 
 # %% [markdown]
 # It seems enough to look for the steepest place. In more dimensions the derivative is a matrix $Df(x)$, the **Jacobian**. Its norm is the *local slope* at $x$.
@@ -90,11 +78,11 @@ generator = torch.Generator().manual_seed(0)
 x, y = 2 * torch.rand(2, 100_000, 2, generator=generator) - 1
 grid = torch.cartesian_prod(torch.linspace(-1, 1, 81), torch.linspace(-1, 1, 81))
 largest_pair = slopes(bend, x, y).max().item()
-largest_local = (
-    lipschitz.jacobian_norms(bend, grid).max().item()
-)  # the library's norm of Df(x) at each x of a batch
+# the library's norm of Df(x) at each x of a batch
+largest_local = lipschitz.jacobian_norms(bend, grid).max().item()
 print(
-    f"largest slope of a pair {largest_pair:.2f} <= largest local slope {largest_local:.4f} (that is sqrt(2))"
+    f"largest slope of a pair {largest_pair:.2f} <= "
+    f"largest local slope {largest_local:.4f} (that is sqrt(2))"
 )
 assert largest_pair <= largest_local + 1e-9
 
@@ -108,16 +96,13 @@ def angle(x):
     return torch.atan2(x[:, 1], x[:, 0])[:, None]
 
 
-above, below = (
-    torch.tensor([[-1.5, 0.01]]),
-    torch.tensor([[-1.5, -0.01]]),
-)  # neighbours across the cut
-print(
-    f"angle: local slope {lipschitz.jacobian_norms(angle, above).item():.2f}, slope of the pair {slopes(angle, above, below).item():.0f}"
-)
-print(
-    f"sign:  local slope 0, slope of the pair {slopes(torch.sign, above[:, 1:], below[:, 1:]).item():.0f}"
-)
+above = torch.tensor([[-1.5, 0.01]])  # neighbours across the cut
+below = torch.tensor([[-1.5, -0.01]])
+local = lipschitz.jacobian_norms(angle, above).item()
+across = slopes(angle, above, below).item()
+jump = slopes(torch.sign, above[:, 1:], below[:, 1:]).item()
+print(f"angle: local slope {local:.2f}, slope of the pair {across:.0f}")
+print(f"sign:  local slope 0, slope of the pair {jump:.0f}")
 
 # %% [markdown]
 # Keep one consequence in mind for the whole lesson: **every pair and every local slope that you measure is a lower bound.** No number of measurements makes an upper bound.
@@ -162,7 +147,8 @@ activations = {
     "silu": F.silu,
     "mish": F.mish,
 }
-derivative, constant = {}, {}
+derivative = {}
+constant = {}
 for name, sigma in activations.items():
     derivative[name] = torch.autograd.grad(sigma(t).sum(), t)[0]
     constant[name] = derivative[name].abs().max().item()
@@ -173,23 +159,7 @@ if my_guess is not None:
     print(f"Your guess was {my_guess}; right is ('gelu', 'silu', 'mish').")
 
 # %%
-figure, axis = plt.subplots(figsize=(6.8, 3.6))
-for name in ("relu", "sigmoid", "gelu", "silu", "mish"):
-    axis.plot(t.detach(), derivative[name], label=name)
-axis.axhline(1, color=plotting.BLACK, linewidth=0.8, linestyle="-")
-axis.set(
-    xlim=(-5, 5),
-    ylim=(-0.2, 1.2),
-    xlabel="$t$",
-    ylabel=r"$\sigma'(t)$",
-    title="derivatives of activations",
-)
-axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-plotting.show(
-    figure,
-    "The derivatives of gelu, silu and mish rise above 1, by 9 to 13 percent, and dip below 0; that of relu jumps from 0 to 1, "
-    "that of the sigmoid never exceeds one quarter.",
-)
+figures.derivatives(t.detach(), derivative)
 
 # %% [markdown]
 # GELU, SiLU and Mish are *not monotone*: they dip below zero on the left and make up for it with a slope above 1 on the right. In ten layers GELU alone may cost a factor of $1.1289^{10}\approx3.4$.
@@ -203,18 +173,17 @@ plotting.show(
 #
 # Divide the inputs by a *temperature* of 0.1 first, as some networks do, and the constant is 5, not $\tfrac12$:
 
+
 # %%
-x = torch.cat(
-    [
-        torch.zeros(1, 3),
-        torch.tensor([[9.0, 9.0, -9.0]]),
-        4 * torch.randn(2000, 3, generator=generator),
-    ]
-)
+def softmax_at(temperature, x):
+    return torch.softmax(x / temperature, 1)
+
+
+flat = torch.zeros(1, 3)
+two_high = torch.tensor([[9.0, 9.0, -9.0]])
+x = torch.cat([flat, two_high, 4 * torch.randn(2000, 3, generator=generator)])
 for temperature in (1.0, 0.1):
-    slope = (
-        lipschitz.jacobian_norms(lambda x, T=temperature: torch.softmax(x / T, 1), x).max().item()
-    )
+    slope = lipschitz.jacobian_norms(partial(softmax_at, temperature), x).max().item()
     print(f"temperature {temperature}: largest local slope {slope:.4f} <= {0.5 / temperature:.1f}")
     assert slope <= 0.5 / temperature + 1e-9
 
@@ -238,9 +207,8 @@ dark, bright = torch.zeros(2, *images)
 bright[0, 4, 4] = 1
 for k, s in ((3, 3), (3, 2), (3, 1)):
     pool = nn.MaxPool2d(k, s)
-    print(
-        f"max pooling {k}/{s}: one bright pixel is stretched by {(pool(bright) - pool(dark)).norm().item():.0f}"
-    )
+    stretch = (pool(bright) - pool(dark)).norm().item()
+    print(f"max pooling {k}/{s}: one bright pixel is stretched by {stretch:.0f}")
 
 # %% [markdown]
 # The bright pixel shows what overlap does: with stride 1 a single pixel fills a whole $3\times3$ square. And look at the average with stride 1: its norm is 0.91, not $\frac13$. Overlap matters for both kinds.
@@ -251,16 +219,14 @@ for k, s in ((3, 3), (3, 2), (3, 1)):
 # %%
 small = (3, 4, 4)
 mix = nn.Conv2d(3, 5, kernel_size=1, bias=False)
+norm_of_mix = torch.linalg.matrix_norm(mix.weight[:, :, 0, 0], 2).item()
 examples = {
     "k x average pooling, k = 2": (layers.ScaledAvgPool2d(2), 1.0),
     "mean over 16 pixels": (nn.AdaptiveAvgPool2d(1), 1 / math.sqrt(16)),
     "append two zero channels": (layers.ZeroPadLift(3, 5), 1.0),
     "keep one channel": (lambda x: x[:, :1], 1.0),
     "divide by standard deviations": (layers.Normalization([0.0] * 3, [0.2, 0.25, 0.5]), 1 / 0.2),
-    "1 x 1 convolution: its matrix": (
-        mix,
-        torch.linalg.matrix_norm(mix.weight[:, :, 0, 0], 2).item(),
-    ),
+    "1 x 1 convolution: its matrix": (mix, norm_of_mix),
 }
 for name, (layer, expected) in examples.items():
     norm = torch.linalg.matrix_norm(lipschitz.dense_matrix(layer, small), 2).item()
@@ -297,12 +263,12 @@ def product_bound(network):
 _ = torch.manual_seed(0)
 network = nn.Sequential(nn.Linear(4, 32), nn.GELU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
 x = 2 * torch.randn(2000, 4, generator=generator)
-measured, bound = lipschitz.jacobian_norms(network, x).max().item(), product_bound(network)
+measured = lipschitz.jacobian_norms(network, x).max().item()
+bound = product_bound(network)
 print(f"largest measured slope {measured:.2f} <= product bound {bound:.2f}")
 assert measured <= bound
-assert (
-    abs(bound / lipschitz.lipschitz_bound(network, (4,)) - 1) < 1e-6
-)  # the library's version agrees
+library = lipschitz.lipschitz_bound(network, (4,))
+assert abs(bound / library - 1) < 1e-6
 
 # %% [markdown]
 # The library's `lipschitz.lipschitz_bound(network, input_shape)` knows more layers and asks for the shape of the input, which a convolution needs.
@@ -312,7 +278,8 @@ assert (
 branch = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
 deep = nn.Sequential(*[layers.ResidualBlock(branch) for _ in range(3)])
 measured = lipschitz.jacobian_norms(deep, x / 4).max().item()
-wrong, right = product_bound(branch) ** 3, lipschitz.lipschitz_bound(deep, (4,))
+wrong = product_bound(branch) ** 3
+right = lipschitz.lipschitz_bound(deep, (4,))
 print(f"skip forgotten: {wrong:.2f}   measured: {measured:.2f}   right: {right:.2f}")
 assert wrong < measured <= right
 
@@ -331,9 +298,10 @@ assert wrong < measured <= right
 # %%
 my_guess = None  # for example 100
 
-# %% jupyter={"source_hidden": true}
-# The live figure: the product bound over the depth, and the slopes measured in four networks that share it.
-h, deepest, width = 0.1, 80, 8
+# %%
+h = 0.1
+deepest = 80
+width = 8
 draw = torch.Generator().manual_seed(3)
 
 
@@ -351,69 +319,27 @@ branches = {
 }
 
 
+def residual_layer(branch, W, b, x):
+    return x + h * branch(x[None], W, b)[0]
+
+
 def measured_by_depth(branch):
     """Largest Jacobian norm at 20 points after 0, 1, ..., 80 layers."""
     points = torch.randn(20, width, generator=draw)
     products = [torch.eye(width).expand(20, -1, -1)]
     for _ in range(deepest):
-        W, b = (
-            unit_norm(torch.randn(width, width, generator=draw)),
-            torch.randn(width, generator=draw) / 2,
-        )
-
-        def step(x, W=W, b=b):
-            return x + h * branch(x[None], W, b)[0]
-
-        products.append(torch.func.vmap(torch.func.jacrev(step))(points) @ products[-1])
-        points = torch.func.vmap(step)(points)
+        W = unit_norm(torch.randn(width, width, generator=draw))
+        b = torch.randn(width, generator=draw) / 2
+        layer = partial(residual_layer, branch, W, b)
+        products.append(torch.func.vmap(torch.func.jacrev(layer))(points) @ products[-1])
+        points = torch.func.vmap(layer)(points)
     return torch.linalg.matrix_norm(torch.stack(products), 2).amax(1)
 
 
 measured_slopes = {name: measured_by_depth(branch) for name, branch in branches.items()}
-depth = torch.arange(deepest + 1)
-figure = Figure(figsize=(6.8, 4.0))
-axis = figure.subplots()
-axis.semilogy(
-    depth, (h * depth).exp(), color=plotting.BLACK, linestyle="--", linewidth=1.2, label=r"$e^{LT}$"
-)
-axis.semilogy(
-    depth, (1 + h) ** depth, color=plotting.BLUE, linestyle="-", label="product bound $(1+hL)^N$"
-)
-(measured_line,) = axis.semilogy(
-    [], [], color=plotting.ORANGE, linestyle="-.", label="measured slope"
-)
-(bound_dot,) = axis.plot([], [], color=plotting.BLUE, marker="s", markersize=8, linestyle="")
-(measured_dot,) = axis.plot([], [], color=plotting.ORANGE, marker="o", markersize=8, linestyle="")
-axis.set(
-    xlim=(0, deepest),
-    ylim=(0.3, 5000),
-    xlabel="depth $N$",
-    ylabel="slope",
-    title="$x+h\\,g(x)$, $N$ layers, $h=0.1$, $L=1$",
-)
-axis.legend(loc="upper left")
-
-
-def draw_depth(layers_are, N):
-    found, bound = measured_slopes[layers_are], (1 + h) ** N
-    measured_line.set_data(depth[: N + 1], found[: N + 1])
-    bound_dot.set_data([N], [bound])
-    measured_dot.set_data([N], [found[N]])
-    return (
-        f"Depth {N}, so T = {h * N:.1f}: measured slope {found[N]:.2f}, product bound {bound:.2f}, e to the LT {math.exp(h * N):.2f}. "
-        f"Layers {layers_are}."
-    )
-
-
-live_depth = widgets.LiveFigure(
-    figure,
-    draw_depth,
-    layers_are=ipywidgets.Dropdown(
-        options=list(branches), value="random: tanh(Wx + b)", description="layers"
-    ),
-    N=ipywidgets.IntSlider(min=0, max=deepest, value=50, description="depth N"),
-)
-assert all((found <= (1 + h) ** depth + 1e-9).all() for found in measured_slopes.values())
+bounds = (1 + h) ** torch.arange(deepest + 1)
+assert all((found <= bounds + 1e-9).all() for found in measured_slopes.values())
+live_depth = figures.slopes_over_depth(measured_slopes, bounds, h)
 live_depth.still(layers_are="random: tanh(Wx + b)", N=50)
 
 # %%
@@ -440,23 +366,24 @@ if my_guess is not None:
 
 # %%
 def two_layers(w1, w2):
-    first, second = nn.Linear(1, 2, bias=False), nn.Linear(2, 1, bias=False)
+    first = nn.Linear(1, 2, bias=False)
+    second = nn.Linear(2, 1, bias=False)
     with torch.no_grad():
         first.weight.copy_(torch.tensor(w1)[:, None])
         second.weight.copy_(torch.tensor(w2)[None])
     return nn.Sequential(first, nn.ReLU(), second)
 
 
-absolute, nothing = two_layers([1.0, -1.0], [1.0, 1.0]), two_layers([1.0, 1.0], [1.0, -1.0])
-x = torch.linspace(-1, 1, 8)[:, None]
-for name, network in {
+absolute = two_layers([1.0, -1.0], [1.0, 1.0])
+networks = {
     "|x|": absolute,
-    "relu - relu": nothing,
+    "relu - relu": two_layers([1.0, 1.0], [1.0, -1.0]),
     "|x| ten times": nn.Sequential(*[*absolute] * 10),
-}.items():
-    truth = (
-        lipschitz.jacobian_norms(network, x).max().item()
-    )  # exact here: the slope is constant on each side of 0
+}
+x = torch.linspace(-1, 1, 8)[:, None]
+for name, network in networks.items():
+    # exact here: the slope is constant on each side of 0
+    truth = lipschitz.jacobian_norms(network, x).max().item()
     print(f"{name:14s} product bound {product_bound(network):6.0f}   truth {truth:.0f}")
 
 # %% [markdown]
@@ -468,16 +395,15 @@ for name, network in {
 # *Proof.* Where no unit switches, the Jacobian is $W_2DW_1$ for one of these $D$, and Claim 3.1 applies. If the rows are independent, $W_1x+b$ takes every value, so every pattern occurs. $\square$
 
 # %%
-W1, W2 = torch.randn(8, 10, generator=generator), torch.randn(3, 8, generator=generator)
+W1 = torch.randn(8, 10, generator=generator)
+W2 = torch.randn(3, 8, generator=generator)
 patterns = torch.tensor(list(itertools.product([0.0, 1.0], repeat=8)))
 exact = torch.linalg.matrix_norm((W2 * patterns[:, None, :]) @ W1, 2).max().item()
 product = (torch.linalg.matrix_norm(W2, 2) * torch.linalg.matrix_norm(W1, 2)).item()
 print(f"{len(patterns)} patterns, 8 units: exact constant {exact:.2f} <= product {product:.2f}")
 assert exact < product
-difference = max(
-    abs(torch.tensor([1.0, -1.0]) * d @ torch.ones(2)).item()
-    for d in torch.cartesian_prod(*[torch.arange(2.0)] * 2)
-)
+on_off = torch.cartesian_prod(*[torch.arange(2.0)] * 2)
+difference = (torch.tensor([1.0, -1.0]) * on_off).sum(1).abs().max().item()
 print(f"relu - relu: {difference:.0f} by patterns, truth 0")
 
 # %% [markdown]
@@ -497,7 +423,7 @@ print(f"relu - relu: {difference:.0f} by patterns, truth 0")
 
 # %%
 def power_iteration(A, v, steps):
-    """Estimate |A v| of the norm of A after this many steps from the vector v, and the direction found."""
+    """Estimate |A v| of the norm of A after this many steps from v, and the direction found."""
     v = v / v.norm()
     for _ in range(steps):
         v = A.T @ (A @ v)
@@ -524,34 +450,11 @@ for steps in (0, 1, 5, 20, 100):
 # %%
 best = torch.linalg.svd(A).Vh[0]
 spoilt = start - (start @ best) * best  # remove the best direction
-figure, axis = plt.subplots(figsize=(6.8, 3.6))
 counts = range(0, 13)
-for v, name, style in (
-    (start, "random start", "o-"),
-    (spoilt, "start without the best direction", "s--"),
-):
-    axis.plot(counts, [power_iteration(A, v, k)[0] / sigma[0] for k in counts], style, label=name)
-axis.axhline(1, color=plotting.BLACK, linewidth=1, linestyle="-")
-axis.axhline(
-    sigma[1] / sigma[0],
-    color=plotting.BLACK,
-    linewidth=1,
-    linestyle=":",
-    label=r"second singular value $\sigma_2/\sigma_1$",
-)
-axis.set(
-    xlabel="steps",
-    ylabel="estimate / truth",
-    title="power iteration comes from below",
-    ylim=(0.45, 1.05),
-)
-axis.legend(loc="lower right")
+from_start = [power_iteration(A, start, k)[0] / sigma[0] for k in counts]
+from_spoilt = [power_iteration(A, spoilt, k)[0] / sigma[0] for k in counts]
 assert abs(power_iteration(A, spoilt, 40)[0] - sigma[1]) < 0.02 * sigma[1]
-plotting.show(
-    figure,
-    "Both estimates rise with every step and stay below the truth. The random start comes close to 1; the start without the best direction stays "
-    "below the second singular value.",
-)
+figures.from_below(from_start, from_spoilt, sigma[1] / sigma[0])
 
 # %% [markdown]
 # What does "from below" cost? Lesson 5 takes steps $x-\tau A^\top Ax$ that are safe for $\tau\le2/\|A\|^2$. Use the estimate instead of $\|A\|$ and look at the true Lipschitz constant $\|I-\tau A^\top A\|$ of the "safe" step:
@@ -559,35 +462,35 @@ plotting.show(
 # %%
 for steps in (1, 5, 20, 50, 200):
     estimate, _ = power_iteration(A, start, steps)
-    true_constant = torch.linalg.matrix_norm(torch.eye(64) - 2 / estimate**2 * A.T @ A, 2).item()
-    print(f"{steps:3d} steps: Lipschitz constant {true_constant:.2f}")
+    step = torch.eye(64) - 2 / estimate**2 * A.T @ A
+    print(f"{steps:3d} steps: Lipschitz constant {torch.linalg.matrix_norm(step, 2).item():.2f}")
 
 # %% [markdown]
 # In training the cure is a **warm start**. The weights change little from one update to the next, so keep $v$ and make one more step from there. Compare with one step from a new random vector each time.
 # From here on we use the library's `lipschitz.power_iteration`. It takes functions instead of a matrix, so it also works for convolutions.
 
+
 # %%
-weights, warm_v, warm, cold = A.clone(), start, [], []
+def one_iteration(W, v):
+    return lipschitz.power_iteration(lambda v: W @ v, lambda w: W.T @ w, v, steps=1)
+
+
+weights = A.clone()
+warm_v = start
+warm = []
+cold = []
 for _ in range(200):
-    weights = weights + 0.01 * torch.randn(
-        64, 64, generator=generator
-    )  # stands for an update in training
+    update = 0.01 * torch.randn(64, 64, generator=generator)  # stands for an update in training
+    weights = weights + update
     norm = torch.linalg.matrix_norm(weights, 2)
-    times_W, times_W_transposed = lambda v, W=weights: W @ v, lambda w, W=weights: W.T @ w
-    estimate, warm_v = lipschitz.power_iteration(times_W, times_W_transposed, warm_v, steps=1)
+    estimate, warm_v = one_iteration(weights, warm_v)
     warm.append((estimate / norm).item())
-    cold.append(
-        (
-            lipschitz.power_iteration(
-                times_W, times_W_transposed, torch.randn(64, generator=generator)
-            )[0]
-            / norm
-        ).item()
-    )
-print(
-    f"worst of the last 100 updates: warm start {min(warm[100:]):.2f}, new start {min(cold[100:]):.2f}"
-)
-assert max(warm) <= 1 + 1e-12 and min(warm[100:]) > 0.95 > 0.85 > min(cold[100:])
+    estimate, _ = one_iteration(weights, torch.randn(64, generator=generator))
+    cold.append((estimate / norm).item())
+worst_warm = min(warm[100:])
+worst_cold = min(cold[100:])
+print(f"worst of the last 100 updates: warm start {worst_warm:.2f}, new start {worst_cold:.2f}")
+assert max(warm) <= 1 + 1e-12 and worst_warm > 0.95 > 0.85 > worst_cold
 
 # %% [markdown]
 # The warm estimate is good, and it is still a lower bound. Remember the rule: **training may use an estimate, a certificate must use a guaranteed upper bound.**
@@ -632,9 +535,13 @@ def push(f, x, v):
 
 def most_stretched(f, x, steps=30):
     """Unit vector v that Df(x) stretches most, by power iteration."""
-    return lipschitz.power_iteration(
-        lambda v: push(f, x, v), lambda w: pull(f, x, w), torch.ones_like(x), steps
-    )[1]
+    start = torch.ones_like(x)
+    _, v = lipschitz.power_iteration(partial(push, f, x), partial(pull, f, x), start, steps)
+    return v
+
+
+def stretch_along(f, v, x):
+    return push(f, x, v).norm()
 
 
 def climb(f, x, steps=80, size=0.03):
@@ -642,7 +549,7 @@ def climb(f, x, steps=80, size=0.03):
     path = [x]
     for k in range(steps):
         v = most_stretched(f, x)
-        uphill = torch.func.grad(lambda z, v=v: push(f, z, v).norm())(x)
+        uphill = torch.func.grad(partial(stretch_along, f, v))(x)
         x = x + size * (1 - k / steps) * uphill / uphill.norm().clamp_min(1e-12)
         path.append(x)
     return torch.stack(path)
@@ -660,53 +567,13 @@ print(f"product bound                       {bound:8.1f}")
 assert at_data.max() <= climbed <= bound
 
 # %% tags=["nbval-ignore-output"]
-columns, rows = torch.linspace(-1.6, 2.6, 106), torch.linspace(-1.3, 1.8, 79)
+columns = torch.linspace(-1.6, 2.6, 106)
+rows = torch.linspace(-1.3, 1.8, 79)
 mesh = torch.cartesian_prod(rows, columns).flip(1)
 surface = lipschitz.jacobian_norms(classifier, mesh).reshape(79, 106)
 logits = classifier(mesh)
-figure, axis = plt.subplots(figsize=(7.2, 4.2))
-picture = axis.imshow(
-    surface.numpy(),
-    origin="lower",
-    extent=(-1.6, 2.6, -1.3, 1.8),
-    cmap="Blues",
-    vmin=0,
-    interpolation="bilinear",
-)
-axis.contour(
-    columns,
-    rows,
-    (logits[:, 1] - logits[:, 0]).reshape(79, 106).numpy(),
-    levels=[0],
-    colors=plotting.BLACK,
-    linewidths=1.2,
-)
-for label, colour, marker in ((0, plotting.SKY, "o"), (1, plotting.YELLOW, "^")):
-    chosen = points[labels == label]
-    axis.plot(
-        *chosen.T,
-        marker,
-        color=colour,
-        markeredgecolor=plotting.BLACK,
-        markeredgewidth=0.4,
-        linestyle="",
-        markersize=4,
-    )
-axis.plot(*path.T, color=plotting.ORANGE, linestyle="-", linewidth=2.5)
-axis.plot(*path[0], color=plotting.ORANGE, marker="o", markersize=8, markeredgecolor="white")
-axis.set(
-    xlabel="$x_1$",
-    ylabel="$x_2$",
-    title="local slope of a trained network, and a climb",
-    aspect="equal",
-)
-axis.grid(False)
-figure.colorbar(picture, label=r"local slope $\|Df(x)\|$")
-plotting.show(
-    figure,
-    "The local slope is large in dark ridges near the black decision curve, where it passes between the classes, and small far from it. "
-    "The orange climb starts at the data point with the largest slope, a dot, and ends in a darker place.",
-)
+decision = (logits[:, 1] - logits[:, 0]).reshape(79, 106)
+figures.local_slopes(columns, rows, surface, decision, points, labels, path)
 
 # %% [markdown]
 # The network is most sensitive between the classes, where there are few data. So slopes at the data underestimate, climbing helps, and the truth is somewhere between "after climbing" and "product bound".
@@ -719,7 +586,7 @@ _ = torch.manual_seed(0)
 relu_network = nn.Sequential(nn.Linear(2, 24), nn.ReLU(), nn.Linear(24, 2)).requires_grad_(False)
 x = points[0]
 v = most_stretched(relu_network, x)
-uphill = torch.func.grad(lambda z: push(relu_network, z, v).norm())(x)
+uphill = torch.func.grad(partial(stretch_along, relu_network, v))(x)
 print("gradient of the local slope is zero:", bool((uphill == 0).all()))
 
 # %% [markdown]
@@ -743,19 +610,7 @@ def conv1d(x, circular=False):
 
 zero_matrix = lipschitz.dense_matrix(conv1d, (1, 5))
 ring_matrix = lipschitz.dense_matrix(lambda x: conv1d(x, circular=True), (1, 5))
-figure, axes = plt.subplots(1, 2, figsize=(5.6, 2.9))
-for axis, matrix, name in zip(
-    axes, (zero_matrix, ring_matrix), ("zero padding", "circular padding"), strict=True
-):
-    axis.imshow(matrix.numpy(), cmap="PuOr", vmin=-1.6, vmax=1.6)
-    for i, j in itertools.product(range(5), range(5)):
-        axis.text(j, i, f"{matrix[i, j]:.0f}", ha="center", va="center")
-    axis.set(title=name, xticks=[], yticks=[])
-    axis.grid(False)
-plotting.show(
-    figure,
-    "Both 5 x 5 matrices have 1 on the diagonal and -1 next to it. The circular one has -1 in the top right and bottom left corners as well.",
-)
+figures.two_matrices(zero_matrix, ring_matrix)
 
 # %% [markdown]
 # The circular matrix is the easy one. A wave $x_j=e^{i\omega j}$ whose frequency $\omega$ fits on the ring, a multiple of $2\pi/n$, comes out as the same wave, multiplied by a number $\hat K(\omega)$.
@@ -776,15 +631,16 @@ def torus_norm(kernel, side):
 
 
 def conv_matrix(kernel, n, mode="constant"):
-    """Matrix of the convolution with 3 x 3 kernels on n x n images; mode "constant" means zero padding."""
-    return lipschitz.dense_matrix(
-        lambda x: F.conv2d(F.pad(x, (1, 1, 1, 1), mode=mode), kernel), (kernel.shape[1], n, n)
-    )
+    """Matrix of the convolution with 3 x 3 kernels on n x n images; "constant": zero padding."""
+
+    def convolve(x):
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode=mode), kernel)
+
+    return lipschitz.dense_matrix(convolve, (kernel.shape[1], n, n))
 
 
-kernel = torch.randn(
-    4, 3, 3, 3, generator=torch.Generator().manual_seed(0)
-)  # 3 channels in, 4 out, 3 x 3 pixels
+# 3 channels in, 4 out, 3 x 3 pixels
+kernel = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
 circular = torch.linalg.matrix_norm(conv_matrix(kernel, 8, "circular"), 2).item()
 print(f"circular, 8 x 8 images: matrix {circular:.4f}, Fourier {torus_norm(kernel, 8):.4f}")
 assert abs(circular - torus_norm(kernel, 8)) < 1e-9
@@ -797,7 +653,8 @@ assert abs(circular - torus_norm(kernel, 8)) < 1e-9
 my_guess = None  # for example "smaller"
 
 # %%
-zero, ring = (torch.linalg.matrix_norm(matrix, 2).item() for matrix in (zero_matrix, ring_matrix))
+zero = torch.linalg.matrix_norm(zero_matrix, 2).item()
+ring = torch.linalg.matrix_norm(ring_matrix, 2).item()
 print(f"zero padding: {zero:.3f} = 1 + sqrt(3)")
 print(f"circular:     {ring:.3f}, the same by FFT: {torch.fft.fft(trap, n=5).abs().max():.3f}")
 if my_guess is not None:
@@ -807,66 +664,23 @@ assert zero > ring + 0.1
 # %% [markdown]
 # **Larger.** A circular FFT of the same size is a popular "bound" for zero-padded convolutions, and it is none. The left picture shows why: the peak of $|\hat K|$ sits at $\omega=\pi$, the wave $+,-,+,-$, and this wave does not fit on a ring of five.
 
+
 # %%
-omega = torch.linspace(0, 2 * math.pi, 401)
+def symbol(omega):
+    return (1 - 2 * omega.cos()).abs()
+
+
+def ring_norm(n):
+    return torch.fft.fft(trap, n=n).abs().max()
+
+
 sizes = range(3, 17)
 zero_norms = [
     torch.linalg.matrix_norm(lipschitz.dense_matrix(conv1d, (1, n)), 2).item() for n in sizes
 ]
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
-left.plot(
-    omega,
-    (1 - 2 * omega.cos()).abs(),
-    color=plotting.BLUE,
-    linestyle="-",
-    label=r"$|\hat K(\omega)|=|1-2\cos\omega|$",
-)
-for side, colour, marker in ((5, plotting.ORANGE, "s"), (6, plotting.GREEN, "o")):
-    at = 2 * math.pi * torch.arange(side) / side
-    left.plot(
-        at,
-        (1 - 2 * at.cos()).abs(),
-        marker,
-        color=colour,
-        linestyle="",
-        markersize=7,
-        label=f"frequencies of a ring of {side}",
-    )
-left.axhline(
-    zero, color=plotting.BLACK, linestyle="--", linewidth=1, label="zero-padded norm, $n=5$"
-)
-left.set(
-    xlabel=r"frequency $\omega$",
-    title="which waves fit?",
-    xticks=[0, math.pi, 2 * math.pi],
-    xticklabels=["0", r"$\pi$", r"$2\pi$"],
-)
-right.plot(
-    sizes,
-    [torch.fft.fft(trap, n=n).abs().max() for n in sizes],
-    "s:",
-    color=plotting.ORANGE,
-    label="ring of $n$ (no bound)",
-)
-right.plot(
-    sizes,
-    [torch.fft.fft(trap, n=n + 1).abs().max() for n in sizes],
-    "o-.",
-    color=plotting.GREEN,
-    label="ring of $n+1$",
-)
-right.plot(sizes, zero_norms, "d-", color=plotting.BLACK, label="zero-padded norm")
-right.axhline(
-    3, color=plotting.BLUE, linestyle="--", linewidth=1, label="largest over all frequencies"
-)
-right.set(xlabel="length $n$", title="norms of (-1, 1, -1)", ylim=(1.9, 3.1))
-for axis in (left, right):
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8)
-plotting.show(
-    figure,
-    "Left: the frequencies of a ring of five miss the peak of the symbol at pi and stay below the dashed zero-padded norm; a ring of six hits the peak. "
-    "Right: the norm on the ring of n falls below the zero-padded norm at every odd n; the ring of n + 1 never does.",
-)
+same_ring = [ring_norm(n) for n in sizes]
+larger_ring = [ring_norm(n + 1) for n in sizes]
+figures.waves_on_a_ring(symbol, sizes, zero_norms, same_ring, larger_ring)
 
 # %% [markdown]
 # The cure is one more cell. On a ring of $n+1$ the extra cell can hold a zero, and then the two ends do not touch.
@@ -887,7 +701,8 @@ library = lipschitz.conv_norm_bound(kernel, (8, 8), padding=(1, 1))
 larger = torus_norm(kernel, 9)
 finest = torus_norm(kernel, 128)  # close to the supremum over all frequencies
 print(
-    f"exact {exact:.3f} <= best of four tori {library:.3f} <= torus of side 9 {larger:.3f} <= all frequencies {finest:.3f}"
+    f"exact {exact:.3f} <= best of four tori {library:.3f} <= "
+    f"torus of side 9 {larger:.3f} <= all frequencies {finest:.3f}"
 )
 assert exact <= library <= larger + 1e-6 and larger <= finest
 
@@ -903,12 +718,10 @@ assert exact <= library <= larger + 1e-6 and larger <= finest
 # %%
 normalised = kernel / torch.linalg.matrix_norm(conv_matrix(kernel, 4), 2)
 for n in (4, 6, 8, 12):
-    print(
-        f"{n:2d} x {n:2d} images: norm {torch.linalg.matrix_norm(conv_matrix(normalised, n), 2).item():.3f}"
-    )
-print(
-    f"32 x 32 images: norm at most {lipschitz.conv_norm_bound(normalised, (32, 32), padding=(1, 1)):.3f}"
-)
+    norm = torch.linalg.matrix_norm(conv_matrix(normalised, n), 2).item()
+    print(f"{n:2d} x {n:2d} images: norm {norm:.3f}")
+bound = lipschitz.conv_norm_bound(normalised, (32, 32), padding=(1, 1))
+print(f"32 x 32 images: norm at most {bound:.3f}")
 
 # %% [markdown]
 # On a torus this rule fails: the norm of $(-1,1,-1)$ on the ring of 4 is 3, on the ring of 5 it is 2.618.
@@ -928,12 +741,10 @@ R = torch.linalg.matrix_norm(kernel.flatten(1), 2).item()
 print(f"8 x 8 images: ||R|| = {R:.2f} <= exact {exact:.2f} <= 3 ||R|| = {3 * R:.2f}")
 single = torch.linalg.matrix_norm(conv_matrix(kernel, 1), 2).item()
 print(f"1 x 1 images, only the centre of the kernel acts: exact {single:.2f} < ||R||")
-layer = nn.utils.parametrizations.spectral_norm(
-    nn.Conv2d(3, 4, 3, padding=1, bias=False), n_power_iterations=50
-).eval()
-print(
-    f"PyTorch's 'spectrally normalised' layer expands: {torch.linalg.matrix_norm(lipschitz.dense_matrix(layer, (3, 8, 8)), 2).item() > 1.2}"
-)
+layer = nn.Conv2d(3, 4, 3, padding=1, bias=False)
+layer = nn.utils.parametrizations.spectral_norm(layer, n_power_iterations=50).eval()
+norm = torch.linalg.matrix_norm(lipschitz.dense_matrix(layer, (3, 8, 8)), 2).item()
+print(f"PyTorch's 'spectrally normalised' layer expands: {norm > 1.2}")
 
 # %% [markdown]
 # The second shortcut is sums of absolute values.
@@ -948,21 +759,17 @@ print(
 
 # %%
 A = conv_matrix(kernel, 8)
-taps = sum(
-    torch.linalg.matrix_norm(kernel[:, :, i, j], 2).item()
-    for i, j in itertools.product(range(3), range(3))
-)
+taps = torch.linalg.matrix_norm(kernel.permute(2, 3, 0, 1), 2).sum().item()
 gershgorin = (A.T @ A).abs().sum(1).max().sqrt().item()
 sums = (A.abs().sum(0).max() * A.abs().sum(1).max()).sqrt().item()
 print(
-    f"exact {exact:.2f} <= Gershgorin {gershgorin:.2f} <= row and column sums {sums:.2f};  sum of taps {taps:.2f}"
+    f"exact {exact:.2f} <= Gershgorin {gershgorin:.2f} <= "
+    f"row and column sums {sums:.2f};  sum of taps {taps:.2f}"
 )
 assert exact <= gershgorin <= sums and exact <= taps
 edge = torch.tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]])[None, None]
-E = conv_matrix(edge, 8)
-print(
-    f"edge detector: sum of taps without | | {edge.sum().item():.0f}, exact norm {torch.linalg.matrix_norm(E, 2).item():.2f}"
-)
+norm = torch.linalg.matrix_norm(conv_matrix(edge, 8), 2).item()
+print(f"edge detector: sum of taps without | | {edge.sum().item():.0f}, exact norm {norm:.2f}")
 
 # %% [markdown]
 # ### Choose a kernel
@@ -970,8 +777,7 @@ print(
 # The figure compares six numbers with the exact norm of the zero-padded convolution. Bars are multiples of the exact norm. **A bar below the line is not a bound**: it is drawn orange and hatched.
 # On the left, the exact norm and the norm on the torus of the same side, over the image side, as fractions of the largest symbol over all frequencies.
 
-# %% jupyter={"source_hidden": true}
-# The live figure: six bounds of a convolution for a choice of kernels and image sides.
+# %%
 row = torch.zeros(1, 1, 3, 3)
 row[0, 0, 1] = trap
 centre = torch.zeros(1, 1, 3, 3)
@@ -984,107 +790,25 @@ kernels = {
     "random": torch.randn(1, 1, 3, 3, generator=torch.Generator().manual_seed(1)),
     "random, 3 to 4 channels": kernel,
 }
-BOUNDS = (
-    "torus,\nsame side",
-    "best torus,\nside n+1",
-    "$\\|R\\|$",
-    "$3\\,\\|R\\|$",
-    "sum of\ntaps",
-    "Gersh-\ngorin",
-)
 sides = range(2, 11)
 
 
-def six_bounds(kernel, n):
-    """The exact zero-padded norm and the six numbers of BOUNDS."""
-    gram = conv_matrix(kernel, n)
-    gram = gram.T @ gram
-    R = torch.linalg.matrix_norm(kernel.flatten(1), 2).item()
-    tap_norms = torch.linalg.matrix_norm(kernel.permute(2, 3, 0, 1), 2)
-    torus = [
-        lipschitz.conv_norm_bound(kernel, (n, n), padding=(1, 1), padding_mode=mode)
-        for mode in ("circular", "zeros")
-    ]
-    return torch.linalg.eigvalsh(gram)[-1].sqrt().item(), [
-        *torus,
-        R,
-        3 * R,
-        tap_norms.sum().item(),
-        gram.abs().sum(1).max().sqrt().item(),
-    ]
+def six_bounds(K, n):
+    """The exact zero-padded norm, and the six numbers of the figure from left to right."""
+    A = conv_matrix(K, n)
+    gram = A.T @ A
+    exact = torch.linalg.eigvalsh(gram)[-1].sqrt().item()
+    same = lipschitz.conv_norm_bound(K, (n, n), padding=(1, 1), padding_mode="circular")
+    best = lipschitz.conv_norm_bound(K, (n, n), padding=(1, 1), padding_mode="zeros")
+    R = torch.linalg.matrix_norm(K.flatten(1), 2).item()
+    taps = torch.linalg.matrix_norm(K.permute(2, 3, 0, 1), 2).sum().item()
+    gershgorin = gram.abs().sum(1).max().sqrt().item()
+    return exact, [same, best, R, 3 * R, taps, gershgorin]
 
 
 table = {(name, n): six_bounds(K, n) for name, K in kernels.items() for n in sides}
 highest = {name: torus_norm(K, 64) for name, K in kernels.items()}
-figure = Figure(figsize=(9.2, 4.0))
-left, right = figure.subplots(1, 2, width_ratios=[1, 1.9])
-(exact_line,) = left.plot([], [], "d-", color=plotting.BLACK, label="exact, zero-padded")
-(same_line,) = left.plot(
-    [], [], "s:", color=plotting.ORANGE, markerfacecolor="white", label="torus, same side"
-)
-side_line = left.axvline(5, color=plotting.GREEN, linestyle="--", linewidth=1.2)
-left.set(
-    xlim=(1.5, 10.5),
-    ylim=(0, 1.1),
-    xlabel="image side $n$",
-    title="fraction of the largest symbol",
-    xticks=list(sides),
-)
-left.legend(loc="lower right")
-bars = right.bar(range(6), [1] * 6, width=0.7)
-numbers = [right.text(i, 0, "", ha="center", va="bottom", fontsize=9) for i in range(6)]
-right.axhline(1, color=plotting.BLACK, linewidth=1.5)
-right.set(
-    ylim=(0, 4.4),
-    xticks=range(6),
-    xticklabels=BOUNDS,
-    title="bounds, as multiples of the exact norm (line)",
-)
-right.grid(False, axis="x")
-
-
-def draw_bounds(kernel_name, n):
-    exact, bounds = table[kernel_name, n]
-    exact_line.set_data(sides, [table[kernel_name, m][0] / highest[kernel_name] for m in sides])
-    same_line.set_data(sides, [table[kernel_name, m][1][0] / highest[kernel_name] for m in sides])
-    side_line.set_xdata([n, n])
-    for bar, number, bound in zip(bars, numbers, bounds, strict=True):
-        too_small = bound < exact * (1 - 1e-9)
-        bar.set(
-            height=bound / exact,
-            facecolor=plotting.ORANGE if too_small else plotting.SKY,
-            hatch="///" if too_small else "",
-        )
-        number.set(
-            text=f"{bound:.2f}", y=(1 if 0.85 < bound / exact < 1 else bound / exact) + 0.04
-        )  # not across the line
-    names = [
-        name.replace("-\n", "")
-        .replace("\n", " ")
-        .replace("$", "")
-        .replace("\\|", "|")
-        .replace("\\,", " ")
-        for name in BOUNDS
-    ]
-    wrong = [
-        f"{name} ({bound:.2f})"
-        for name, bound in zip(names, bounds, strict=True)
-        if bound < exact * (1 - 1e-9)
-    ]
-    return (
-        f"Kernel {kernel_name}, {n} x {n} images: exact norm {exact:.2f}, largest symbol {highest[kernel_name]:.2f}. "
-        f"Not a bound: {'; '.join(wrong) if wrong else 'none of the six fails here'}."
-    )
-
-
-live_kernel = widgets.LiveFigure(
-    figure,
-    draw_bounds,
-    kernel_name=ipywidgets.Dropdown(
-        options=list(kernels), value="trap (-1, 1, -1)", description="kernel"
-    ),
-    n=ipywidgets.IntSlider(min=2, max=10, value=5, description="side n"),
-)
+live_kernel = figures.bounds_of_a_kernel(table, highest, sides)
 live_kernel.still(kernel_name="trap (-1, 1, -1)", n=5)
 
 # %%
@@ -1112,18 +836,19 @@ network = nn.Sequential(
     nn.Flatten(),
     nn.Linear(72, 5),
 )
-shape, product = (1, 12, 12), 1.0
+shape = (1, 12, 12)
+product = 1.0
 for layer in network:
     factor = lipschitz.lipschitz_bound(layer, shape)
-    product, shape = product * factor, lipschitz.output_shape(layer, shape)
+    product = product * factor
+    shape = lipschitz.output_shape(layer, shape)
     print(
-        f"{type(layer).__name__:14s} bound {factor:6.3f}   output {shape!s:12s} product so far {product:6.3f}"
+        f"{type(layer).__name__:14s} bound {factor:6.3f}   "
+        f"output {shape!s:12s} product so far {product:6.3f}"
     )
 images = torch.rand(300, 1, 12, 12, generator=generator)
-measured, bound = (
-    lipschitz.jacobian_norms(network, images).max().item(),
-    lipschitz.lipschitz_bound(network, (1, 12, 12)),
-)
+measured = lipschitz.jacobian_norms(network, images).max().item()
+bound = lipschitz.lipschitz_bound(network, (1, 12, 12))
 print(f"largest measured slope {measured:.3f} <= guaranteed bound {bound:.3f}")
 assert measured <= bound and abs(product / bound - 1) < 1e-6
 
@@ -1141,9 +866,8 @@ except TypeError as error:
 
 # %%
 nearly_equal = 1e-4 * torch.tensor([[1.0, -1.0, 1.0, -1.0]])
-print(
-    f"local slope of nn.LayerNorm: {lipschitz.jacobian_norms(nn.LayerNorm(4), nearly_equal).item():.0f}"
-)
+slope = lipschitz.jacobian_norms(nn.LayerNorm(4), nearly_equal).item()
+print(f"local slope of nn.LayerNorm: {slope:.0f}")
 
 # %% [markdown]
 # ## Recap

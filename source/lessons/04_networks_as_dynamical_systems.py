@@ -20,16 +20,15 @@
 
 # %%
 import math
+from functools import partial
 
-import ipywidgets
-import matplotlib.pyplot as plt
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 from torchdiffeq import odeint, odeint_adjoint
 from tqdm.auto import tqdm
 
-from chapter_utils import data, ode, plotting, widgets
+from chapter_utils import data, ode, plotting
+from figures import lesson_04 as figures
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)  # so that what we see is mathematics, not rounding
@@ -53,7 +52,8 @@ J = torch.tensor([[0.0, -1.0], [1.0, 0.0]])  # rotation by 90 degrees, used all 
 
 # %%
 generator = torch.Generator().manual_seed(3)
-W, b = torch.randn(2, 2, generator=generator), torch.randn(2, generator=generator)
+W = torch.randn(2, 2, generator=generator)
+b = torch.randn(2, generator=generator)
 T = 2.0
 
 
@@ -78,19 +78,16 @@ my_guess = None  # for example 4
 x = torch.randn(200, 2, generator=generator)
 end_of_flow = ode.flow(field, x, torch.tensor([0.0, T]))[-1]
 L = torch.linalg.matrix_norm(W, 2).item()  # the slope of tanh is at most 1
+F = math.sqrt(2)  # |f| <= sqrt(2): two entries of a tanh
 distances = {}
 for depth in (10, 20, 40, 80, 160):
-    distances[depth] = (network(x, depth) - end_of_flow).norm(dim=1).max().item()
-    bound = (
-        0.5 * T / depth * math.sqrt(2) * math.expm1(L * T)
-    )  # |f| <= sqrt(2): two entries of a tanh
-    print(
-        f"{depth:3d} layers: largest distance to the flow {distances[depth]:.4f} <= bound {bound:.3f}"
-    )
-    assert distances[depth] <= bound
-print(
-    f"doubling the depth divides the distance by {distances[80] / distances[160]:.1f}; your guess: {my_guess}"
-)
+    distance = (network(x, depth) - end_of_flow).norm(dim=1).max().item()
+    distances[depth] = distance
+    bound = 0.5 * T / depth * F * math.expm1(L * T)
+    print(f"{depth:3d} layers: largest distance to the flow {distance:.4f} <= bound {bound:.3f}")
+    assert distance <= bound
+ratio = distances[80] / distances[160]
+print(f"doubling the depth divides the distance by {ratio:.1f}; your guess: {my_guess}")
 
 # %% [markdown]
 # > **Claim 4.1 (thin layers follow the flow).** Let $f$ be differentiable and $L$-Lipschitz with $\|f\|\le F$.
@@ -126,38 +123,17 @@ assert outputs[-1] > 1e4 * outputs[0]
 # %%
 starts = torch.linspace(-1, 1, 9)[:, None]
 t = torch.linspace(0, 3, 61)
-figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.3))
-lines = ode.flow(lambda x: -torch.tanh(2 * x), starts, t)
-axes[0].plot(t, lines[:, :, 0], color=plotting.BLUE, linestyle="-", linewidth=1.2)
+lines = ode.flow(lambda x: -torch.tanh(2 * x), starts, t)[:, :, 0]
 step = 1.0  # L = 2, so h L = 2
-crossing = [starts]
+x = starts
+crossing = [x]
 for _ in range(3):
-    crossing.append(crossing[-1] - step * torch.tanh(2 * crossing[-1]))
-axes[1].plot(
-    range(4),
-    torch.stack(crossing)[:, :, 0],
-    color=plotting.ORANGE,
-    linestyle="-",
-    marker="o",
-    linewidth=1.2,
-)
+    x = x - step * torch.tanh(2 * x)
+    crossing.append(x)
 turn = torch.linspace(0, math.pi, 61)
-for start in starts[:, 0]:
-    axes[2].plot(
-        start * turn.cos(), start * turn.sin(), color=plotting.GREEN, linestyle="-", linewidth=1.2
-    )
-axes[2].plot(starts[:, 0], 0 * starts[:, 0], "o", color=plotting.BLACK)
-axes[0].set(title=r"flow of $-\tanh 2x$", xlabel="time $t$", ylabel="$x$")
-axes[1].set(title="layers with $hL=2$", xlabel="layer", ylabel="$x$", xticks=range(4))
-axes[2].set(
-    title="half a turn in the plane", xlabel="$x$", ylabel="added coordinate", aspect="equal"
-)
+half_turns = starts[:, :, None] * torch.stack([turn.cos(), turn.sin()])  # (9, 2, 61)
 assert (lines[:, 1:] > lines[:, :-1]).all() and (crossing[1][1:] < crossing[1][:-1]).any()
-plotting.show(
-    figure,
-    "Left: nine solutions of one flow on the line run towards zero and never cross. Middle: the layers of a network with too long steps throw points "
-    "across zero, and the lines cross. Right: with a second coordinate a rotation carries every x to -x.",
-)
+figures.crossing_or_not(t, lines, torch.stack(crossing)[:, :, 0], half_turns)
 
 # %% [markdown]
 # ## 4.2 Training is optimal control
@@ -192,7 +168,8 @@ def adjoint(states, weights, h, p):
 
 
 # %%
-depth, h = 20, 0.1
+depth = 20
+h = 0.1
 weights = torch.randn(depth, 4, 4, generator=generator).requires_grad_()
 x0 = torch.randn(4, generator=generator)
 target = torch.randn(4, generator=generator)
@@ -226,7 +203,8 @@ assert difference < 1e-13
 # We find the optimal weights by gradient descent with the adjoint, and compare:
 
 # %%
-N, h = 20, 0.1
+N = 20
+h = 0.1
 theta = torch.zeros(N)
 for _ in range(600):
     x = [0.8]
@@ -238,24 +216,12 @@ for _ in range(600):
     steering = -torch.tensor(p[1:])  # -p_{n+1} for n = 0, ..., N-1
     theta = (theta + 0.03 * (steering - theta)).clamp(-1, 1)  # downhill, then back into [-1, 1]
 print(f"x_N = {x[N]:.3f}; without control it would be {0.8 * 1.1**N:.3f}")
-print(
-    "optimal weights maximise the Hamiltonian, to 6 digits:",
-    torch.allclose(theta, steering.clamp(-1, 1), atol=1e-6),
-)
-assert torch.allclose(theta, steering.clamp(-1, 1), atol=1e-6)
+optimal = torch.allclose(theta, steering.clamp(-1, 1), atol=1e-6)
+print("optimal weights maximise the Hamiltonian, to 6 digits:", optimal)
+assert optimal
 
 # %%
-figure, axis = plt.subplots(figsize=(6.0, 3.2))
-axis.plot(range(N), theta, "o", color=plotting.BLUE, label=r"optimal weight $\theta_n$")
-axis.plot(range(N), steering, color=plotting.ORANGE, linestyle="--", label="$-p_{n+1}$")
-axis.plot(range(N + 1), x, color=plotting.BLACK, linestyle=":", label="state $x_n$")
-axis.set(xlabel="layer $n$", title="best steering", xticks=range(0, N + 1, 5))
-axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-plotting.show(
-    figure,
-    "The optimal weights, dots, lie on the dashed curve of minus the adjoint state wherever that is above -1, and at -1 where it is below. "
-    "The dotted state falls steadily from 0.8 to 0.19.",
-)
+figures.best_steering(theta, steering, x)
 
 # %% [markdown]
 # Drop the hypothesis that $\Theta$ is convex. One layer $x_1=\theta$ from $x_0=0$ with $h=1$, only $\theta=-1$ or $\theta=1$ allowed, $\Phi(x)=(x-0.4)^2$, $R=0$. The better weight is $1$.
@@ -265,9 +231,8 @@ plotting.show(
 cost = {theta: (theta - 0.4) ** 2 for theta in (-1, 1)}
 best = min(cost, key=cost.get)
 p_1 = 2 * (best - 0.4)
-print(
-    f"best weight {best}, weight that maximises -p theta: {max((-1, 1), key=lambda theta: -p_1 * theta)}"
-)
+pointed_at = max((-1, 1), key=lambda theta: -p_1 * theta)
+print(f"best weight {best}, weight that maximises -p theta: {pointed_at}")
 
 # %% [markdown]
 # ### The other order
@@ -278,24 +243,24 @@ print(
 
 # %%
 def adjoint_without_memory(x, weights, h, p):
-    """Only the last state is known; earlier ones are recomputed by Euler steps backwards in time."""
+    """Only the last state is known; earlier ones are recomputed by Euler steps backwards."""
     gradients = []
     for W in weights[::-1]:
         s = (1 - torch.tanh(W @ x) ** 2) * p
         gradients.insert(0, h * torch.outer(s, x))
-        x, p = x - h * torch.tanh(W @ x), p + h * W.T @ s
+        x = x - h * torch.tanh(W @ x)
+        p = p + h * W.T @ s
     return torch.stack(gradients), p
 
 
 def disagreement(W, x0, target, depth, T=1.0):
     """Relative difference of the two gradients for one matrix W shared by all layers."""
-    h, weights = T / depth, [W] * depth
+    h = T / depth
+    weights = [W] * depth
     states = states_of(x0, weights, h)
     p = states[-1] - target
-    kept, lost = (
-        adjoint(states, weights, h, p)[0].sum(0),
-        adjoint_without_memory(states[-1], weights, h, p)[0].sum(0),
-    )
+    kept = adjoint(states, weights, h, p)[0].sum(0)
+    lost = adjoint_without_memory(states[-1], weights, h, p)[0].sum(0)
     return ((kept - lost).norm() / kept.norm()).item()
 
 
@@ -314,7 +279,8 @@ assert 1.7 < gaps[80] / gaps[160] < 2.3
 
 # %%
 for depth in (100, 1000, 10_000):
-    h, x = 3 / depth, 0.5
+    h = 3 / depth
+    x = 0.5
     for direction in (-1, 1):  # to T = 3 and back
         for _ in range(depth):
             x = x + direction * h * math.copysign(math.sqrt(abs(x)), x)
@@ -330,15 +296,16 @@ for depth in (100, 1000, 10_000):
 # Rate $\nu=20$ and $T=1$ are not extreme. Take $f(x)=-\nu(x-c)+J(x-c)$ with $c=(1,1)$, a spiral into $c$ whose rate is exactly $\nu$,
 # and two end states which differ by one rounding error of float32. We follow $-f$:
 
+
 # %%
+def reversed_field(nu, x):
+    return nu * (x - 1) - (x - 1) @ J.T
+
+
 unit_error = torch.finfo(torch.float32).eps
+ends = 1 + torch.tensor([[0.0, 0.0], [unit_error, 0.0]])
 for name, nu in {"contractive, rate 20": 20.0, "rate 0 (a rotation)": 0.0}.items():
-
-    def reversed_field(x, nu=nu):
-        return nu * (x - 1) - (x - 1) @ J.T
-
-    ends = 1 + torch.tensor([[0.0, 0.0], [unit_error, 0.0]])
-    starts = ode.flow(reversed_field, ends, torch.tensor([0.0, 1.0]))[-1]
+    starts = ode.flow(partial(reversed_field, nu), ends, torch.tensor([0.0, 1.0]))[-1]
     apart = (starts[1] - starts[0]).norm().item()
     print(f"{name:20s}: ends {unit_error:.2g} apart belong to starts {apart:.2g} apart")
 print(f"e^20 x rounding unit = {math.exp(20) * unit_error:.0f}")
@@ -363,17 +330,22 @@ print(f"e^20 x rounding unit = {math.exp(20) * unit_error:.0f}")
 class Pull(nn.Module):
     def __init__(self, rate, cubic=1.0):
         super().__init__()
-        self.rate, self.cubic, self.place = rate, cubic, nn.Parameter(torch.tensor(0.5))
+        self.rate = rate
+        self.cubic = cubic
+        self.place = nn.Parameter(torch.tensor(0.5))
 
     def forward(self, t, x):
         return -self.rate * (x - self.place) - self.cubic * (x - self.place) ** 3
 
 
 def gradient(solve, rate, times=2, cubic=1.0):
-    """Derivative of x_1(1) + x_2(1) by the place a, or the error message; `times` output times from 0 to 1."""
+    """Derivative of x_1(1) + x_2(1) by the place a, or the error message.
+
+    The solver is asked for the states at this many `times` from 0 to 1.
+    """
     pull = Pull(rate, cubic)
-    start, t = torch.tensor([2.0, -0.5]), torch.linspace(0, 1, times)
-    states = solve(pull, start, t, rtol=1e-6, atol=1e-6)
+    start = torch.tensor([2.0, -0.5])
+    states = solve(pull, start, torch.linspace(0, 1, times), rtol=1e-6, atol=1e-6)
     try:
         states[-1].sum().backward()
     except AssertionError as error:
@@ -412,10 +384,8 @@ assert "underflow" in answers[20.0] and "underflow" not in answers[10.0]
 # Without it: $x'=x^2$ blows up forwards, $x'=-x^3$ backwards. Both end in the same message.
 
 # %%
-for name, runaway in {
-    "x' = x^2": lambda t, x: x**2,
-    "x' = -x^3, reversed": lambda t, x: x**3,
-}.items():
+runaways = {"x' = x^2": lambda t, x: x**2, "x' = -x^3, reversed": lambda t, x: x**3}
+for name, runaway in runaways.items():
     try:
         odeint(runaway, torch.tensor([1.0]), torch.tensor([0.0, 1.2]))
     except AssertionError as error:
@@ -430,18 +400,14 @@ for name, runaway in {
 # 4. *Use an implicit method* if the trouble is forwards: a stiff field (large $\lambda$) forces an explicit method to tiny steps, although nothing happens any more.
 
 # %%
-print("lambda = 20, odeint:                    ", gradient(odeint, 20.0))
+kept = gradient(odeint, 20.0)
+print(f"lambda = 20, odeint:                     {kept}")
 for pieces in (1, 2, 4, 8):
-    print(
-        f"lambda = 20, odeint_adjoint, {pieces} piece(s): ",
-        gradient(odeint_adjoint, 20.0, times=pieces + 1),
-    )
-print("lambda = 20, odeint_adjoint, not cubic:  ", gradient(odeint_adjoint, 20.0, cubic=0.0))
-assert (
-    gradient(odeint, 20.0)
-    == gradient(odeint_adjoint, 20.0, times=9)
-    == gradient(odeint_adjoint, 20.0, cubic=0.0)
-)
+    in_pieces = gradient(odeint_adjoint, 20.0, times=pieces + 1)
+    print(f"lambda = 20, odeint_adjoint, {pieces} piece(s):  {in_pieces}")
+linear = gradient(odeint_adjoint, 20.0, cubic=0.0)
+print(f"lambda = 20, odeint_adjoint, not cubic:   {linear}")
+assert kept == in_pieces == linear
 
 # %% [markdown]
 # The fourth cure needs an example. Count how often the solver calls the field $-\lambda(x-\cos t)$, which follows a slow cosine.
@@ -449,22 +415,26 @@ assert (
 
 # %%
 implicit_euler = ode.tableau([[1]], [1])
-calls = {}
-for rate in (10.0, 1000.0):
-    calls[rate] = 0
+calls = {10.0: 0, 1000.0: 0}
 
-    def follow(t, x, rate=rate):
-        calls[rate] += 1
-        return -rate * (x - torch.cos(t))
 
-    def follow_with_time(state, rate=rate):
-        x, t = state.unbind(1)
-        return torch.stack([-rate * (x - t.cos()), torch.ones_like(t)], 1)
+def follow(rate, t, x):
+    calls[rate] += 1
+    return -rate * (x - torch.cos(t))
 
-    adaptive = odeint(follow, torch.tensor([0.0]), torch.tensor([0.0, 1.0]))[-1].item()
+
+def follow_with_time(rate, state):
+    x, t = state.unbind(1)
+    return torch.stack([-rate * (x - t.cos()), torch.ones_like(t)], 1)
+
+
+for rate in calls:
+    path = odeint(partial(follow, rate), torch.tensor([0.0]), torch.tensor([0.0, 1.0]))
+    adaptive = path[-1].item()
     state = torch.tensor([[0.0, 0.0]])
     for _ in range(20):
-        state = ode.runge_kutta_step(follow_with_time, state, 1 / 20, implicit_euler)
+        field_in_time = partial(follow_with_time, rate)
+        state = ode.runge_kutta_step(field_in_time, state, 1 / 20, implicit_euler)
     x = state[0, 0].item()
     print(f"lambda = {rate:4.0f}: x(1) = {adaptive:.3f} adaptive, {x:.3f} by 20 implicit steps")
 more = calls[1000.0] / calls[10.0]
@@ -497,19 +467,18 @@ for name, S in {"antisymmetric": M - M.T, "any matrix": M}.items():
 # If one unit is nearly saturated, $D=\mathrm{diag}(1,\,0.1)$, it is positive: nearby states separate for a while.
 
 # %%
-S, gamma = 3 * J, 0.5
+S = 3 * J
+gamma = 0.5
 D = torch.diag(torch.tensor([1.0, 0.1]))
-jacobian = D @ (S - gamma * torch.eye(2))
+K = S - gamma * torch.eye(2)
+jacobian = D @ K
 mu = ode.logarithmic_norm(jacobian)
 print(f"largest real part {torch.linalg.eigvals(jacobian).real.max():.3f}, but mu = {mu:.3f}")
 b_saturated = torch.tensor([0.0, math.atanh(math.sqrt(0.9))])  # the slope of tanh is 0.1 there
 direction = torch.linalg.eigh(0.5 * (jacobian + jacobian.T)).eigenvectors[:, -1]
 pair = torch.stack([torch.zeros(2), 1e-3 * direction])
-later = ode.flow(
-    lambda x: torch.tanh(x @ (S - gamma * torch.eye(2)).T + b_saturated),
-    pair,
-    torch.tensor([0.0, 0.1]),
-)[-1]
+short = torch.tensor([0.0, 0.1])
+later = ode.flow(lambda x: torch.tanh(x @ K.T + b_saturated), pair, short)[-1]
 stretch = ((later[1] - later[0]).norm() / 1e-3).item()
 print(f"after t = 0.1 two neighbours are {stretch:.2f} times as far apart")
 assert stretch > 1.05
@@ -523,60 +492,20 @@ assert stretch > 1.05
 #
 # Without friction, $\gamma=0$, *no* step is short enough. Move both sliders: the dot must stay below the curve.
 
-# %% jupyter={"source_hidden": true}
-# The live figure: an antisymmetric layer repeated 200 times, and the longest step over the friction.
+# %%
 omega = 3.0
 
 
-def threshold(gamma):
+def longest_step(gamma):
     return 2 * gamma / (gamma**2 + omega**2)
 
 
-figure = Figure(figsize=(8.4, 3.8))
-left, right = figure.subplots(1, 2)
-(path_line,) = left.plot([], [], color=plotting.BLUE, linestyle="-", linewidth=1)
-left.plot([1], [0], "o", color=plotting.BLACK)
-left.set(
-    xlim=(-2.2, 2.2),
-    ylim=(-2.2, 2.2),
-    aspect="equal",
-    title="200 layers from (1, 0)",
-    xlabel="$x_1$",
-    ylabel="$x_2$",
-)
-frictions = torch.linspace(0, 2, 101)
-right.plot(frictions, threshold(frictions), color=plotting.BLACK, linestyle="--")
-right.fill_between(frictions, threshold(frictions), color=plotting.SKY, alpha=0.25, linewidth=0)
-right.text(1.25, 0.08, "non-expansive", fontsize=9)
-(dot,) = right.plot([], [], color=plotting.ORANGE, marker="o", markersize=9)
-right.set(
-    xlim=(0, 2), ylim=(0, 0.4), title="longest step", xlabel=r"friction $\gamma$", ylabel="step $h$"
-)
+def layer_factor(gamma, h):
+    """The layer turns and scales the plane like this complex number."""
+    return complex(1 - h * gamma, h * omega)
 
 
-def draw_antisymmetric(gamma, h):
-    factor = complex(
-        1 - h * gamma, h * omega
-    )  # the layer turns and scales the plane like this complex number
-    points = torch.tensor(factor) ** torch.arange(201)
-    path_line.set_data(points.real, points.imag)
-    dot.set_data([gamma], [h])
-    growth = abs(factor)
-    verdict = "stay equal" if abs(growth - 1) < 1e-12 else "shrink" if growth < 1 else "grow"
-    return (
-        f"With friction {gamma:.2f} and step {h:.3f} each layer multiplies lengths by {growth:.4f}: they {verdict}. "
-        f"The longest allowed step is {threshold(gamma):.4f}."
-    )
-
-
-live_antisymmetric = widgets.LiveFigure(
-    figure,
-    draw_antisymmetric,
-    gamma=ipywidgets.FloatSlider(min=0, max=2, step=0.05, value=0.5, description="friction"),
-    h=ipywidgets.FloatSlider(
-        min=0.005, max=0.4, step=0.005, value=0.1, description="step h", readout_format=".3f"
-    ),
-)
+live_antisymmetric = figures.antisymmetric_layers(layer_factor, longest_step)
 live_antisymmetric.still(gamma=0.5, h=0.1)
 
 # %%
@@ -642,8 +571,10 @@ def energy(q, p):
 
 ranges = {}
 for name, layer in {"Verlet": verlet, "Euler": euler}.items():
-    q, p = torch.tensor([[0.5]]), torch.tensor([[0.0]])
-    start, seen = energy(q, p), []
+    q = torch.tensor([[0.5]])
+    p = torch.tensor([[0.0]])
+    start = energy(q, p)
+    seen = []
     for _ in range(2000):
         q, p = layer(q, p, 0.1, unit, unit)
         seen.append(abs(energy(q, p) - start) / start)
@@ -671,96 +602,65 @@ Omega = torch.kron(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]), torch.eye(3))
 
 
 def deep(x, layer, depth, h=0.1):
-    q, p = x[None, :3], x[None, 3:]
+    q = x[None, :3]
+    p = x[None, 3:]
     for _ in range(depth):
         q, p = layer(q, p, h, (K_1, b_1), (K_2, b_2))
     return torch.cat([q, p], 1)[0]
 
 
+derivative = torch.autograd.functional.jacobian
 x = torch.randn(6, generator=generator)
 for name, layer in {"Verlet": verlet, "Euler": euler}.items():
-    D1 = torch.autograd.functional.jacobian(lambda x, layer=layer: deep(x, layer, 1), x)
+    D1 = derivative(partial(deep, layer=layer, depth=1), x)
     symplectic = (D1.T @ Omega @ D1 - Omega).abs().max().item() < 1e-12
     back = deep(deep(x, layer, 100), layer, 100, h=-0.1)
+    returns = (back - x).norm().item() < 1e-9
     print(
-        f"{name:7s} symplectic: {symplectic!s:6s} returns after 100 layers and 100 reversed ones: {(back - x).norm().item() < 1e-9}"
+        f"{name:7s} symplectic: {symplectic!s:6s} "
+        f"returns after 100 layers and 100 reversed ones: {returns}"
     )
-D50 = torch.autograd.functional.jacobian(lambda x: deep(x, verlet, 50), x)
-contracting = torch.autograd.functional.jacobian(
-    lambda x: x * math.exp(-50 * 0.1 * 2), x
-)  # x' = -2x over the same time
-print(
-    f"norm of the derivative of 50 Verlet layers >= 1: {torch.linalg.matrix_norm(D50, 2).item() >= 1}"
-)
-print(
-    f"of the contractive flow x' = -2x over the same time: {torch.linalg.matrix_norm(contracting, 2).item():.5f}"
-)
+D50 = derivative(partial(deep, layer=verlet, depth=50), x)
+contracting = derivative(lambda x: x * math.exp(-50 * 0.1 * 2), x)  # x' = -2x over the same time
+norm = torch.linalg.matrix_norm(D50, 2).item()
+print(f"norm of the derivative of 50 Verlet layers >= 1: {norm >= 1}")
+norm = torch.linalg.matrix_norm(contracting, 2).item()
+print(f"of the contractive flow x' = -2x over the same time: {norm:.5f}")
 
 # %% [markdown]
 # There is a price: distances need not stay bounded, and Verlet also has a longest step. Near the origin our $H$ is $\tfrac12(q^2+p^2)$. For it the matrix of a step has determinant 1 and trace $2-h^2$.
 # Its eigenvalues lie on the unit circle up to $h=2$, not beyond. Try it:
 
-# %% jupyter={"source_hidden": true}
-# The live figure: Verlet and Euler orbits, and their energy over the layers.
-figure = Figure(figsize=(8.4, 3.8))
-left, right = figure.subplots(1, 2)
-(orbit_euler,) = left.plot([], [], color=plotting.ORANGE, linestyle="--", linewidth=1)
-(orbit_verlet,) = left.plot([], [], ".", color=plotting.BLUE, markersize=4)
-ticks = [-1, -0.5, 0, 0.5, 1]
-left.set(
-    xlim=(-1, 1),
-    ylim=(-1, 1),
-    aspect="equal",
-    title="orbit from (0.1, 0)",
-    xlabel="$q$",
-    ylabel="$p$",
-    xticks=ticks,
-    yticks=ticks,
-)
-(energy_euler,) = right.semilogy([1], [1], color=plotting.ORANGE, linestyle="--")
-(energy_verlet,) = right.semilogy([1], [1], color=plotting.BLUE, linestyle="-")
-right.set(xlim=(0, 200), ylim=(1e-4, 1e4), title="energy / energy at the start", xlabel="layer")
-right.minorticks_off()
-right.legend([energy_euler, energy_verlet], ["Euler", "Verlet"], loc="lower left", ncols=2)
+
+# %%
+def verlet_in_the_plane(q, p, h):  # the same layer with numbers, which is faster
+    p = p - h / 2 * math.tanh(q)
+    q = q + h * math.tanh(p)
+    return q, p - h / 2 * math.tanh(q)
 
 
-def orbit(h, kick_drift):
-    q, p = 0.1, 0.0
-    points = [(q, p)]
+def euler_in_the_plane(q, p, h):
+    return q + h * math.tanh(p), p - h * math.tanh(q)
+
+
+def orbit(layer, h):
+    """The points of 200 layers from (0.1, 0), and their energy relative to the first."""
+    points = [(0.1, 0.0)]
     for _ in range(200):
-        if kick_drift:
-            p -= h / 2 * math.tanh(q)
-            q += h * math.tanh(p)
-            p -= h / 2 * math.tanh(q)
-        else:
-            q, p = q + h * math.tanh(p), p - h * math.tanh(q)
-        points.append((q, p))
+        points.append(layer(*points[-1], h))
     points = torch.tensor(points)
-    return points, torch.log(torch.cosh(points)).sum(1)
+    energies = torch.log(torch.cosh(points)).sum(1)
+    return points, energies / energies[0]
 
 
-def draw_hamiltonian(h):
-    ranges = []
-    for kick_drift, line, level in (
-        (False, orbit_euler, energy_euler),
-        (True, orbit_verlet, energy_verlet),
-    ):
-        points, energies = orbit(h, kick_drift)
-        line.set_data(*points.T)
-        level.set_data(range(201), energies / energies[0])
-        ranges.append([(e / energies[0]).item() for e in (energies.min(), energies.max())])
-    radius = 1.0 if h <= 2 else (h**2 - 2) / 2 + math.sqrt((h**2 - 2) ** 2 / 4 - 1)
-    return (
-        f"At step {h:.2f} Verlet's energy lies between {ranges[1][0]:.2f} and {ranges[1][1]:.2f} times its start during 200 layers; "
-        f"Euler's reaches {ranges[0][1]:.3g} times. "
-        f"Largest eigenvalue of Verlet's step at the origin: {radius:.2f} in modulus."
-    )
+def radius_of_verlet(h):
+    """Largest modulus of the eigenvalues of the step at the origin."""
+    half_trace = (h**2 - 2) / 2
+    return 1.0 if h <= 2 else half_trace + math.sqrt(half_trace**2 - 1)
 
 
-live_hamiltonian = widgets.LiveFigure(
-    figure,
-    draw_hamiltonian,
-    h=ipywidgets.FloatSlider(min=0.05, max=2.4, step=0.05, value=0.2, description="step h"),
+live_hamiltonian = figures.orbits_and_energies(
+    partial(orbit, euler_in_the_plane), partial(orbit, verlet_in_the_plane), radius_of_verlet
 )
 live_hamiltonian.still(h=0.2)
 
@@ -791,13 +691,16 @@ def repaired(x, alpha=0.5):
     return project(x @ f_matrix.T, 0.5 * x.square().sum(1), x, alpha)  # V = |x|^2 / 2
 
 
-x = torch.tensor([[1.0, 0.0]])
-raw, fixed = x, x
+raw = torch.tensor([[1.0, 0.0]])
+fixed = raw
 for _ in range(5000):
-    raw, fixed = raw + 1e-3 * raw @ f_matrix.T, fixed + 1e-3 * repaired(fixed)
-raw_ratio, fixed_ratio = raw.square().sum().item(), fixed.square().sum().item()
+    raw = raw + 1e-3 * raw @ f_matrix.T
+    fixed = fixed + 1e-3 * repaired(fixed)
+raw_ratio = raw.square().sum().item()
+fixed_ratio = fixed.square().sum().item()
 print(
-    f"V(5)/V(0): not projected {raw_ratio:.0f}, projected {fixed_ratio:.4f}, bound e^(-2.5) = {math.exp(-2.5):.4f}"
+    f"V(5)/V(0): not projected {raw_ratio:.0f}, projected {fixed_ratio:.4f}, "
+    f"bound e^(-2.5) = {math.exp(-2.5):.4f}"
 )
 
 # %% [markdown]
@@ -813,18 +716,19 @@ print(
 # %%
 _ = torch.manual_seed(0)
 f_hat = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 2))
-first, second = nn.Linear(2, 16), nn.Linear(16, 1)
+first = nn.Linear(2, 16)
+second = nn.Linear(16, 1)
+
+
+def convex(x):
+    """Nonnegative weights behind the first layer keep it convex."""
+    return nn.functional.softplus(first(x)) @ second.weight.abs().T
 
 
 def convex_V(x, epsilon=0.1):
-    def g(x):
-        return (
-            nn.functional.softplus(first(x)) @ second.weight.abs().T
-        )  # nonnegative weights keep it convex
-
     zero = torch.zeros(1, 2, requires_grad=True)
-    slope = torch.autograd.grad(g(zero).sum(), zero, create_graph=True)[0]
-    return (g(x) - g(zero) - x @ slope.T)[:, 0] + epsilon * x.square().sum(1)
+    slope = torch.autograd.grad(convex(zero).sum(), zero, create_graph=True)[0]
+    return (convex(x) - convex(zero) - x @ slope.T)[:, 0] + epsilon * x.square().sum(1)
 
 
 def learned(x, alpha=1.0):
@@ -835,11 +739,12 @@ def learned(x, alpha=1.0):
 
 
 points = 3 * torch.randn(20, 2, generator=generator)
-paths = ode.flow(learned, points, torch.linspace(0, 2, 5), max_step=0.02)
+five_times = torch.linspace(0, 2, 5)
+paths = ode.flow(learned, points, five_times, max_step=0.02)
 ratios = torch.stack([convex_V(z) for z in paths]).detach() / convex_V(points).detach()
-for time, ratio in zip(torch.linspace(0, 2, 5), ratios, strict=True):
+for time, ratio in zip(five_times, ratios, strict=True):
     print(f"t = {time:.1f}: largest V(t)/V(0) = {ratio.max():.3f} <= {math.exp(-time):.3f}")
-assert (ratios.max(1).values <= torch.exp(-torch.linspace(0, 2, 5)) * (1 + 1e-3)).all()
+assert (ratios.max(1).values <= torch.exp(-five_times) * (1 + 1e-3)).all()
 
 # %% [markdown]
 # Drop "$\nabla V\ne0$ elsewhere". The double well $V=\tfrac14(x_1^2-1)^2+\tfrac12x_2^2$ is zero at $(\pm1,0)$ and has a flat point in between, at the origin, where $V=\tfrac14$.
@@ -858,49 +763,20 @@ assert sizes[-1] > 50 * sizes[0]
 # %% [markdown]
 # Now move $\alpha$. Negative values are allowed: they promise that $V$ *grows* no faster than $e^{|\alpha|t}$. Our spiral grows by itself with $V'=V$. At which $\alpha$ does the projection stop acting?
 
-# %% jupyter={"source_hidden": true}
-# The live figure: the spiral with and without projection, and V over time with its bound.
-figure = Figure(figsize=(8.4, 3.8))
-left, right = figure.subplots(1, 2)
-(spiral,) = left.plot([], [], color=plotting.BLUE, linestyle="-")
-left.plot([1], [0], "o", color=plotting.BLACK)
-left.set(
-    xlim=(-3, 3),
-    ylim=(-3, 3),
-    aspect="equal",
-    title="path from (1, 0)",
-    xlabel="$x_1$",
-    ylabel="$x_2$",
-)
-(level,) = right.semilogy([1], [1], color=plotting.BLUE, linestyle="-", label="$V(t)/V(0)$")
-(limit,) = right.semilogy(
-    [1], [1], color=plotting.BLACK, linestyle="--", linewidth=1, label=r"bound $e^{-\alpha t}$"
-)
-right.set(xlim=(0, 5), ylim=(1e-5, 1e5), title="Lyapunov function", xlabel="time $t$")
-right.minorticks_off()
-right.legend(loc="upper left")
-spiral_times = torch.linspace(0, 5, 101)
+
+# %%
+def rate_of_V(alpha, projected):
+    """V' = rate V for our spiral."""
+    return min(1.0, -alpha) if projected else 1.0
 
 
-def draw_projection(alpha, projected):
-    rate = (
-        min(1.0, -alpha) if projected else 1.0
-    )  # V' = rate V for this field; the path can be written down
-    radius = torch.exp(0.5 * rate * spiral_times)
-    spiral.set_data(radius * spiral_times.cos(), -radius * spiral_times.sin())
-    level.set_data(spiral_times, radius**2)
-    limit.set_data(spiral_times, torch.exp(-alpha * spiral_times))
-    acts = "acts" if projected and alpha > -1 else "removes nothing" if projected else "is off"
-    kept = "kept" if rate <= -alpha else "broken"
-    return f"With alpha = {alpha:.2f} the projection {acts}: V(5)/V(0) = {radius[-1] ** 2:.3g}. The bound {math.exp(-5 * alpha):.3g} is {kept}."
+def spiral_path(rate, t):
+    """The solution from (1, 0); it can be written down."""
+    radius = torch.exp(0.5 * rate * t)
+    return torch.stack([radius * t.cos(), -radius * t.sin()], 1)
 
 
-live_projection = widgets.LiveFigure(
-    figure,
-    draw_projection,
-    alpha=ipywidgets.FloatSlider(min=-2, max=2, step=0.1, value=0.5, description="alpha"),
-    projected=ipywidgets.Checkbox(value=True, description="projection"),
-)
+live_projection = figures.projected_spiral(rate_of_V, spiral_path)
 live_projection.still(alpha=0.5, projected=True)
 
 # %%
@@ -920,50 +796,21 @@ live_projection
 #
 # This is the logarithmic norm of lesson 1 for the maximum norm. In the *Euclidean* norm the same solutions may grow at first. Take $M=\begin{pmatrix}-1&c\\0&-0.1\end{pmatrix}$, whose eigenvalues are $-1$ and $-0.1$ for every $c$:
 
-# %% jupyter={"source_hidden": true}
-# The live figure: how much a disturbance can grow, in two norms, for the coupling c.
-figure = Figure(figsize=(8.4, 3.8))
-left, right = figure.subplots(1, 2)
-growth_times = torch.linspace(0, 12, 61)
-(growth_inf,) = left.plot([], [], color=plotting.BLUE, linestyle="-", label="maximum norm")
-(growth_two,) = left.plot([], [], color=plotting.ORANGE, linestyle="--", label="Euclidean norm")
-left.axhline(1, color=plotting.BLACK, linewidth=0.8)
-left.set(xlim=(0, 12), ylim=(0, 2.2), title="largest growth of a disturbance", xlabel="time $t$")
-left.legend(loc="upper right")
-couplings = torch.linspace(0, 2, 81)
-right.plot(couplings, (couplings - 1).clamp_min(-0.1), color=plotting.BLUE, linestyle="-")
-right.plot(
-    couplings, -0.55 + 0.5 * (0.81 + couplings**2).sqrt(), color=plotting.ORANGE, linestyle="--"
-)
-right.axhline(0, color=plotting.BLACK, linewidth=0.8)
-right.text(1.52, 0.66, r"$\mu_\infty$", color=plotting.BLUE)
-right.text(1.6, 0.26, r"$\mu_2$", color=plotting.ORANGE)
-(dot_inf,) = right.plot([], [], color=plotting.BLUE, marker="o", markersize=8)
-(dot_two,) = right.plot([], [], color=plotting.ORANGE, marker="s", markersize=8)
-right.set(xlim=(0, 2), ylim=(-0.2, 1.05), title="logarithmic norms", xlabel="coupling $c$")
+
+# %%
+def growth_of_disturbances(c, times):
+    """The norms of exp(t M): the maximum norm, and the Euclidean one."""
+    M = torch.tensor([[-1.0, c], [0.0, -0.1]])
+    flows = torch.linalg.matrix_exp(times[:, None, None] * M)
+    return flows.abs().sum(2).max(1).values, torch.linalg.matrix_norm(flows, 2)
 
 
-def draw_rows(c):
-    coupled = torch.tensor([[-1.0, c], [0.0, -0.1]])
-    flows = torch.linalg.matrix_exp(growth_times[:, None, None] * coupled)
-    norms = flows.abs().sum(2).max(1).values, torch.linalg.matrix_norm(flows, 2)
-    mus = max(-1 + abs(c), -0.1), -0.55 + 0.5 * math.sqrt(0.81 + c**2)
-    for norm, mu, line, dot in zip(
-        norms, mus, (growth_inf, growth_two), (dot_inf, dot_two), strict=True
-    ):
-        line.set_data(growth_times, norm)
-        dot.set_data([c], [mu])
-    return (
-        f"At coupling {c:.2f} both eigenvalues are negative; mu_inf = {mus[0] + 0.0:.3f}, mu_2 = {mus[1]:.3f}. "
-        f"A disturbance grows at most to {norms[0].max():.2f} times its maximum norm and {norms[1].max():.2f} times its Euclidean norm."
-    )
+def logarithmic_norms(c):
+    """mu_inf and mu_2 of M, for a tensor of couplings."""
+    return (c.abs() - 1).clamp_min(-0.1), -0.55 + 0.5 * (0.81 + c**2).sqrt()
 
 
-live_rows = widgets.LiveFigure(
-    figure,
-    draw_rows,
-    c=ipywidgets.FloatSlider(min=0, max=2, step=0.05, value=0.95, description="coupling c"),
-)
+live_rows = figures.growth_in_two_norms(growth_of_disturbances, logarithmic_norms)
 live_rows.still(c=0.95)
 
 # %%
@@ -992,10 +839,8 @@ features = torch.tensor([[-1.5, 0.0], [1.5, 0.0]])
 
 def jacobians(f, z):
     z = z.clone().requires_grad_()
-    values = f(z)
-    return torch.stack(
-        [torch.autograd.grad(values[:, i].sum(), z, create_graph=True)[0] for i in range(2)], 1
-    )
+    rows = [torch.autograd.grad(v.sum(), z, create_graph=True)[0] for v in f(z).unbind(1)]
+    return torch.stack(rows, 1)
 
 
 def row_sums(matrices):
@@ -1014,7 +859,8 @@ def sodef(f):
 # %% tags=["nbval-ignore-output"]
 circle = torch.linspace(0, 2 * math.pi, 13)[:-1]
 disturbed = features[:, None] + 0.28 * torch.stack([circle.cos(), circle.sin()], 1)  # (2, 12, 2)
-trained, ends = {}, {}
+trained = {}
+ends = {}
 for name, loss in {"equilibria only": equilibria_only, "with penalty": sodef}.items():
     for seed in range(3):
         _ = torch.manual_seed(seed)
@@ -1022,44 +868,26 @@ for name, loss in {"equilibria only": equilibria_only, "with penalty": sodef}.it
         train(f, loss, 600)
         with torch.no_grad():
             path = ode.flow(f, disturbed.reshape(-1, 2), torch.tensor([0.0, 20.0]), max_step=0.1)
-        end = path[-1].reshape(2, -1, 2)
+        away = path[-1].reshape(2, -1, 2) - features[:, None]
         trained[name, seed] = f
-        ends[name, seed] = (end - features[:, None]).norm(dim=2).max().item()
+        ends[name, seed] = away.norm(dim=2).max().item()
         matrices = jacobians(f, features).detach()
         worst = torch.linalg.eigvals(matrices).real.max().item()
         print(
-            f"{name:16s} seed {seed}: largest real part {worst:6.3f}, distance 0.28 becomes {ends[name, seed]:.3f} by t = 20"
+            f"{name:16s} seed {seed}: largest real part {worst:6.3f}, "
+            f"distance 0.28 becomes {ends[name, seed]:.3f} by t = 20"
         )
         assert (worst < -1) == (name == "with penalty")
         assert (ends[name, seed] < 0.05) if name == "with penalty" else (ends[name, seed] > 0.28)
 
 # %% tags=["nbval-ignore-output"]
-figure, axes = plt.subplots(1, 2, figsize=(8.8, 3.4), sharey=True)
-grid_1, grid_2 = torch.meshgrid(torch.linspace(-3, 3, 25), torch.linspace(-2, 2, 17), indexing="xy")
-for axis, name in zip(axes, ("equilibria only", "with penalty"), strict=True):
-    f = trained[name, 1]
+fields = {name: trained[name, 1] for name in ("equilibria only", "with penalty")}
+paths = {}
+for name, f in fields.items():
     with torch.no_grad():
-        arrows = f(torch.stack([grid_1.flatten(), grid_2.flatten()], 1)).reshape(17, 25, 2)
-        paths = ode.flow(f, disturbed.reshape(-1, 2), torch.linspace(0, 20, 101), max_step=0.1)
-    axis.streamplot(
-        grid_1.numpy(),
-        grid_2.numpy(),
-        *arrows.permute(2, 0, 1).numpy(),
-        color="#b0b0b0",
-        linewidth=0.6,
-        density=0.8,
-    )
-    axis.plot(paths[:, :, 0], paths[:, :, 1], color=plotting.BLUE, linestyle="-", linewidth=1)
-    axis.plot(*disturbed.reshape(-1, 2).T, "o", color=plotting.BLUE, markersize=3)
-    axis.plot(*features.T, "*", color=plotting.ORANGE, markersize=12)
-    axis.set(xlim=(-3, 3), ylim=(-2, 2), title=name, xlabel="$z_1$", aspect="equal")
-    axis.grid(False)
-axes[0].set_ylabel("$z_2$")
-plotting.show(
-    figure,
-    "Streamlines of two trained fields with the feature points as stars. Left, trained for equilibria only: disturbed features drift away from their star. "
-    "Right, with the penalty: all of them return to it.",
-)
+        starts = disturbed.reshape(-1, 2)
+        paths[name] = ode.flow(f, starts, torch.linspace(0, 20, 101), max_step=0.1)
+figures.two_fields(fields, paths, disturbed, features)
 
 # %% [markdown]
 # With the penalty every disturbed feature returns. But read the claim again: it is about $x'=Mx$, that is, about *small* disturbances. And a penalty is a wish, not a constraint: after training, check $\mu_\infty$. SODEF gives no radius, so it proves nothing about a given disturbance. Lesson 7 asks for more.
@@ -1090,7 +918,8 @@ my_guess = None  # for example ("LyaNet small", "endpoint small")
 # %%
 inputs, classes = data.two_moons(300, noise=0.08, seed=0)
 new_inputs, new_classes = data.two_moons(200, noise=0.08, seed=1)
-centres, kappa = torch.tensor([[-1.5, 0.0], [1.5, 0.0]]), 4.0
+centres = torch.tensor([[-1.5, 0.0], [1.5, 0.0]])
+kappa = 4.0
 
 
 class ControlledField(nn.Module):
@@ -1110,11 +939,11 @@ def potential(eta, y):
 
 def lyapunov_loss(f):
     chosen = torch.randint(len(inputs), (256,))
-    x, y = inputs[chosen].repeat(2, 1), classes[chosen].repeat(2)
+    x = inputs[chosen].repeat(2, 1)
+    y = classes[chosen].repeat(2)
     box = (2 * torch.rand(256, 2) - 1) * torch.tensor([2.5, 1.5])
-    tube = 1.2 * torch.rand(256, 1) * centres[y[:256]] + 0.25 * torch.randn(
-        256, 2
-    )  # where the solutions will pass
+    tube = 1.2 * torch.rand(256, 1) * centres[y[:256]]  # where the solutions will pass
+    tube = tube + 0.25 * torch.randn(256, 2)
     eta = torch.cat([box, tube])
     slope = ((eta - centres[y]) * f(eta, x)).sum(1)
     return torch.relu(slope + kappa * potential(eta, y)).mean()
@@ -1122,33 +951,39 @@ def lyapunov_loss(f):
 
 def endpoint_loss(f):
     chosen = torch.randint(len(inputs), (128,))
-    x, eta = inputs[chosen], torch.zeros(128, 2)
+    x = inputs[chosen]
+    eta = torch.zeros(128, 2)
     for _ in range(8):
         eta = ode.runge_kutta_step(lambda eta: f(eta, x), eta, 1 / 8, ode.TABLEAUS["rk4"])
     return potential(eta, classes[chosen]).mean()
 
 
 # %% tags=["nbval-ignore-output"]
+def for_new_inputs(f, eta):
+    return f(eta, new_inputs)
+
+
 eta_times = torch.linspace(0, 5, 101)
-decay, eta_paths = {}, {}
+decay = {}
+eta_paths = {}
 for name, loss, steps in (("LyaNet", lyapunov_loss, 1200), ("endpoint only", endpoint_loss, 300)):
     _ = torch.manual_seed(0)
     f = ControlledField()
     train(f, loss, steps)
     with torch.no_grad():
-        path = ode.flow(
-            lambda eta, f=f: f(eta, new_inputs), torch.zeros(200, 2), eta_times, max_step=0.05
-        )
+        path = ode.flow(partial(for_new_inputs, f), torch.zeros(200, 2), eta_times, max_step=0.05)
     eta_paths[name] = path
     decay[name] = torch.stack([potential(eta, new_classes) for eta in path])
-    at_1, at_5 = decay[name][20], decay[name][100]
+    at_1 = decay[name][20]
+    at_5 = decay[name][100]
     print(
-        f"{name:14s} V(1): median {at_1.median():.4f}, mean {at_1.mean():.4f}   V(5): median {at_5.median():.4f}, mean {at_5.mean():.4f}"
+        f"{name:14s} V(1): median {at_1.median():.4f}, mean {at_1.mean():.4f}   "
+        f"V(5): median {at_5.median():.4f}, mean {at_5.mean():.4f}"
     )
-bound = 1.125 * math.exp(-kappa)
-print(
-    f"bound at t = 1: {bound:.4f}; exceeded by {(decay['LyaNet'][20] > bound).double().mean():.0%} of the new inputs"
-)
+bounds = 1.125 * torch.exp(-kappa * eta_times)
+bound = bounds[20].item()
+exceeded = (decay["LyaNet"][20] > bound).double().mean()
+print(f"bound at t = 1: {bound:.4f}; exceeded by {exceeded:.0%} of the new inputs")
 print(f"your guess: {my_guess}")
 assert decay["LyaNet"][20].median() < 1.5 * bound and decay["LyaNet"][100].mean() < 0.2
 assert decay["endpoint only"][20].median() < bound and decay["endpoint only"][100].mean() > 1
@@ -1161,69 +996,9 @@ assert decay["endpoint only"][20].median() < bound and decay["endpoint only"][10
 #
 # Move the time. Circles and triangles are the states of the two classes, the stars their centres:
 
-# %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
-# The live figure: where the states of 200 new inputs are at time t, and the potential so far.
-figure = Figure(figsize=(8.4, 4.8))
-grid = figure.subplots(2, 2, width_ratios=[1.2, 1])
-clouds, levels, marks = [], [], []
-for (left, right), name in zip(grid, decay, strict=True):
-    left.plot(
-        *centres.T,
-        "*",
-        color=plotting.BLACK,
-        markeredgecolor="white",
-        markersize=12,
-        linestyle="",
-        zorder=5,
-    )
-    clouds.append(
-        [
-            left.plot([], [], m, color=c, markersize=4)[0]
-            for c, m in ((plotting.BLUE, "o"), (plotting.ORANGE, "^"))
-        ]
-    )
-    left.set(
-        xlim=(-8, 8),
-        ylim=(-4, 4),
-        title=name,
-        xlabel=r"$\eta_1$",
-        ylabel=r"$\eta_2$",
-        aspect="equal",
-    )
-    right.semilogy(
-        eta_times,
-        decay[name].median(1).values,
-        color=plotting.BLUE,
-        linestyle="-",
-        label="median of $V$",
-    )
-    right.semilogy(
-        eta_times,
-        1.125 * torch.exp(-kappa * eta_times),
-        color=plotting.BLACK,
-        linestyle="--",
-        label="bound",
-    )
-    levels.append(right.axvline(0, color=plotting.ORANGE, linewidth=1))
-    right.set(ylim=(1e-4, 1e2), xlim=(0, 5), xlabel="time $t$")
-    right.minorticks_off()
-grid[0, 1].legend(loc="upper right")
-
-
-def draw_lyanet(t):
-    number = round(t * 20)
-    for cloud, level, name in zip(clouds, levels, decay, strict=True):
-        for label in (0, 1):
-            cloud[label].set_data(*eta_paths[name][number, new_classes == label].T)
-        level.set_xdata([t, t])
-    medians = [decay[name][number].median().item() for name in decay]
-    return f"At t = {t:.2f} the median of V is {medians[0]:.3g} for LyaNet and {medians[1]:.3g} for the network trained on t = 1 only."
-
-
-live_lyanet = widgets.LiveFigure(
-    figure,
-    draw_lyanet,
-    t=ipywidgets.FloatSlider(min=0, max=5, step=0.05, value=1, description="time t"),
+# %% tags=["nbval-ignore-output"]
+live_lyanet = figures.states_and_potential(
+    eta_times, eta_paths, decay, bounds, new_classes, centres
 )
 live_lyanet.still(t=3.0)
 
@@ -1262,7 +1037,7 @@ starts = goal + 2 * torch.stack([circle.cos(), circle.sin()], 1)
 bound = 2 * math.exp(-0.5 * 2)
 for damp in (True, False):
     with torch.no_grad():
-        path = ode.flow(lambda x, damp=damp: elcd(x, damp=damp), starts, torch.tensor([0.0, 2.0]))
+        path = ode.flow(partial(elcd, damp=damp), starts, torch.tensor([0.0, 2.0]))
     far = (path[-1] - goal).norm(dim=1).max().item()
     print(f"symmetric part as above: {damp!s:5s}  largest distance {far:.3g}, bound {bound:.3g}")
     assert (far <= bound) == damp
@@ -1277,66 +1052,21 @@ for damp in (True, False):
 #
 # Two points at radius 1 and 1.2 on the same ray: the outer one turns ahead. (The solution is known: $r(t)=r_0e^{-\alpha t}$, and the angle is $sr_0(1-e^{-\alpha t})/\alpha$.)
 
-# %% jupyter={"source_hidden": true}
-# The live figure: two solutions of the rotating field and their distance.
-figure = Figure(figsize=(8.4, 3.8))
-left, right = figure.subplots(1, 2)
-pair_times = torch.linspace(0, 6, 301)
-pair_lines = [
-    left.plot([], [], color=c, linestyle=s, label=label)[0]
-    for c, s, label in (
-        (plotting.BLUE, "-", "from (1, 0)"),
-        (plotting.ORANGE, "--", "from (1.2, 0)"),
-    )
-]
-left.set(
-    xlim=(-1.3, 1.3),
-    ylim=(-1.3, 1.6),
-    aspect="equal",
-    title="two solutions",
-    xlabel="$x_1$",
-    ylabel="$x_2$",
-)
-left.legend(loc="upper right", ncols=2)
-(gap_line,) = right.plot([], [], color=plotting.BLUE, linestyle="-", label="distance")
-right.plot(
-    pair_times,
-    0.2 * torch.exp(-0.5 * pair_times),
-    color=plotting.BLACK,
-    linestyle="--",
-    linewidth=1,
-    label=r"$0.2\,e^{-\alpha t}$",
-)
-right.set(xlim=(0, 6), ylim=(0, 0.7), title="distance of the two", xlabel="time $t$")
-right.legend(loc="upper right")
+
+# %%
+def rotating_solution(radius, s, t):
+    """The solution from (radius, 0), with alpha = 1/2."""
+    r = radius * torch.exp(-0.5 * t)
+    angle = s * radius * (1 - torch.exp(-0.5 * t)) / 0.5
+    return torch.stack([r * angle.cos(), r * angle.sin()], 1)
 
 
-def draw_pair(s):
-    points = []
-    for radius, line in zip((1.0, 1.2), pair_lines, strict=True):
-        r = radius * torch.exp(-0.5 * pair_times)
-        angle = s * radius * (1 - torch.exp(-0.5 * pair_times)) / 0.5
-        points.append(torch.stack([r * angle.cos(), r * angle.sin()], 1))
-        line.set_data(*points[-1].T)
-    gap = (points[0] - points[1]).norm(dim=1)
-    gap_line.set_data(pair_times, gap)
-    rate = -0.5 + 0.6 * s
-    verdict = (
-        "no two points of the disc separate"
-        if rate <= 1e-12
-        else "some points of the disc separate"
-    )
-    return (
-        f"At speed {s:.2f} the largest eigenvalue of sym Df on the disc of radius 1.2 is {rate + 0.0:.2f}: {verdict}. "
-        f"The distance of this pair, 0.20 at first, reaches {gap.max():.3f}."
-    )
+def rate_on_the_disc(s):
+    """Largest eigenvalue of sym Df on the disc of radius 1.2."""
+    return -0.5 + 0.6 * s
 
 
-live_pair = widgets.LiveFigure(
-    figure,
-    draw_pair,
-    s=ipywidgets.FloatSlider(min=0, max=6, step=0.1, value=5.0, description="speed s"),
-)
+live_pair = figures.rotating_pair(rotating_solution, rate_on_the_disc)
 live_pair.still(s=5.0)
 
 # %%
@@ -1374,7 +1104,8 @@ my_guess = None  # for example (1, 0)
 # %%
 A = torch.tensor([[1.0, 0.5], [0.0, 0.5]])
 B = torch.tensor([[0.0, 2.0], [0.0, 0.0]])
-m, I = 0.5, torch.eye(2)
+m = 0.5
+I = torch.eye(2)
 W = (1 - m) * I - A.T @ A + B - B.T
 x = torch.tensor([1.0, 1.0])  # U = I, b = 0
 z = torch.zeros(2)
@@ -1409,68 +1140,43 @@ for q in (-1.0, 1.0):
 #
 # For a pattern of active units (a diagonal $D$ of zeros and ones) the derivative of the equilibrium is $(I-DW)^{-1}DU$. Four patterns, one bound:
 
+
 # %%
+def slope_of_pattern(D):
+    return torch.linalg.matrix_norm(torch.linalg.solve(I - D @ W, D), 2)
+
+
 patterns = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-slopes = torch.stack(
-    [
-        torch.linalg.matrix_norm(torch.linalg.solve(I - torch.diag(D) @ W, torch.diag(D)), 2)
-        for D in patterns
-    ]
-)
-print(f"largest slope of the four patterns {slopes.max():.4f} <= bound |U|/m = {1 / m:.1f}")
-assert slopes.max() <= 1 / m + 1e-12
-print(
-    f"in one dimension, W = 0.9 (only m = 0.1 is true): slope {1 / (1 - 0.9):.1f}, more than {1 / m:.1f}"
-)
+largest = max(slope_of_pattern(torch.diag(pattern)).item() for pattern in patterns)
+print(f"largest slope of the four patterns {largest:.4f} <= bound |U|/m = {1 / m:.1f}")
+assert largest <= 1 / m + 1e-12
+one = 1 / (1 - 0.9)
+print(f"in one dimension, W = 0.9 (only m = 0.1 is true): slope {one:.1f}, more than {1 / m:.1f}")
 
 # %% [markdown]
 # How sharp is the limit for $a$? Take $A=0$ and $W=(1-m)I-\omega J$ with $m=\tfrac12$ and $\omega=3$. Then $I-W=mI+\omega J$, with norm squared $m^2+\omega^2$, and all units stay active near the equilibrium $(3,3)$. The limit is $2m/(m^2+\omega^2)=0.10811$ again:
 
-# %% jupyter={"source_hidden": true}
-# The live figure: forward-backward iterations on both sides of the limit.
-figure = Figure(figsize=(8.4, 3.8))
-left, right = figure.subplots(1, 2)
-(fb_path,) = left.plot([], [], color=plotting.BLUE, linestyle="-", marker=".", linewidth=0.8)
-left.plot([3], [3], "*", color=plotting.ORANGE, markersize=12)
-left.set(
-    xlim=(0, 6),
-    ylim=(0, 6),
-    aspect="equal",
-    title="iterations from (4, 3)",
-    xlabel="$z_1$",
-    ylabel="$z_2$",
-)
-(fb_error,) = right.semilogy([1], [1], color=plotting.BLUE, linestyle="-")
-right.set(xlim=(0, 100), ylim=(1e-3, 10), title="distance to the equilibrium", xlabel="iteration")
-right.minorticks_off()
+# %%
 G = 0.5 * torch.eye(2) + 3 * J  # I - W
 equilibrium = torch.tensor([3.0, 3.0])
 
 
-def draw_equilibrium(a):
-    z, points = torch.tensor([4.0, 3.0]), []
-    for _ in range(101):
-        points.append(z)
+def iterations(a):
+    """100 iterations from (4, 3), the start included."""
+    z = torch.tensor([4.0, 3.0])
+    points = [z]
+    for _ in range(100):
         z = torch.relu(z - a * (G @ (z - equilibrium)))
-    points = torch.stack(points)
-    distance = (points - equilibrium).norm(dim=1)
-    fb_path.set_data(*points.T)
-    fb_error.set_data(range(101), distance)
-    factor = math.sqrt((1 - 0.5 * a) ** 2 + (3 * a) ** 2)
-    verdict = "stays equal" if abs(factor - 1) < 1e-12 else "shrinks" if factor < 1 else "grows"
-    return (
-        f"At step a = {a:.4f} the distance is multiplied by {factor:.4f} in each iteration with both units active, and {verdict}; the limit is {1 / 9.25:.4f}. "
-        f"After 100 iterations it is {distance[-1]:.3f}."
-    )
+        points.append(z)
+    return torch.stack(points)
 
 
-live_equilibrium = widgets.LiveFigure(
-    figure,
-    draw_equilibrium,
-    a=ipywidgets.FloatSlider(
-        min=0.01, max=0.2, step=0.005, value=0.08, description="step a", readout_format=".3f"
-    ),
-)
+def factor_of_iteration(a):
+    """By which the distance is multiplied while both units are active."""
+    return math.sqrt((1 - 0.5 * a) ** 2 + (3 * a) ** 2)
+
+
+live_equilibrium = figures.forward_backward(iterations, equilibrium, factor_of_iteration, 1 / 9.25)
 live_equilibrium.still(a=0.08)
 
 # %%

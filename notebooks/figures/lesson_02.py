@@ -1,0 +1,340 @@
+"""The figures of lesson 2: numerical methods."""
+
+import math
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+
+from chapter_utils import plotting, widgets
+from chapter_utils.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, YELLOW
+from figures.common import (
+    BLACK_DASHES,
+    BLACK_DOTS,
+    BLUE_LINE,
+    ORANGE_LINE,
+    dot,
+    empty_line,
+    plane,
+)
+
+
+def shaded(size):
+    """Where |R| <= 1, for an image: the lower half mirrors the upper, and the grid is refined."""
+    whole = torch.cat([size.flip(0)[:-1], size])[None, None]
+    fine = F.interpolate(whole, scale_factor=2, mode="bilinear")[0, 0]
+    return (fine <= 1 + 1e-9).double().numpy()
+
+
+def stability_region(sizes, systems, limits, size_of_factor, solution) -> widgets.LiveFigure:
+    """The stability region with the ray h lambda, and the numerical solution next to the true one.
+
+    `sizes`: |R| of each method on [-6, 2] x [0, 4]; `systems`: lambda of each system.
+    """
+    regions = {name: shaded(size) for name, size in sizes.items()}
+    times = torch.linspace(0, 16, 321)
+    figure = Figure(figsize=(8.6, 3.8))
+    left, right = figure.subplots(1, 2)
+    shade = left.imshow(
+        regions["euler"],
+        extent=(-6, 2, -4, 4),
+        origin="lower",
+        cmap="Blues",
+        vmin=0,
+        vmax=2.5,
+    )
+    left.axvline(0, color=BLACK, linewidth=0.8)
+    left.axhline(0, color=BLACK, linewidth=0.8)
+    ray = empty_line(left, **BLACK_DOTS, label=r"$h\lambda$ for all $h$")
+    edge = empty_line(
+        left,
+        color=BLACK,
+        linestyle="",
+        marker="|",
+        markersize=24,
+        markeredgewidth=2.5,
+        label="limit",
+    )
+    place = dot(left, ORANGE, label=r"$h\lambda$ now")
+    left.set(xlim=(-6, 2), ylim=(-4, 4), aspect="equal")
+    left.set(xlabel="real part of $z$", ylabel="imaginary part of $z$")
+    left.legend(loc="lower left", markerscale=0.5)
+    left.grid(False)
+    true = empty_line(right, **BLACK_DOTS, label="true")
+    numerical = empty_line(
+        right,
+        **ORANGE_LINE,
+        marker="o",
+        markersize=4,
+        label="numerical",
+    )
+    right.set(
+        xlim=(0, 16),
+        ylim=(-2.6, 2.6),
+        xlabel="time $t$",
+        ylabel="real part of $x$",
+    )
+    right.legend(loc="lower right", ncols=2)
+
+    def draw(method, system, h):
+        rate = systems[system]
+        limit = limits[method, system]
+        size = size_of_factor(method, h, rate)
+        states = solution(method, h, rate, until=16)
+        reached = [limit] if limit < math.inf else []
+        shade.set_data(regions[method])
+        ray.set_data([0, 8 * rate.real], [0, 8 * rate.imag])
+        edge.set_data([h * rate.real for h in reached], [h * rate.imag for h in reached])
+        place.set_data([h * rate.real], [h * rate.imag])
+        true.set_data(times, torch.exp(times * torch.tensor(rate)).real)
+        numerical.set_data(h * torch.arange(len(states)), states.real)
+        left.set_title(f"{method}: stable in the shaded region")
+        right.set_title(f"{system}: factor of size {size:.3f} per step")
+        fate = "shrinks" if size < 1 else "grows"
+        if abs(size - 1) <= 1e-9:
+            fate = "stays the same size"
+        reach = f"the limit is h = {limit:.3f}" if reached else "there is no limit"
+        return (
+            f"{method}, {system}, h = {h:.2f}: the numerical solution {fate}, "
+            f"each step multiplies it by {size:.3f}; {reach}."
+        )
+
+    return widgets.LiveFigure(
+        figure,
+        draw,
+        method=ipywidgets.Dropdown(options=list(sizes), description="method"),
+        system=ipywidgets.Dropdown(options=list(systems), description="system"),
+        h=ipywidgets.FloatSlider(
+            min=0.05,
+            max=4,
+            step=0.05,
+            value=0.5,
+            description="step size h",
+        ),
+    )
+
+
+def around_a_circle(paths) -> None:
+    """Paths of three methods that follow a rotation."""
+    figure, axis = plt.subplots(figsize=(5.6, 3.4))
+    for (name, path), style in zip(paths.items(), ("-", "--", "-."), strict=True):
+        axis.plot(*torch.cat(path).T, linestyle=style, label=name)
+    axis.set(
+        aspect="equal",
+        xlim=(-1.6, 1.6),
+        xlabel="$x_1$",
+        ylabel="$x_2$",
+    )
+    axis.set_title("70 steps of h = 0.1 around a circle")
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    plotting.show(
+        figure,
+        "From the same point on the unit circle, Euler's method spirals outwards, implicit Euler "
+        "spirals inwards, and the classical fourth-order method stays on the circle to the eye.",
+    )
+
+
+def longest_steps(limits) -> None:
+    """For each method the longest step for two solutions and the longest linearly stable one."""
+    names = list(limits)
+    for_pairs, linear = zip(*limits.values(), strict=True)
+    rows = torch.arange(len(names))
+    figure, axis = plt.subplots(figsize=(7.2, 3.8))
+    axis.barh(rows - 0.19, for_pairs, 0.38, color=BLUE, label="two solutions: $2r$")
+    axis.barh(
+        rows + 0.19,
+        linear,
+        0.38,
+        color=YELLOW,
+        hatch="//",
+        label="linear stability",
+    )
+    axis.set_yticks(rows, names)
+    axis.invert_yaxis()
+    axis.set(xlabel="largest step $hL$", title="how long may a step be?", xlim=(0, 3))
+    figure.legend(loc="outside lower center", ncols=2)
+    plotting.show(
+        figure,
+        "For each explicit method two bars: the longest step that keeps every pair together and "
+        "the longest linearly stable one. "
+        "They agree for Euler and Heun; for midpoint and heun3 the first bar is missing, it is 0.",
+    )
+
+
+def lying_flat(J):
+    """J with turned axes: the pair that it stretches most lies flat before, and points up after."""
+    turned = torch.linalg.svd(J).Vh.T
+    J = turned.T @ J @ turned
+    if J[1, 0] < 0:
+        J = J * torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    return J
+
+
+def worst_stretch(hL_grid, stretches, linear, limits, worst_step) -> widgets.LiveFigure:
+    """What the worst step found does to all pairs one apart, and the worst stretch over hL.
+
+    By method: `stretches` found, `linear` theory's, `limits` 2r; `worst_step` is a matrix.
+    """
+    angle = torch.linspace(0, 2 * torch.pi, 121)
+    circle = torch.stack([angle.cos(), angle.sin()]) / 2  # opposite points are one apart
+    figure = Figure(figsize=(8.6, 3.8))
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
+    left.plot(*circle, **BLACK_DOTS, linewidth=1, label="before")
+    image = empty_line(left, **BLUE_LINE, label="after")
+    before = empty_line(left, **BLACK_DOTS, marker="o", markersize=4)
+    after = empty_line(
+        left,
+        **ORANGE_LINE,
+        marker="o",
+        linewidth=3,
+        label="worst pair after",
+    )
+    plane(left, "all pairs one apart", (-1.25, 1.25), (-1.1, 1.4))
+    left.legend(
+        loc="upper center",
+        ncols=3,
+        fontsize=8,
+        handlelength=1.5,
+        columnspacing=1,
+    )
+    curve = empty_line(right, **BLUE_LINE, label="worst stretch found")
+    linear_curve = empty_line(
+        right,
+        color=YELLOW,
+        linestyle="--",
+        label="one linear solution, largest $|R|$",
+    )
+    threshold = right.axvline(2, **BLACK_DASHES, linewidth=1)
+    threshold_text = right.text(2, 1.9, "", fontsize=9)
+    now = dot(right, ORANGE)
+    right.set(
+        xlim=(0, 5),
+        ylim=(0.9, 2.0),
+        xlabel="$hL$",
+        title="largest stretch of a pair",
+    )
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=2)
+
+    def draw(method, hL):
+        k = round(10 * hL) - 1
+        stretch = stretches[method]
+        J = lying_flat(worst_step(method, k))
+        flat = torch.tensor([1.0, 0.0])
+        moved = J[:, 0]
+        image.set_data(*(J @ circle))
+        before.set_data(*torch.stack([-flat / 2, flat / 2]).T)
+        after.set_data(*torch.stack([-moved / 2, moved / 2]).T)
+        curve.set_data(hL_grid, stretch)
+        linear_curve.set_data(hL_grid, linear[method])
+        now.set_data([hL], [stretch[k].clamp_max(1.98)])
+        limit = limits[method]
+        shown = min(limit, 9)
+        threshold.set_xdata([shown, shown])
+        threshold_text.set_x(shown + 0.08)
+        threshold_text.set_text(f"$2r={limit:.2f}$" if limit < math.inf else "")
+        right.set_title(f"{method}: largest stretch of a pair")
+        promise = "infinite, every step is safe" if limit == math.inf else f"{limit:.3f}"
+        verdict = "no pair was found to grow"
+        if stretch[k] > 1 + 1e-7:
+            verdict = f"the worst pair found grows to {stretch[k]:.3f}"
+        return (
+            f"{method}, hL = {hL:.1f}, 2r is {promise}: {verdict} times its length "
+            f"(linear theory says {linear[method][k]:.3f})."
+        )
+
+    methods = list(stretches)
+    return widgets.LiveFigure(
+        figure,
+        draw,
+        method=ipywidgets.Dropdown(options=methods, value="rk4", description="method"),
+        hL=ipywidgets.FloatSlider(
+            min=0.1,
+            max=5,
+            step=0.1,
+            value=2.5,
+            description="step hL",
+        ),
+    )
+
+
+def midpoint_on_two_ramps(rows, start, middle, hL, excess, proved) -> None:
+    """Half a midpoint step from one ramp to the other; how much more than 1 the step stretches."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.9))
+    grid = torch.linspace(-13, 13, 3)
+    w, u = (torch.stack(torch.meshgrid(grid, grid, indexing="xy"), -1) @ rows.T).unbind(-1)
+    left.contourf(grid, grid, w, levels=[0, 100], colors=[SKY], alpha=0.35)
+    left.contourf(
+        grid,
+        grid,
+        u,
+        levels=[0, 100],
+        colors=[YELLOW],
+        alpha=0.35,
+        hatches=["//"],
+    )
+    left.plot(*start, "o", color=BLACK, markersize=7)
+    left.text(start[0] - 6.2, start[1] + 1.4, "start: only $w$ acts", fontsize=9)
+    left.plot(*middle, "s", color=BLACK, markersize=7)
+    left.text(middle[0] - 1.0, middle[1] - 2.2, "half-way: only $u$", fontsize=9)
+    arrow = {"arrowstyle": "->", "linewidth": 1.5, "shrinkA": 5, "shrinkB": 5}
+    left.annotate("", middle.tolist(), start.tolist(), arrowprops=arrow)
+    plane(left, "where the ramps act, $hL=1$", (-13, 13), (-13, 13))
+    right.loglog(hL, excess, **ORANGE_LINE, label="measured slope $-$ 1")
+    right.loglog(hL, proved, **BLACK_DASHES, label="at least (Claim 2.8)")
+    right.axvline(2, **BLACK_DOTS, linewidth=1)
+    right.text(1.9, 1e-6, "linear limit", ha="right", fontsize=9)
+    right.set(xlabel="$hL$", title="midpoint: how much more than 1")
+    right.legend(loc="upper left")
+    plotting.show(
+        figure,
+        "Left: half a midpoint step leads from the region where only the ramp w acts to the one "
+        "where only u acts. "
+        "Right: the slope of the step exceeds 1 at every step size, by roughly the third power of "
+        "small steps, and stays above the proved lower curve.",
+    )
+
+
+def three_orbits(orbits, energies) -> None:
+    """Orbits of three Euler methods around the oscillator, and their energies."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.8))
+    looks = zip(orbits.items(), ("-", "-.", "--"), (ORANGE, GREEN, BLUE), strict=True)
+    for (name, states), style, colour in looks:
+        left.plot(*states[:130].T, linestyle=style, color=colour)
+        right.semilogy(energies[name], linestyle=style, color=colour, label=name)
+    left.set(
+        aspect="equal",
+        xlabel="position $q$",
+        ylabel="momentum $p$",
+        title="130 steps",
+    )
+    right.set(xlabel="step $n$", title=r"energy $\frac{1}{2}(q^2+p^2)$ (logarithmic)")
+    figure.legend(loc="outside lower right", ncols=3)
+    plotting.show(
+        figure,
+        "Left: explicit Euler spirals out, implicit Euler spirals in, symplectic Euler closes its "
+        "slightly tilted ellipse. "
+        "Right: over 1000 steps the first energy climbs by a factor of 20959, the second falls by "
+        "as much, the third stays level.",
+    )
+
+
+def errors_of_splitting(counts, lie, strang) -> None:
+    """Errors of Lie and of Strang splitting over the number of steps."""
+    numbers = torch.tensor(counts)
+    figure, axis = plt.subplots(figsize=(5.6, 3.6))
+    axis.loglog(counts, lie, "o-", label="Lie")
+    axis.loglog(counts, strang, "s--", label="Strang")
+    axis.loglog(counts, 0.9 / numbers, **BLACK_DOTS, linewidth=1)
+    axis.loglog(counts, 0.28 / numbers**2, **BLACK_DOTS, linewidth=1)
+    axis.set(xlabel="number of steps $N$", ylabel="error at time 1")
+    axis.set_title("splitting a rotation (dotted: slopes 1 and 2)")
+    axis.set_xticks(counts, counts)
+    axis.minorticks_off()
+    axis.legend(loc="lower left")
+    plotting.show(
+        figure,
+        "On logarithmic axes the error of Lie splitting falls with slope 1 in the number of steps, "
+        "the error of Strang splitting with slope 2.",
+    )
