@@ -246,7 +246,7 @@ def test_prescribed_steps_beyond_the_limit_are_refused():
     maps = [operators.DenseOperator(3, 3) for _ in range(2)]
     with pytest.raises(ValueError, match=r"c2 may be at most 0.333333, got 0.34"):
         SwitchingBlock(*maps, (0.5, 0.34), (1, 1))
-    with pytest.raises(ValueError, match=r"h1 must lie in \(0, 4\), got 4.5"):
+    with pytest.raises(ValueError, match=r"c1 must lie in \(0, 4\), got 4.5"):
         SwitchingBlock(*maps, (4.5, 0.0), (2, 2))
     with pytest.raises(ValueError, match="substeps must be at least 1"):
         SwitchingBlock(*maps, None, (0, 1))

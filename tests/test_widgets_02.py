@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from chapter_utils import ode
+from chapter_utils import runge_kutta
 from lesson import run_until
 
 
@@ -18,7 +18,7 @@ def names():
 
 
 def factor(method, z):
-    A, b = (v.numpy() for v in ode.TABLEAUS[method])
+    A, b = (v.numpy() for v in runge_kutta.TABLEAUS[method])
     return 1 + z * b @ np.linalg.solve(np.eye(len(b)) - z * A, np.ones(len(b)))
 
 
@@ -104,7 +104,7 @@ def test_worst_stretch_on_both_sides_of_two_r(names, method, hL, grows):
     assert ("grows to" in sentence) is grows and (
         "no pair was found to grow" in sentence
     ) is not grows
-    radius = ode.circle_contractivity_radius(ode.TABLEAUS[method])
+    radius = runge_kutta.circle_contractivity_radius(runge_kutta.TABLEAUS[method])
     assert grows == (hL > 2 * radius + 1e-9)
     if radius < math.inf:
         assert threshold.get_xdata()[0] == pytest.approx(2 * radius, abs=1e-9)

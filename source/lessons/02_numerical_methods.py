@@ -24,7 +24,7 @@ import math
 import torch
 from tqdm.auto import tqdm
 
-from chapter_utils import lipschitz, ode, plotting
+from chapter_utils import norms, ode, plotting, runge_kutta
 from figures import lesson_02 as figures
 
 plotting.use_house_style()
@@ -90,10 +90,10 @@ def pendulum(x):
 
 start = torch.tensor([[2.5, 0.0]])
 true_end = ode.flow(pendulum, start, torch.tensor([0.0, 0.5]))[-1]
-for name, method in ode.TABLEAUS.items():
+for name, method in runge_kutta.TABLEAUS.items():
     if method.explicit:
         ours = explicit_step(pendulum, start, 0.5, method.A, method.b)
-        same = torch.allclose(ours, ode.runge_kutta_step(pendulum, start, 0.5, method))
+        same = torch.allclose(ours, runge_kutta.runge_kutta_step(pendulum, start, 0.5, method))
         error = (ours - true_end).norm().item()
         print(
             f"{name:14s} {len(method.b)} stages   error of one step {error:.5f}"
@@ -110,7 +110,7 @@ for name, method in ode.TABLEAUS.items():
 #
 # *Proof.* The vector of stages is $X=\mathbb 1x+zAX$, hence $X=(I-zA)^{-1}\mathbb 1x$, and the step is $x+z\,b^\top X$. $\square$
 #
-# For Euler $R(z)=1+z$. The exact flow has $e^z$. The library's `ode.stability_function` evaluates $R$. We compare it with a step for a field that spirals:
+# For Euler $R(z)=1+z$. The exact flow has $e^z$. The library's `runge_kutta.stability_function` evaluates $R$. We compare it with a step for a field that spirals:
 
 # %%
 spiral = torch.tensor([[-0.3, -1.0], [1.0, -0.3]])  # eigenvalues -0.3 + i and -0.3 - i
@@ -119,8 +119,8 @@ h = 0.8
 z = h * complex(-0.3, 1.0)
 print(f"exact factor  {torch.exp(torch.tensor(z)).item():.4f}")
 for name in ("euler", "heun", "rk4", "implicit_euler"):
-    x_new = ode.runge_kutta_step(lambda x: x @ spiral.T, x, h, ode.TABLEAUS[name])[0]
-    R = ode.stability_function(ode.TABLEAUS[name], z).item()
+    x_new = runge_kutta.runge_kutta_step(lambda x: x @ spiral.T, x, h, runge_kutta.TABLEAUS[name])[0]
+    R = runge_kutta.stability_function(runge_kutta.TABLEAUS[name], z).item()
     print(f"{name:14s} R = {R:.4f}   the step gives {complex(*x_new.tolist()):.4f}")
     assert abs(R - complex(*x_new.tolist())) < 1e-12
 
@@ -131,7 +131,7 @@ for name in ("euler", "heun", "rk4", "implicit_euler"):
 # %%
 states = torch.tensor([[0.5], [1.0], [2.0]])
 for name in ("euler", "rk4"):
-    quotient = ode.runge_kutta_step(lambda x: -(x**3), states, 0.4, ode.TABLEAUS[name]) / states
+    quotient = runge_kutta.runge_kutta_step(lambda x: -(x**3), states, 0.4, runge_kutta.TABLEAUS[name]) / states
     rounded = [round(value, 3) for value in quotient[:, 0].tolist()]
     print(f"{name:6s} x_new / x from 0.5, 1 and 2: {rounded}")
 
@@ -144,11 +144,11 @@ decays = {"decay": complex(-1, 0), "spiral": complex(-0.3, 1), "rotation": compl
 real_axis = torch.linspace(-6, 2, 161)
 upper = torch.linspace(0, 4, 81)  # the lower half is its mirror image
 plane = torch.complex(*torch.meshgrid(real_axis, upper, indexing="xy"))
-sizes = {name: ode.stability_function(method, plane).abs() for name, method in ode.TABLEAUS.items()}
+sizes = {name: runge_kutta.stability_function(method, plane).abs() for name, method in runge_kutta.TABLEAUS.items()}
 
 
 def size_of_factor(name, h, rate):
-    return ode.stability_function(ode.TABLEAUS[name], h * rate).abs().item()
+    return runge_kutta.stability_function(runge_kutta.TABLEAUS[name], h * rate).abs().item()
 
 
 def step_limit(name, rate, longest=6.0):
@@ -157,7 +157,7 @@ def step_limit(name, rate, longest=6.0):
     0 if there is none, inf if it exceeds `longest`.
     """
     grid = torch.arange(0.01, longest, 0.01)
-    bad = ode.stability_function(ode.TABLEAUS[name], grid * torch.tensor(rate)).abs() > 1 + 1e-10
+    bad = runge_kutta.stability_function(runge_kutta.TABLEAUS[name], grid * torch.tensor(rate)).abs() > 1 + 1e-10
     if not bad.any():
         return math.inf
     first = int(bad.double().argmax())
@@ -176,14 +176,14 @@ def step_limit(name, rate, longest=6.0):
 
 limits = {
     (name, system): step_limit(name, rate)
-    for name in ode.TABLEAUS
+    for name in runge_kutta.TABLEAUS
     for system, rate in decays.items()
 }
 
 
 def solution(name, h, rate, until):
     """The numerical solution from 1: powers of R(h lambda), up to a time."""
-    R = ode.stability_function(ode.TABLEAUS[name], h * rate)
+    R = runge_kutta.stability_function(runge_kutta.TABLEAUS[name], h * rate)
     return R ** torch.arange(int(until / h) + 1)
 
 
@@ -209,8 +209,8 @@ live_region
 
 # %%
 print("                 |R(-10)|   |R(-1000)|   largest on the left half-plane shown")
-for name, method in ode.TABLEAUS.items():
-    near, far = ode.stability_function(method, torch.tensor([-10.0, -1000.0])).abs().tolist()
+for name, method in runge_kutta.TABLEAUS.items():
+    near, far = runge_kutta.stability_function(method, torch.tensor([-10.0, -1000.0])).abs().tolist()
     largest = sizes[name][:, real_axis <= 0].max().item()
     kind = "explicit" if method.explicit else "A-stable"
     print(f"{name:18s} {near:8.3g} {far:10.3g} {largest:14.4g}   {kind}")
@@ -232,7 +232,7 @@ paths = {}
 for name in ("euler", "rk4", "implicit_euler"):
     path = [torch.tensor([[1.0, 0.0]])]
     for _ in range(70):
-        path.append(ode.runge_kutta_step(lambda x: x @ turn.T, path[-1], 0.1, ode.TABLEAUS[name]))
+        path.append(runge_kutta.runge_kutta_step(lambda x: x @ turn.T, path[-1], 0.1, runge_kutta.TABLEAUS[name]))
     paths[name] = path
     predicted = size_of_factor(name, 0.1, 1j) ** 70
     print(f"{name:15s} length after 70 steps {path[-1].norm():.4f}   predicted {predicted:.4f}")
@@ -368,12 +368,12 @@ my_guess = None  # for example "rk4"
 # %%
 print("method                r      pairs: hL <= 2r    one linear solution: hL <=")
 two_r = {}
-for name, method in ode.TABLEAUS.items():
+for name, method in runge_kutta.TABLEAUS.items():
     r = contractivity_radius(method.A, method.b)
     two_r[name] = 2 * r
     linear_limit = limits[name, "decay"]
     print(f"{name:18s} {r:7.4f} {2 * r:12.3f} {linear_limit:22.3f}")
-    library = ode.circle_contractivity_radius(method)
+    library = runge_kutta.circle_contractivity_radius(method)
     assert r == library or abs(r - library) < 1e-4
     assert 2 * r <= linear_limit + 1e-6
 if my_guess is not None:
@@ -383,7 +383,7 @@ if my_guess is not None:
     )
 
 # %%
-explicit = [name for name, method in ode.TABLEAUS.items() if method.explicit]
+explicit = [name for name, method in runge_kutta.TABLEAUS.items() if method.explicit]
 figures.longest_steps({name: (two_r[name], limits[name, "decay"]) for name in explicit})
 
 # %% [markdown]
@@ -395,7 +395,7 @@ figures.longest_steps({name: (two_r[name], limits[name, "decay"]) for name in ex
 # %%
 def slopes_of_step(f, x, h, name):
     """Norm of the Jacobian of one step at each point of x (B, d)."""
-    return lipschitz.jacobian_norms(lambda z: ode.runge_kutta_step(f, z, h, ode.TABLEAUS[name]), x)
+    return norms.jacobian_norms(lambda z: runge_kutta.runge_kutta_step(f, z, h, runge_kutta.TABLEAUS[name]), x)
 
 
 points = 2 * torch.randn(2000, 2, generator=torch.Generator().manual_seed(1))
@@ -417,10 +417,10 @@ for name in ("euler", "ralston2", "kutta3", "three_eighths", "rk4", "trapezoidal
 
 # %%
 for m in (1, 2, 3, 4):
-    method = ode.substeps(ode.TABLEAUS["euler"], m)
+    method = runge_kutta.substeps(runge_kutta.TABLEAUS["euler"], m)
     r = contractivity_radius(method.A, method.b)
-    below = ode.stability_function(method, -2 * m).abs().item()
-    above = ode.stability_function(method, -2 * m * 1.01).abs().item()
+    below = runge_kutta.stability_function(method, -2 * m).abs().item()
+    above = runge_kutta.stability_function(method, -2 * m * 1.01).abs().item()
     print(f"m = {m}:  r = {r:.4f}   |R| at hL = 2m: {below:.3f}   a little beyond: {above:.3f}")
 
 # %% [markdown]
@@ -481,7 +481,7 @@ def worst_stretch(method, hL, rounds=24):
 hL_grid = torch.arange(1, 51) / 10
 stretches = {}
 worst_angles = {}
-for name, method in tqdm(ode.TABLEAUS.items(), leave=False):
+for name, method in tqdm(runge_kutta.TABLEAUS.items(), leave=False):
     stretches[name], worst_angles[name] = worst_stretch(method, hL_grid)
 for name, stretch in stretches.items():
     assert (stretch[hL_grid <= two_r[name]] <= 1 + 1e-9).all()
@@ -503,14 +503,14 @@ for name, stretch in stretches.items():
 
 # %%
 linear = {}
-for name, method in ode.TABLEAUS.items():  # worst of all decays between 0 and L
-    fine = ode.stability_function(method, -torch.arange(0, 501) / 100).abs().cummax(0).values
+for name, method in runge_kutta.TABLEAUS.items():  # worst of all decays between 0 and L
+    fine = runge_kutta.stability_function(method, -torch.arange(0, 501) / 100).abs().cummax(0).values
     linear[name] = fine[10::10]
 
 
 def worst_step(name, k):
     """Matrix of the worst step found for hL_grid[k]."""
-    return step_matrix(ode.TABLEAUS[name], projections(worst_angles[name][k]), hL_grid[k])
+    return step_matrix(runge_kutta.TABLEAUS[name], projections(worst_angles[name][k]), hL_grid[k])
 
 
 live_stretch = figures.worst_stretch(hL_grid, stretches, linear, two_r, worst_step)
@@ -656,7 +656,7 @@ def ramp(x):
 
 pair = torch.tensor([[1.0], [2.0]])
 for name in ("trapezoidal", "implicit_midpoint", "implicit_euler"):
-    one, two = ode.runge_kutta_step(ramp, pair, 5.0, ode.TABLEAUS[name])[:, 0].tolist()
+    one, two = runge_kutta.runge_kutta_step(ramp, pair, 5.0, runge_kutta.TABLEAUS[name])[:, 0].tolist()
     distance = abs(one - two)
     print(f"{name:18s} 1 and 2 go to {one:7.4f} and {two:7.4f}   distance {distance:.4f}")
 
@@ -687,8 +687,8 @@ def steep_spiral(x):
 
 x, y = torch.randn(2, 500, 2, generator=torch.Generator().manual_seed(3))
 for h in (0.1, 1.0, 10.0):
-    Tx = ode.runge_kutta_step(steep_spiral, x, h, ode.TABLEAUS["implicit_euler"])
-    Ty = ode.runge_kutta_step(steep_spiral, y, h, ode.TABLEAUS["implicit_euler"])
+    Tx = runge_kutta.runge_kutta_step(steep_spiral, x, h, runge_kutta.TABLEAUS["implicit_euler"])
+    Ty = runge_kutta.runge_kutta_step(steep_spiral, y, h, runge_kutta.TABLEAUS["implicit_euler"])
     d = x - y
     Td = Tx - Ty
     slack = ((d * Td).sum(1) - Td.square().sum(1)).min().item()
@@ -703,10 +703,10 @@ for h in (0.1, 1.0, 10.0):
 
 # %%
 try:
-    ode.runge_kutta_step(lambda x: x**2 + 1, torch.ones(1), 1.0, ode.TABLEAUS["implicit_euler"])
+    runge_kutta.runge_kutta_step(lambda x: x**2 + 1, torch.ones(1), 1.0, runge_kutta.TABLEAUS["implicit_euler"])
 except ArithmeticError as error:
     print("refused:", str(error).split(":")[0])
-grown = ode.runge_kutta_step(lambda x: x, torch.ones(1), 0.5, ode.TABLEAUS["implicit_euler"]).item()
+grown = runge_kutta.runge_kutta_step(lambda x: x, torch.ones(1), 0.5, runge_kutta.TABLEAUS["implicit_euler"]).item()
 print(f"x' = x with h = 0.5: factor {grown:.1f}")
 
 # %% [markdown]
@@ -741,7 +741,7 @@ def oscillator(x):
 
 
 def implicit_euler(x):
-    return ode.runge_kutta_step(oscillator, x, 0.1, ode.TABLEAUS["implicit_euler"])
+    return runge_kutta.runge_kutta_step(oscillator, x, 0.1, runge_kutta.TABLEAUS["implicit_euler"])
 
 
 steppers = {
@@ -818,12 +818,12 @@ def sum_step(x, h):
 
 def split_step(x, h):
     x = euler_step(valley, x, h)
-    return ode.runge_kutta_step(steep, x, h, ode.TABLEAUS["implicit_euler"])
+    return runge_kutta.runge_kutta_step(steep, x, h, runge_kutta.TABLEAUS["implicit_euler"])
 
 
 h = 2 / L
-together = lipschitz.jacobian_norms(lambda x: sum_step(x, h), points).max().item()
-split = lipschitz.jacobian_norms(lambda x: split_step(x, h), points).max().item()
+together = norms.jacobian_norms(lambda x: sum_step(x, h), points).max().item()
+split = norms.jacobian_norms(lambda x: split_step(x, h), points).max().item()
 print(
     f"h = 2/L of the valley alone:  Euler on the sum {together:.0f}    split step {split:.4f} <= 1"
 )
@@ -909,7 +909,7 @@ print(f"error ratio when N doubles: exact parts {exact_ratio:.1f}, Euler parts {
 # ## What can go wrong in practice
 #
 # * *A step that was short enough yesterday.* Training makes $L$ grow, and $h\le2r/L$ shrinks. The step must follow the weights; lesson 5 does that.
-# * *A "better" solver.* Replacing Euler by `midpoint` in a layer removes its guarantee. `ode.circle_contractivity_radius` tells you before you try.
+# * *A "better" solver.* Replacing Euler by `midpoint` in a layer removes its guarantee. `runge_kutta.circle_contractivity_radius` tells you before you try.
 # * *An adaptive solver.* It chooses steps for the accuracy of one solution (on stiff problems they end up near the stability limit), and promises nothing about pairs.
 # * *Newton without convergence.* An implicit step is only as good as its solution. Never ignore the error message.
 # * *Checking one trajectory.* It shows linear stability at best. Check pairs, or the Jacobian norm.

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from chapter_utils import data, layers, lipschitz, plotting, training
+from chapter_utils import certificates, conv_norms, data, norms, parts, plotting, training
 from figures import lesson_03 as figures
 
 plotting.use_house_style()
@@ -79,7 +79,7 @@ x, y = 2 * torch.rand(2, 100_000, 2, generator=generator) - 1
 grid = torch.cartesian_prod(torch.linspace(-1, 1, 81), torch.linspace(-1, 1, 81))
 largest_pair = slopes(bend, x, y).max().item()
 # the library's norm of Df(x) at each x of a batch
-largest_local = lipschitz.jacobian_norms(bend, grid).max().item()
+largest_local = norms.jacobian_norms(bend, grid).max().item()
 print(
     f"largest slope of a pair {largest_pair:.2f} <= "
     f"largest local slope {largest_local:.4f} (that is sqrt(2))"
@@ -98,7 +98,7 @@ def angle(x):
 
 above = torch.tensor([[-1.5, 0.01]])  # neighbours across the cut
 below = torch.tensor([[-1.5, -0.01]])
-local = lipschitz.jacobian_norms(angle, above).item()
+local = norms.jacobian_norms(angle, above).item()
 across = slopes(angle, above, below).item()
 jump = slopes(torch.sign, above[:, 1:], below[:, 1:]).item()
 print(f"angle: local slope {local:.2f}, slope of the pair {across:.0f}")
@@ -115,7 +115,7 @@ def cliff(x):
 
 
 x = torch.linspace(0, 1, 1001)[:, None]
-measured = lipschitz.jacobian_norms(cliff, x).max().item()
+measured = norms.jacobian_norms(cliff, x).max().item()
 print(f"largest local slope at 1001 points: {measured:.1f}   truth: {0.5 + 200:.1f}")
 
 # %% [markdown]
@@ -183,7 +183,7 @@ flat = torch.zeros(1, 3)
 two_high = torch.tensor([[9.0, 9.0, -9.0]])
 x = torch.cat([flat, two_high, 4 * torch.randn(2000, 3, generator=generator)])
 for temperature in (1.0, 0.1):
-    slope = lipschitz.jacobian_norms(partial(softmax_at, temperature), x).max().item()
+    slope = norms.jacobian_norms(partial(softmax_at, temperature), x).max().item()
     print(f"temperature {temperature}: largest local slope {slope:.4f} <= {0.5 / temperature:.1f}")
     assert slope <= 0.5 / temperature + 1e-9
 
@@ -196,12 +196,12 @@ for temperature in (1.0, 0.1):
 # *Proof.* Tiles that do not overlap give orthogonal rows, each with $k^2$ entries $1/k^2$, hence norm $1/k$. A maximum changes by at most the largest change in its window.
 # So the squared change of the output is at most the sum of all squared pixel changes, each counted once for every window that sees it, at most $\lceil k/s\rceil^2$ times. One bright pixel is seen by all of its windows. $\square$
 #
-# Test it. For a *linear* map, `lipschitz.dense_matrix` pushes the unit vectors through the map; they are the columns of its matrix. For max pooling we switch on one pixel:
+# Test it. For a *linear* map, `norms.dense_matrix` pushes the unit vectors through the map; they are the columns of its matrix. For max pooling we switch on one pixel:
 
 # %%
 images = (1, 9, 9)  # channels, height, width
 for k, s in ((3, 3), (3, 1)):
-    matrix = lipschitz.dense_matrix(nn.AvgPool2d(k, s), images)
+    matrix = norms.dense_matrix(nn.AvgPool2d(k, s), images)
     print(f"average pooling {k}/{s}: norm {torch.linalg.matrix_norm(matrix, 2).item():.4f}")
 dark, bright = torch.zeros(2, *images)
 bright[0, 4, 4] = 1
@@ -214,22 +214,22 @@ for k, s in ((3, 3), (3, 2), (3, 1)):
 # The bright pixel shows what overlap does: with stride 1 a single pixel fills a whole $3\times3$ square. And look at the average with stride 1: its norm is 0.91, not $\frac13$. Overlap matters for both kinds.
 #
 # A constant *below* 1 is not good news either. If a network may have the constant 1 in total, an average pooling with $1/k$ wastes most of it. Multiply by $k$: the norm becomes exactly 1.
-# The library's `layers.ScaledAvgPool2d` does that. Here are some more linear layers:
+# The library's `parts.ScaledAvgPool2d` does that. Here are some more linear layers:
 
 # %%
 small = (3, 4, 4)
 mix = nn.Conv2d(3, 5, kernel_size=1, bias=False)
 norm_of_mix = torch.linalg.matrix_norm(mix.weight[:, :, 0, 0], 2).item()
 examples = {
-    "k x average pooling, k = 2": (layers.ScaledAvgPool2d(2), 1.0),
+    "k x average pooling, k = 2": (parts.ScaledAvgPool2d(2), 1.0),
     "mean over 16 pixels": (nn.AdaptiveAvgPool2d(1), 1 / math.sqrt(16)),
-    "append two zero channels": (layers.ZeroPadLift(3, 5), 1.0),
+    "append two zero channels": (parts.ZeroPadLift(3, 5), 1.0),
     "keep one channel": (lambda x: x[:, :1], 1.0),
-    "divide by standard deviations": (layers.Normalization([0.0] * 3, [0.2, 0.25, 0.5]), 1 / 0.2),
+    "divide by standard deviations": (parts.Normalization([0.0] * 3, [0.2, 0.25, 0.5]), 1 / 0.2),
     "1 x 1 convolution: its matrix": (mix, norm_of_mix),
 }
 for name, (layer, expected) in examples.items():
-    norm = torch.linalg.matrix_norm(lipschitz.dense_matrix(layer, small), 2).item()
+    norm = torch.linalg.matrix_norm(norms.dense_matrix(layer, small), 2).item()
     assert abs(norm - expected) < 1e-9
     print(f"{name:30s} as predicted" + (f": {expected:.2f}" if layer is not mix else ""))
 
@@ -263,23 +263,23 @@ def product_bound(network):
 _ = torch.manual_seed(0)
 network = nn.Sequential(nn.Linear(4, 32), nn.GELU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
 x = 2 * torch.randn(2000, 4, generator=generator)
-measured = lipschitz.jacobian_norms(network, x).max().item()
+measured = norms.jacobian_norms(network, x).max().item()
 bound = product_bound(network)
 print(f"largest measured slope {measured:.2f} <= product bound {bound:.2f}")
 assert measured <= bound
-library = lipschitz.lipschitz_bound(network, (4,))
+library = certificates.lipschitz_bound(network, (4,))
 assert abs(bound / library - 1) < 1e-6
 
 # %% [markdown]
-# The library's `lipschitz.lipschitz_bound(network, input_shape)` knows more layers and asks for the shape of the input, which a convolution needs.
+# The library's `certificates.lipschitz_bound(network, input_shape)` knows more layers and asks for the shape of the input, which a convolution needs.
 # Both bounds are true. Now forget a skip connection, as if $x+g(x)$ were $g(x)$:
 
 # %%
 branch = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
-deep = nn.Sequential(*[layers.ResidualBlock(branch) for _ in range(3)])
-measured = lipschitz.jacobian_norms(deep, x / 4).max().item()
+deep = nn.Sequential(*[parts.ResidualBlock(branch) for _ in range(3)])
+measured = norms.jacobian_norms(deep, x / 4).max().item()
 wrong = product_bound(branch) ** 3
-right = lipschitz.lipschitz_bound(deep, (4,))
+right = certificates.lipschitz_bound(deep, (4,))
 print(f"skip forgotten: {wrong:.2f}   measured: {measured:.2f}   right: {right:.2f}")
 assert wrong < measured <= right
 
@@ -383,7 +383,7 @@ networks = {
 x = torch.linspace(-1, 1, 8)[:, None]
 for name, network in networks.items():
     # exact here: the slope is constant on each side of 0
-    truth = lipschitz.jacobian_norms(network, x).max().item()
+    truth = norms.jacobian_norms(network, x).max().item()
     print(f"{name:14s} product bound {product_bound(network):6.0f}   truth {truth:.0f}")
 
 # %% [markdown]
@@ -467,12 +467,12 @@ for steps in (1, 5, 20, 50, 200):
 
 # %% [markdown]
 # In training the cure is a **warm start**. The weights change little from one update to the next, so keep $v$ and make one more step from there. Compare with one step from a new random vector each time.
-# From here on we use the library's `lipschitz.power_iteration`. It takes functions instead of a matrix, so it also works for convolutions.
+# From here on we use the library's `norms.power_iteration`. It takes functions instead of a matrix, so it also works for convolutions.
 
 
 # %%
 def one_iteration(W, v):
-    return lipschitz.power_iteration(lambda v: W @ v, lambda w: W.T @ w, v, steps=1)
+    return norms.power_iteration(lambda v: W @ v, lambda w: W.T @ w, v, steps=1)
 
 
 weights = A.clone()
@@ -536,7 +536,7 @@ def push(f, x, v):
 def most_stretched(f, x, steps=30):
     """Unit vector v that Df(x) stretches most, by power iteration."""
     start = torch.ones_like(x)
-    _, v = lipschitz.power_iteration(partial(push, f, x), partial(pull, f, x), start, steps)
+    _, v = norms.power_iteration(partial(push, f, x), partial(pull, f, x), start, steps)
     return v
 
 
@@ -556,9 +556,9 @@ def climb(f, x, steps=80, size=0.03):
 
 
 # %% tags=["nbval-ignore-output"]
-at_data = lipschitz.jacobian_norms(classifier, points)
+at_data = norms.jacobian_norms(classifier, points)
 path = climb(classifier, points[at_data.argmax()])
-climbed = lipschitz.jacobian_norms(classifier, path).max().item()
+climbed = norms.jacobian_norms(classifier, path).max().item()
 bound = product_bound(classifier)
 print(f"typical slope at the data (median)  {at_data.median():8.1f}")
 print(f"largest slope at the data           {at_data.max():8.1f}")
@@ -570,7 +570,7 @@ assert at_data.max() <= climbed <= bound
 columns = torch.linspace(-1.6, 2.6, 106)
 rows = torch.linspace(-1.3, 1.8, 79)
 mesh = torch.cartesian_prod(rows, columns).flip(1)
-surface = lipschitz.jacobian_norms(classifier, mesh).reshape(79, 106)
+surface = norms.jacobian_norms(classifier, mesh).reshape(79, 106)
 logits = classifier(mesh)
 decision = (logits[:, 1] - logits[:, 0]).reshape(79, 106)
 figures.local_slopes(columns, rows, surface, decision, points, labels, path)
@@ -608,8 +608,8 @@ def conv1d(x, circular=False):
     return F.conv1d(padded, trap[None, None])
 
 
-zero_matrix = lipschitz.dense_matrix(conv1d, (1, 5))
-ring_matrix = lipschitz.dense_matrix(lambda x: conv1d(x, circular=True), (1, 5))
+zero_matrix = norms.dense_matrix(conv1d, (1, 5))
+ring_matrix = norms.dense_matrix(lambda x: conv1d(x, circular=True), (1, 5))
 figures.two_matrices(zero_matrix, ring_matrix)
 
 # %% [markdown]
@@ -636,7 +636,7 @@ def conv_matrix(kernel, n, mode="constant"):
     def convolve(x):
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode=mode), kernel)
 
-    return lipschitz.dense_matrix(convolve, (kernel.shape[1], n, n))
+    return norms.dense_matrix(convolve, (kernel.shape[1], n, n))
 
 
 # 3 channels in, 4 out, 3 x 3 pixels
@@ -676,7 +676,7 @@ def ring_norm(n):
 
 sizes = range(3, 17)
 zero_norms = [
-    torch.linalg.matrix_norm(lipschitz.dense_matrix(conv1d, (1, n)), 2).item() for n in sizes
+    torch.linalg.matrix_norm(norms.dense_matrix(conv1d, (1, n)), 2).item() for n in sizes
 ]
 same_ring = [ring_norm(n) for n in sizes]
 larger_ring = [ring_norm(n + 1) for n in sizes]
@@ -691,13 +691,13 @@ figures.waves_on_a_ring(symbol, sizes, zero_norms, same_ring, larger_ring)
 # *Proof.* Put the image on the torus and zeros into the remaining $p$ or more rows and columns. On the image's own pixels, the torus convolution then computes the zero-padded one: no window reaches around far enough to meet the image again.
 # So the zero-padded matrix is a part of the torus matrix: some rows and columns are left out. That never increases a norm. $\square$
 #
-# With side $n$ the rows on both borders touch, and the proof breaks where the example broke. The library's `lipschitz.conv_norm_bound` uses the larger torus, also for strides, and includes all rounding errors.
+# With side $n$ the rows on both borders touch, and the proof breaks where the example broke. The library's `conv_norms.conv_norm_bound` uses the larger torus, also for strides, and includes all rounding errors.
 # Its cost is a Fourier transform of the kernel and many tiny matrices, instead of one huge matrix. It even tries four tori: multiply the pixels by a wave $e^{i\varphi x}$, and the outputs by its inverse.
 # This changes no length and so no norm, but it moves all frequencies by $\varphi$. So the grid of frequencies may be moved by half its spacing along each axis, and the smallest of the four bounds counts:
 
 # %%
 exact = torch.linalg.matrix_norm(conv_matrix(kernel, 8), 2).item()
-library = lipschitz.conv_norm_bound(kernel, (8, 8), padding=(1, 1))
+library = conv_norms.conv_norm_bound(kernel, (8, 8), padding=(1, 1))
 larger = torus_norm(kernel, 9)
 finest = torus_norm(kernel, 128)  # close to the supremum over all frequencies
 print(
@@ -720,7 +720,7 @@ normalised = kernel / torch.linalg.matrix_norm(conv_matrix(kernel, 4), 2)
 for n in (4, 6, 8, 12):
     norm = torch.linalg.matrix_norm(conv_matrix(normalised, n), 2).item()
     print(f"{n:2d} x {n:2d} images: norm {norm:.3f}")
-bound = lipschitz.conv_norm_bound(normalised, (32, 32), padding=(1, 1))
+bound = conv_norms.conv_norm_bound(normalised, (32, 32), padding=(1, 1))
 print(f"32 x 32 images: norm at most {bound:.3f}")
 
 # %% [markdown]
@@ -743,7 +743,7 @@ single = torch.linalg.matrix_norm(conv_matrix(kernel, 1), 2).item()
 print(f"1 x 1 images, only the centre of the kernel acts: exact {single:.2f} < ||R||")
 layer = nn.Conv2d(3, 4, 3, padding=1, bias=False)
 layer = nn.utils.parametrizations.spectral_norm(layer, n_power_iterations=50).eval()
-norm = torch.linalg.matrix_norm(lipschitz.dense_matrix(layer, (3, 8, 8)), 2).item()
+norm = torch.linalg.matrix_norm(norms.dense_matrix(layer, (3, 8, 8)), 2).item()
 print(f"PyTorch's 'spectrally normalised' layer expands: {norm > 1.2}")
 
 # %% [markdown]
@@ -798,8 +798,8 @@ def six_bounds(K, n):
     A = conv_matrix(K, n)
     gram = A.T @ A
     exact = torch.linalg.eigvalsh(gram)[-1].sqrt().item()
-    same = lipschitz.conv_norm_bound(K, (n, n), padding=(1, 1), padding_mode="circular")
-    best = lipschitz.conv_norm_bound(K, (n, n), padding=(1, 1), padding_mode="zeros")
+    same = conv_norms.conv_norm_bound(K, (n, n), padding=(1, 1), padding_mode="circular")
+    best = conv_norms.conv_norm_bound(K, (n, n), padding=(1, 1), padding_mode="zeros")
     R = torch.linalg.matrix_norm(K.flatten(1), 2).item()
     taps = torch.linalg.matrix_norm(K.permute(2, 3, 0, 1), 2).sum().item()
     gershgorin = gram.abs().sum(1).max().sqrt().item()
@@ -824,14 +824,14 @@ live_kernel
 #
 # **Question.** What does all this say about a real network for images?
 #
-# `lipschitz.lipschitz_bound` follows the image through the layers and multiplies: convolutions by Claim 3.11, poolings by 3.4, activations by 3.2, skips by 3.5. Here is the chain for a small convolutional network:
+# `certificates.lipschitz_bound` follows the image through the layers and multiplies: convolutions by Claim 3.11, poolings by 3.4, activations by 3.2, skips by 3.5. Here is the chain for a small convolutional network:
 
 # %%
 _ = torch.manual_seed(0)
 network = nn.Sequential(
     nn.Conv2d(1, 8, 3, stride=2, padding=1),
     nn.ReLU(),
-    layers.ResidualBlock(nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Tanh())),
+    parts.ResidualBlock(nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Tanh())),
     nn.MaxPool2d(2),
     nn.Flatten(),
     nn.Linear(72, 5),
@@ -839,16 +839,16 @@ network = nn.Sequential(
 shape = (1, 12, 12)
 product = 1.0
 for layer in network:
-    factor = lipschitz.lipschitz_bound(layer, shape)
+    factor = certificates.lipschitz_bound(layer, shape)
     product = product * factor
-    shape = lipschitz.output_shape(layer, shape)
+    shape = certificates.output_shape(layer, shape)
     print(
         f"{type(layer).__name__:14s} bound {factor:6.3f}   "
         f"output {shape!s:12s} product so far {product:6.3f}"
     )
 images = torch.rand(300, 1, 12, 12, generator=generator)
-measured = lipschitz.jacobian_norms(network, images).max().item()
-bound = lipschitz.lipschitz_bound(network, (1, 12, 12))
+measured = norms.jacobian_norms(network, images).max().item()
+bound = certificates.lipschitz_bound(network, (1, 12, 12))
 print(f"largest measured slope {measured:.3f} <= guaranteed bound {bound:.3f}")
 assert measured <= bound and abs(product / bound - 1) < 1e-6
 
@@ -857,7 +857,7 @@ assert measured <= bound and abs(product / bound - 1) < 1e-6
 
 # %%
 try:
-    lipschitz.lipschitz_bound(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), (4,))
+    certificates.lipschitz_bound(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), (4,))
 except TypeError as error:
     print("refused:", error)
 
@@ -866,7 +866,7 @@ except TypeError as error:
 
 # %%
 nearly_equal = 1e-4 * torch.tensor([[1.0, -1.0, 1.0, -1.0]])
-slope = lipschitz.jacobian_norms(nn.LayerNorm(4), nearly_equal).item()
+slope = norms.jacobian_norms(nn.LayerNorm(4), nearly_equal).item()
 print(f"local slope of nn.LayerNorm: {slope:.0f}")
 
 # %% [markdown]

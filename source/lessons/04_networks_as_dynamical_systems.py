@@ -27,7 +27,7 @@ from torch import nn
 from torchdiffeq import odeint, odeint_adjoint
 from tqdm.auto import tqdm
 
-from chapter_utils import data, ode, plotting
+from chapter_utils import data, ode, plotting, runge_kutta
 from figures import lesson_04 as figures
 
 plotting.use_house_style()
@@ -414,7 +414,7 @@ assert kept == in_pieces == linear
 # The implicit Euler method (lesson 2) takes 20 steps, whatever $\lambda$ is; each of them solves an equation. Its field must not depend on $t$, so the time becomes a second state variable:
 
 # %%
-implicit_euler = ode.tableau([[1]], [1])
+implicit_euler = runge_kutta.tableau([[1]], [1])
 calls = {10.0: 0, 1000.0: 0}
 
 
@@ -434,7 +434,7 @@ for rate in calls:
     state = torch.tensor([[0.0, 0.0]])
     for _ in range(20):
         field_in_time = partial(follow_with_time, rate)
-        state = ode.runge_kutta_step(field_in_time, state, 1 / 20, implicit_euler)
+        state = runge_kutta.runge_kutta_step(field_in_time, state, 1 / 20, implicit_euler)
     x = state[0, 0].item()
     print(f"lambda = {rate:4.0f}: x(1) = {adaptive:.3f} adaptive, {x:.3f} by 20 implicit steps")
 more = calls[1000.0] / calls[10.0]
@@ -954,7 +954,7 @@ def endpoint_loss(f):
     x = inputs[chosen]
     eta = torch.zeros(128, 2)
     for _ in range(8):
-        eta = ode.runge_kutta_step(lambda eta: f(eta, x), eta, 1 / 8, ode.TABLEAUS["rk4"])
+        eta = runge_kutta.runge_kutta_step(lambda eta: f(eta, x), eta, 1 / 8, runge_kutta.TABLEAUS["rk4"])
     return potential(eta, classes[chosen]).mean()
 
 
