@@ -89,8 +89,7 @@ def growth(attempt: Attempt) -> None:
             attempt.fail(
                 f"At t = {best:.3g} the longest image has length {lengths.max():.4g}, your peak "
                 f"is {value:.4g}. Do your times reach so far, and lie close enough together, for "
-                "slow "
-                "and for fast matrices?"
+                "slow and for fast matrices?"
             )
         attempt.fail(
             f"No unit vector ever gets {value:.4g} long: the longest is {lengths.max():.4g}, at t "
