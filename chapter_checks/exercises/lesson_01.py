@@ -51,11 +51,11 @@ def growth(attempt: Attempt) -> None:
             symmetric = torch.linalg.eigvalsh(A + A.T) / 2
             at_one = torch.linalg.matrix_norm(torch.linalg.matrix_exp(A), 2)
             mistakes = {
-                "the spectral norm, a size without a sign: |x'| may be large although the length "
-                "falls": torch.linalg.matrix_norm(A, 2),
+                "the spectral norm, a size without a sign: "
+                "|x'| may be large although the length falls": torch.linalg.matrix_norm(A, 2),
                 "the spectral abscissa: it rules the end, not the beginning": abscissa(A),
-                "what eigvalsh gives for A itself. It silently reads one triangle only: make A "
-                "symmetric first": torch.linalg.eigvalsh(A)[-1],
+                "what eigvalsh gives for A itself. It silently reads one triangle only: "
+                "make A symmetric first": torch.linalg.eigvalsh(A)[-1],
                 "twice as much: there is a factor 1/2 in the symmetric part": 2 * symmetric[-1],
                 "the smallest eigenvalue: the length that falls fastest": symmetric[0],
                 "the size of the rate. Lengths that shrink have a negative one": abs(mu),
@@ -63,8 +63,8 @@ def growth(attempt: Attempt) -> None:
             }
             attempt.rule_out(value, mistakes, "`first_rate` is {}.", rtol=0, atol=1e-6)
             attempt.fail(
-                f"`first_rate` gives {value:.4g}, but the longest image has length 1 + t * "
-                f"{mu:.4g} for very small t."
+                f"`first_rate` gives {value:.4g}, "
+                f"but the longest image has length 1 + t * {mu:.4g} for very small t."
             )
     for A in cases:
         value = attempt.number("peak", A)
@@ -75,10 +75,10 @@ def growth(attempt: Attempt) -> None:
             continue
         best = times[lengths.argmax()].item()
         mistakes = {
-            "the peak of the Frobenius norm, which `torch.linalg.matrix_norm` takes unless you "
-            "say 2": flow.square().sum((1, 2)).max().sqrt(),
-            "the largest spectral radius of exp(At). How long an image can be is a singular "
-            "value": 1.0,
+            "the peak of the Frobenius norm, which `torch.linalg.matrix_norm` takes "
+            "unless you say 2": flow.square().sum((1, 2)).max().sqrt(),
+            "the largest spectral radius of exp(At). "
+            "How long an image can be is a singular value": 1.0,
         }
         attempt.rule_out(value, mistakes, "`peak` is {}.", rtol=0, atol=1e-3 * value)
         attempt.require(
@@ -87,13 +87,13 @@ def growth(attempt: Attempt) -> None:
         )
         if value < lengths.max():
             attempt.fail(
-                f"At t = {best:.3g} the longest image has length {lengths.max():.4g}, your peak "
-                f"is {value:.4g}. Do your times reach so far, and lie close enough together, for "
-                "slow and for fast matrices?"
+                f"At t = {best:.3g} the longest image has length {lengths.max():.4g}, "
+                f"your peak is {value:.4g}. Do your times reach so far, "
+                "and lie close enough together, for slow and for fast matrices?"
             )
         attempt.fail(
-            f"No unit vector ever gets {value:.4g} long: the longest is {lengths.max():.4g}, at t "
-            f"= {best:.3g}."
+            f"No unit vector ever gets {value:.4g} long: "
+            f"the longest is {lengths.max():.4g}, at t = {best:.3g}."
         )
 
 
@@ -112,16 +112,16 @@ def fading_rotation(attempt: Attempt) -> None:
         if (symmetric + gamma * eye).norm() > 1e-9 * (1 + A.norm()):
             mistakes = {
                 "The friction has the wrong sign: lengths grow like exp(gamma t).": gamma * eye,
-                "`S - gamma` subtracts gamma from every entry. Which matrix turns x into "
-                "gamma x?": -gamma * torch.ones(d, d),
+                "`S - gamma` subtracts gamma from every entry. "
+                "Which matrix turns x into gamma x?": -gamma * torch.ones(d, d),
                 "Lengths stay as they are: where is the friction?": 0 * eye,
                 "W also stretches. Which part of a matrix turns only?": (W + W.T) / 2 - gamma * eye,
             }
             attempt.rule_out(symmetric, mistakes, rtol=0, atol=1e-6)
             mu = ode.logarithmic_norm(A)
             attempt.fail(
-                f"Lengths should shrink exactly like exp(-gamma t). Here gamma = {gamma:.3g}, and "
-                f"mu(A) = {mu:.3g}."
+                "Lengths should shrink exactly like exp(-gamma t). "
+                f"Here gamma = {gamma:.3g}, and mu(A) = {mu:.3g}."
             )
     S = attempt.randn(4, 4)
     S = S - S.T
@@ -135,8 +135,8 @@ def fading_rotation(attempt: Attempt) -> None:
     grows = large.norm() > 100 * small.norm()
     attempt.require(
         abs(along) > 1e-3 and parallel and grows,
-        "Not every skew S can be reached. If W is a large skew matrix, S should be W or a "
-        "multiple of it.",
+        "Not every skew S can be reached. "
+        "If W is a large skew matrix, S should be W or a multiple of it.",
     )
     attempt.with_gradient("fading_rotation", attempt.randn(3, 3), 0.5)  # W is to be trained
 
@@ -194,10 +194,10 @@ def least_pull(attempt: Attempt) -> None:
             "the largest real part of an eigenvalue of Dg. Pairs separate by the symmetric part": (
                 torch.linalg.eigvals(J).real.max()
             ),
-            "enough for distances from the centre only. Two states off the centre can still "
-            "separate": ode.logarithmic_norm(M),
-            "what eigvalsh gives for Dg itself: it reads one triangle only. Make Dg symmetric "
-            "first": torch.linalg.eigvalsh(J).max(),
+            "enough for distances from the centre only. "
+            "Two states off the centre can still separate": ode.logarithmic_norm(M),
+            "what eigvalsh gives for Dg itself: it reads one triangle only. "
+            "Make Dg symmetric first": torch.linalg.eigvalsh(J).max(),
             "twice too much: there is a factor 1/2 in the symmetric part": 2 * right,
             "a smallest eigenvalue. The pair that separates fastest belongs to the largest": (
                 symmetric[:, 0].max()
@@ -213,12 +213,12 @@ def least_pull(attempt: Attempt) -> None:
         attempt.rule_out(value, mistakes, "This is {}.", rtol=0.005, atol=1e-9)
         if value < right:
             attempt.fail(
-                f"With c = {value:.4g} some pairs still separate, at the rate "
-                f"{right - value:.3g}. Is your grid fine enough?"
+                f"With c = {value:.4g} some pairs still separate, at the rate {right - value:.3g}. "
+                "Is your grid fine enough?"
             )
         attempt.fail(
-            f"c = {value:.4g} is safe, but {right:.4g} is enough for this whirl. Do you look "
-            "outside the disc?"
+            f"c = {value:.4g} is safe, but {right:.4g} is enough for this whirl. "
+            "Do you look outside the disc?"
         )
 
 
@@ -239,13 +239,13 @@ def norm_with_rate(attempt: Attempt) -> None:
         eigenvalues = torch.linalg.eigvalsh((P + P.T) / 2)
         attempt.require(
             eigenvalues[-1] > 0,
-            "P should be positive definite; yours is not. Is there a sign wrong on the right-hand "
-            "side?",
+            "P should be positive definite; yours is not. "
+            "Is there a sign wrong on the right-hand side?",
         )
         attempt.require(
             eigenvalues[0] > 1e-12 * eigenvalues[-1],
-            f"P is not positive definite: its smallest eigenvalue is {eigenvalues[0]:.2g}. By how "
-            "much, and in which direction, do you shift A?",
+            f"P is not positive definite: its smallest eigenvalue is {eigenvalues[0]:.2g}. "
+            "By how much, and in which direction, do you shift A?",
         )
         weight = (P + P.T) / 2
         mu = ode.logarithmic_norm(A, weight=weight).item()
@@ -253,13 +253,13 @@ def norm_with_rate(attempt: Attempt) -> None:
             continue
         if ode.logarithmic_norm(A.T.contiguous(), weight=weight) <= -rate + 1e-6:
             attempt.fail(
-                "Your P is right for the transposed of A. Which factor carries the transposition "
-                "in your equation?"
+                "Your P is right for the transposed of A. "
+                "Which factor carries the transposition in your equation?"
             )
         if mu < 0:
             attempt.fail(
-                f"In your norm lengths shrink, but at the rate {-mu:.4f} only; {rate:.4f} is "
-                "asked for. What equation does y(t) = exp(rate t) x(t) solve?"
+                f"In your norm lengths shrink, but at the rate {-mu:.4f} only; "
+                f"{rate:.4f} is asked for. What equation does y(t) = exp(rate t) x(t) solve?"
             )
         attempt.fail(
             f"In your norm some lengths grow: mu_P(A) = {mu:.4f}; it should be at most {-rate:.4f}."
@@ -345,12 +345,12 @@ def separation(attempt: Attempt) -> None:
         attempt.rule_out(value, mistakes, "This is {}.", rtol=1e-4)
         if abs(value - factor) <= 0.1 * factor:
             attempt.fail(
-                f"Close, but wrong by {100 * abs(value / factor - 1):.1f} %. Do smaller steps "
-                "change your result?"
+                f"Close, but wrong by {100 * abs(value / factor - 1):.1f} %. "
+                "Do smaller steps change your result?"
             )
         attempt.fail(
-            f"After t = {t:.3g} the two are {factor:.4g} times as far apart as at the start, you "
-            f"say {value:.4g} times."
+            f"After t = {t:.3g} the two are {factor:.4g} times as far apart as at the start, "
+            f"you say {value:.4g} times."
         )
 
 

@@ -28,20 +28,20 @@ def steps_to_double(attempt: Attempt) -> None:
         )
         if length(n) < 2 and length(2 * n) >= 2 > length(2 * n - 4):
             attempt.fail(
-                "That is when the *squared* length has doubled. By what factor does one step "
-                "multiply the length itself?"
+                "That is when the *squared* length has doubled. "
+                "By what factor does one step multiply the length itself?"
             )
         if length(n - 2) < 2 <= length(n + 1) and not length(n - 1) < 2 <= length(n):
             attempt.fail("You are one step off. Which n is the first with length at least 2?")
         if (h, omega) != cases[0] and n == attempt.number("steps_to_double", h, omega * 1.5):
             attempt.fail(
-                "The faster the rotation, the sooner it doubles: your number does not depend on "
-                "omega."
+                "The faster the rotation, the sooner it doubles: "
+                "your number does not depend on omega."
             )
         attempt.require(
             length(n) >= 2,
-            f"After your {n:.0f} steps with h = {h:.3g}, omega = {omega:.3g} it is only "
-            f"{length(n):.3f} long.",
+            f"After your {n:.0f} steps with h = {h:.3g}, "
+            f"omega = {omega:.3g} it is only {length(n):.3f} long.",
         )
         attempt.require(
             length(n - 1) < 2,
@@ -74,8 +74,8 @@ def contractivity_radius(attempt: Attempt) -> None:
         lowest = lowest_eigenvalue(A, b, 0.99 * r)
         attempt.require(
             lowest > -1e-9,
-            f"Too large for {name}: M + B/r has the eigenvalue {lowest:.2g} there. Compare your M "
-            "with the lesson's.",
+            f"Too large for {name}: M + B/r has the eigenvalue {lowest:.2g} there. "
+            "Compare your M with the lesson's.",
         )
         sharp = lowest_eigenvalue(A, b, 1.01 * r) < -1e-9
         attempt.require(
@@ -86,8 +86,8 @@ def contractivity_radius(attempt: Attempt) -> None:
         r = attempt.number("contractivity_radius", *ode.TABLEAUS[name], finite=False)
         attempt.require(
             r == math.inf,
-            f"For {name} M has no negative eigenvalue: every step is safe and r is math.inf, not "
-            f"{r:g}.",
+            f"For {name} M has no negative eigenvalue: "
+            f"every step is safe and r is math.inf, not {r:g}.",
         )
     for name in ("midpoint", "heun3"):
         r = attempt.number("contractivity_radius", *ode.TABLEAUS[name], finite=False)
@@ -104,8 +104,8 @@ def contractivity_radius(attempt: Attempt) -> None:
     r = attempt.number("contractivity_radius", idle, torch.tensor([1.0, 0.0]), finite=False)
     attempt.require(
         0.99 <= r <= 1.01,
-        "Euler's method with a second stage that is never used is still Euler: r = 1. What does b "
-        "= 0 do in your code?",
+        "Euler's method with a second stage that is never used is still Euler: r = 1. "
+        "What does b = 0 do in your code?",
     )
 
 
@@ -147,8 +147,8 @@ def midpoint_slope(attempt: Attempt) -> None:
         for method in ("euler", "heun"):
             if abs(value - stretch(f, x, h, method)) <= 1e-4:
                 attempt.fail(
-                    f"This is the slope of a step of {method}. The midpoint rule goes h f(X) with "
-                    "X half an Euler step away."
+                    f"This is the slope of a step of {method}. "
+                    "The midpoint rule goes h f(X) with X half an Euler step away."
                 )
         derivative = torch.func.jacrev(ode.runge_kutta_step, argnums=1)
         J = derivative(f, x, h, ode.TABLEAUS["midpoint"])
@@ -156,8 +156,8 @@ def midpoint_slope(attempt: Attempt) -> None:
             "the Frobenius norm. The largest stretch is the spectral norm": (
                 torch.linalg.matrix_norm(J)
             ),
-            "the largest size of an eigenvalue. The largest stretch is the largest *singular* "
-            "value": torch.linalg.eigvals(J).abs().max(),
+            "the largest size of an eigenvalue. The largest stretch is the largest "
+            "*singular* value": torch.linalg.eigvals(J).abs().max(),
             "the smallest stretch": torch.linalg.matrix_norm(J, -2),
             "the square of the slope": measured**2,
             "the slope of h f(X), without the x in front": (
@@ -169,8 +169,8 @@ def midpoint_slope(attempt: Attempt) -> None:
         if value < measured:
             hint = "It is too small: some short pair is stretched more."
         attempt.fail(
-            f"{hint} Differentiate the whole step: X depends on x too, and f is a function you "
-            "can only call."
+            f"{hint} Differentiate the whole step: "
+            "X depends on x too, and f is a function you can only call."
         )
 
 
@@ -193,10 +193,10 @@ def trapezoidal_rule(attempt: Attempt) -> None:
         if misfit.abs().max() > 1e-6:
             heun = x + h / 2 * (f(x) + f(x + h * f(x)))
             mistakes = {
-                "Heun's method: it guesses x1 by Euler's step. The trapezoidal rule solves for "
-                "x1": heun,
-                "implicit Euler: only the slope at the end. The trapezoidal rule averages both "
-                "ends": x + h * f(new),
+                "Heun's method: it guesses x1 by Euler's step. "
+                "The trapezoidal rule solves for x1": heun,
+                "implicit Euler: only the slope at the end. "
+                "The trapezoidal rule averages both ends": x + h * f(new),
                 "the implicit midpoint rule, or the linear formula. The trapezoidal rule averages "
                 "two slopes, not two places": x + h * f((x + new) / 2),
             }
@@ -208,8 +208,8 @@ def trapezoidal_rule(attempt: Attempt) -> None:
             )
             case = "above" if hL >= 2 else "below"
             attempt.fail(
-                f"With hL {case} 2, x1 does not solve x1 = x0 + h/2 (f(x0) + f(x1)). On which "
-                "side of 0 does x1 lie?"
+                f"With hL {case} 2, x1 does not solve x1 = x0 + h/2 (f(x0) + f(x1)). "
+                "On which side of 0 does x1 lie?"
             )
         pair = attempt.tensor("trapezoidal_step", torch.tensor([1.0, 2.0]), h, L, shape=(2,))
         slope = attempt.number("trapezoidal_slope", h, L)
@@ -221,8 +221,8 @@ def trapezoidal_rule(attempt: Attempt) -> None:
             linear = abs((1 - hL / 2) / (1 + hL / 2))
             attempt.require(
                 abs(slope - linear) > 1e-6,
-                "This is |R(-hL)|, the linear theory. It holds only while x1 > 0: is the ramp "
-                "still on at the end?",
+                "This is |R(-hL)|, the linear theory. It holds only while x1 > 0: "
+                "is the ramp still on at the end?",
             )
             attempt.fail(
                 f"Your own step moves 1 and 2 to points {measured:.4g} apart for hL = {hL:.3g}, "
@@ -249,20 +249,20 @@ def longest_euler_step(attempt: Attempt) -> None:
         if size > 1 + 1e-9 and norm(K, 0.99 * h) > 1 + 1e-7:
             if abs(h * L - 2) < 0.02:
                 attempt.fail(
-                    "2/L is for fields with a potential. This one has none: the step multiplies "
-                    f"some distance by {size:.3f}."
+                    "2/L is for fields with a potential. This one has none: "
+                    f"the step multiplies some distance by {size:.3f}."
                 )
             radius = torch.linalg.eigvals(torch.eye(len(K)) + h * K).abs().max()
             if radius <= 1.001:
                 attempt.fail(
-                    "The eigenvalues of I + hK are fine, but its norm is not. Eigenvalues say "
-                    "what happens after many steps, the norm after one."
+                    "The eigenvalues of I + hK are fine, but its norm is not. "
+                    "Eigenvalues say what happens after many steps, the norm after one."
                 )
             attempt.fail(f"Too long: this step multiplies some distance by {size:.4g}.")
         if norm(K, 1.01 * h) <= 1:
             if abs(h - 2 * m / L**2) <= 1e-3 * h:
                 attempt.fail(
-                    "2m/L^2 is safe for every field with these m and L, but for this K a longer "
-                    "step is safe too. Ask K itself."
+                    "2m/L^2 is safe for every field with these m and L, "
+                    "but for this K a longer step is safe too. Ask K itself."
                 )
             attempt.fail("This step is safe, but a longer one is too.")

@@ -47,8 +47,8 @@ def convolution_norm(attempt: Attempt) -> None:
             "the Frobenius norm. The largest stretch is the spectral norm": A.norm(),
             "the Frobenius norm of the kernel": K.norm(),
             "the square of the norm: A'A stretches twice": right**2,
-            "the norm of the reshaped kernel. It looks at one patch, but the patches overlap "
-            "(Claim 3.13)": size(K.flatten(1)),
+            "the norm of the reshaped kernel. "
+            "It looks at one patch, but the patches overlap (Claim 3.13)": size(K.flatten(1)),
             "the norm of the reshaped kernel times its side: a bound, but not the norm": (
                 k * size(K.flatten(1))
             ),
@@ -76,12 +76,12 @@ def convolution_norm(attempt: Attempt) -> None:
         attempt.rule_out(value, mistakes, "This is {}.", rtol=0, atol=1e-6 * right)
         if value < right:
             attempt.fail(
-                f"For {n} x {n} images some image is stretched {right:.4f} times, you say "
-                f"{value:.4f}. Power iteration comes from below."
+                f"For {n} x {n} images some image is stretched {right:.4f} times, "
+                f"you say {value:.4f}. Power iteration comes from below."
             )
         attempt.fail(
-            f"For {n} x {n} images no image is stretched {value:.4f} times: the most is "
-            f"{right:.4f}."
+            f"For {n} x {n} images no image is stretched {value:.4f} times: "
+            f"the most is {right:.4f}."
         )
 
 
@@ -128,8 +128,8 @@ def product_and_truth(attempt: Attempt) -> None:
                 "the sum of |w1_i w2_i|: a bound too, but not the product of the two norms": (
                     (w1 * w2).abs().sum()
                 ),
-                "the product of the sums of absolute values. The norm of these vectors is the "
-                "Euclidean one": w1.abs().sum() * w2.abs().sum(),
+                "the product of the sums of absolute values. "
+                "The norm of these vectors is the Euclidean one": w1.abs().sum() * w2.abs().sum(),
                 "the product of the largest entries": w1.abs().max() * w2.abs().max(),
                 "the product of the squared norms": right**2,
             }
@@ -156,8 +156,8 @@ def product_and_truth(attempt: Attempt) -> None:
         attempt.rule_out(truth, mistakes, saying, rtol=0, atol=1e-6 * (1 + found))
         if truth < found:
             attempt.fail(
-                f"Somewhere the slope is {found:.4f}, you say {truth:.4f}. Is there a piece that "
-                "you miss? Where are the kinks?"
+                f"Somewhere the slope is {found:.4f}, you say {truth:.4f}. "
+                "Is there a piece that you miss? Where are the kinks?"
             )
         attempt.fail(f"The slope is nowhere {truth:.4f}; the largest is {found:.4f}.")
 
@@ -180,10 +180,10 @@ def pooling_constants(attempt: Attempt) -> None:
         value = attempt.number("max_pool_constant", n, k, s)
         if abs(value - seen) > 1e-6:
             mistakes = {
-                "the number of windows that see a pixel. Each shows it once: the *length* of that "
-                "output is asked for": seen**2,
-                "the right number only if some pixel lies in that many windows. How many fit on "
-                "this image?": math.ceil(k / s),
+                "the number of windows that see a pixel. Each shows it once: "
+                "the *length* of that output is asked for": seen**2,
+                "the right number only if some pixel lies in that many windows. "
+                "How many fit on this image?": math.ceil(k / s),
                 "not rounded: a pixel lies in a whole number of windows": k / s,
                 "right without overlap only. What does one bright pixel become?": 1,
                 "1/k, which belongs to the average": 1 / k,
@@ -191,8 +191,8 @@ def pooling_constants(attempt: Attempt) -> None:
             saying = f"Max pooling, {what}: {value:.4g} is {{}}."
             attempt.rule_out(value, mistakes, saying, rtol=0, atol=1e-6)
             attempt.fail(
-                f"Max pooling, {what}: the most that a change is stretched is {seen}, not "
-                f"{value:.4g}."
+                f"Max pooling, {what}: "
+                f"the most that a change is stretched is {seen}, not {value:.4g}."
             )
     for n, k, s in cases:
         one_way = windows(n, k, s)
@@ -284,12 +284,12 @@ def network_bound(attempt: Attempt) -> None:
         attempt.rule_out(value, mistakes, f"For {name} this is {{}}.", rtol=1e-4)
         if value < measured:
             attempt.fail(
-                f"For {name} your bound is {value:.4g}, but at one of 200 points the local slope "
-                f"is {measured:.4g}."
+                f"For {name} your bound is {value:.4g}, "
+                f"but at one of 200 points the local slope is {measured:.4g}."
             )
         attempt.fail(
-            f"For {name} your bound is {value:.4g}; multiplying constants, and adding 1 for each "
-            f"skip, gives {right:.4g}."
+            f"For {name} your bound is {value:.4g}; "
+            f"multiplying constants, and adding 1 for each skip, gives {right:.4g}."
         )
     behind = [linear(4, 4), ["layernorm", 4]]
     inside = [["residual", [["layernorm", 4], linear(4, 4)]]]
@@ -301,8 +301,8 @@ def network_bound(attempt: Attempt) -> None:
                 continue  # as it should
             raise
         attempt.fail(
-            "A network with a LayerNorm got a bound. A layer that you do not know must raise an "
-            "error: a silent 1 is a lie."
+            "A network with a LayerNorm got a bound. "
+            "A layer that you do not know must raise an error: a silent 1 is a lie."
         )
 
 
@@ -355,8 +355,8 @@ def activation_constant(attempt: Attempt) -> None:
         attempt.rule_out(value, mistakes, "This is {}.", rtol=0, atol=1e-3 * right)
         if value < right:
             attempt.fail(
-                f"Somewhere the slope has the size {right:.4f}, you say {value:.4f}. Is your grid "
-                "wide and fine enough?"
+                f"Somewhere the slope has the size {right:.4f}, you say {value:.4f}. "
+                "Is your grid wide and fine enough?"
             )
         attempt.fail(f"No slope has the size {value:.4f}; the largest is {right:.4f}.")
 
@@ -395,12 +395,12 @@ def power_step(attempt: Attempt) -> None:
                 attempt.fail("The new v is K v. An eigenvector of which product is wanted?")
             if C == D and parallel(new, forward(K, forward(K, v))):
                 attempt.fail(
-                    "You apply the convolution twice. The second time it should be its adjoint, "
-                    "`conv_transpose2d`."
+                    "You apply the convolution twice. "
+                    "The second time it should be its adjoint, `conv_transpose2d`."
                 )
             attempt.fail(
-                "The new v does not point along K'K v. Test your adjoint: <K x, y> = <x, K' y> "
-                "for random x and y."
+                "The new v does not point along K'K v. Test your adjoint: "
+                "<K x, y> = <x, K' y> for random x and y."
             )
         attempt.require(
             abs(new.norm() - 1) < 1e-6, f"The new v should have length 1, it has {new.norm():.4g}."

@@ -91,10 +91,10 @@ def two_gradients(attempt: Attempt) -> None:
                 early = pushed_forward(W, V, recomputed, thetas, h, p)
                 frozen = pushed_forward(W, V, states[-1:].repeat(depth, 1), thetas, h, p)
                 mistakes = {
-                    "This is the gradient with the *true* states. Here they are lost: recompute "
-                    "each by one Euler step of length -h.": kept[1],
-                    "You step back first and differentiate then. Take the derivatives at the "
-                    "state that you have, and then step back.": early[1],
+                    "This is the gradient with the *true* states. Here they are lost: "
+                    "recompute each by one Euler step of length -h.": kept[1],
+                    "You step back first and differentiate then. Take the derivatives at the state "
+                    "that you have, and then step back.": early[1],
                     "Your state never moves: it must go back by one layer each time.": frozen[1],
                 }
                 attempt.rule_out(at_start, mistakes, rtol=1e-9, atol=1e-12)
@@ -107,8 +107,8 @@ def two_gradients(attempt: Attempt) -> None:
                     "The gradients stand in reverse order: row n belongs to theta_n.": (
                         right[0].flip(0)
                     ),
-                    "The gradient of theta_n needs p_{n+1}, the adjoint *behind* layer n. Did you "
-                    "change p too early?": late[0],
+                    "The gradient of theta_n needs p_{n+1}, the adjoint *behind* layer n. "
+                    "Did you change p too early?": late[0],
                 }
                 attempt.rule_out(value, mistakes, rtol=1e-9, atol=1e-12)
             attempt.require(
@@ -131,17 +131,17 @@ def two_gradients(attempt: Attempt) -> None:
             attempt.rule_out(at_start, mistakes, rtol=1e-9, atol=1e-12)
             attempt.require(
                 same_start or depth == 1 or not nearly(value[-1], right[0][-1]),
-                f"`{name}`: the last layer's gradient is right, the earlier ones are not. Follow "
-                "p (and x) through one more layer.",
+                f"`{name}`: the last layer's gradient is right, the earlier ones are not. "
+                "Follow p (and x) through one more layer.",
             )
             attempt.require(
                 not same_start,
-                f"`{name}`: p_0 is right, the gradients are not. Which layer's state, theta and p "
-                "does row n use?",
+                f"`{name}`: p_0 is right, the gradients are not. "
+                "Which layer's state, theta and p does row n use?",
             )
             attempt.fail(
-                f"`{name}`: with {depth} layers the gradients are wrong. Do state, theta and p "
-                "always belong to the same layer?"
+                f"`{name}`: with {depth} layers the gradients are wrong. "
+                "Do state, theta and p always belong to the same layer?"
             )
 
 
@@ -172,8 +172,8 @@ def antisymmetric_step(attempt: Attempt) -> None:
         h = attempt.number("longest_antisymmetric_step", S, gamma, layers, growth)
         attempt.require(
             h > 0,
-            "With some friction, or some growth allowed, a short step is fine: the longest one is "
-            "positive.",
+            "With some friction, or some growth allowed, a short step is fine: "
+            "the longest one is positive.",
         )
         stretch = partial(stretch_of, S, gamma, layers)
         if stretch(0.99 * h) <= growth < stretch(1.01 * h):
@@ -183,8 +183,8 @@ def antisymmetric_step(attempt: Attempt) -> None:
         a = gamma**2 + omega**2
         formula = partial(longest, gamma)
         mistakes = {
-            "This is half of it: the step that shrinks distances most. A longer one does not yet "
-            "let them grow.": gamma / a,
+            "This is half of it: the step that shrinks distances most. "
+            "A longer one does not yet let them grow.": gamma / a,
             "omega is the spectral norm of S, and this is the Frobenius norm.": (
                 formula(S.norm().item(), g)
             ),
@@ -194,8 +194,8 @@ def antisymmetric_step(attempt: Attempt) -> None:
             "omega is the *largest* frequency in S, not one entry.": (
                 formula(abs(S[1, 0].item()), g)
             ),
-            "The friction also turns up in the denominator: the eigenvalues are 1 - h gamma + ih "
-            "omega.": 2 * gamma / omega**2,
+            "The friction also turns up in the denominator: "
+            "the eigenvalues are 1 - h gamma + ih omega.": 2 * gamma / omega**2,
             "The norm of S - gamma I is not |S| + gamma: its two parts are perpendicular.": (
                 2 * gamma / (gamma + omega) ** 2
             ),
@@ -203,10 +203,10 @@ def antisymmetric_step(attempt: Attempt) -> None:
             "You allow no growth at all. A growth above 1 allows longer steps.": (
                 formula(omega, 1.0)
             ),
-            "You allow this growth in *each* layer, but all layers together may use it only "
-            "once.": formula(omega, growth**2),
-            "Growth is multiplied from layer to layer, not added up: (1 + s)^N is more than 1 + N "
-            "s.": formula(omega, (1 + (growth - 1) / layers) ** 2),
+            "You allow this growth in *each* layer, "
+            "but all layers together may use it only once.": formula(omega, growth**2),
+            "Growth is multiplied from layer to layer, not added up: "
+            "(1 + s)^N is more than 1 + N s.": formula(omega, (1 + (growth - 1) / layers) ** 2),
             "The modulus is a square root: you compare its *square* with the growth.": (
                 formula(omega, growth ** (1 / layers))
             ),
@@ -215,8 +215,8 @@ def antisymmetric_step(attempt: Attempt) -> None:
         case = f"With gamma = {gamma:.3g}, |S| = {omega:.3g}, growth {growth:.3g}"
         if stretch(0.99 * h) > growth:
             attempt.fail(
-                f"{case}: your h = {h:.4g} is too long, one layer stretches by "
-                f"{stretch(h) ** (1 / layers):.5g}."
+                f"{case}: your h = {h:.4g} is too long, "
+                f"one layer stretches by {stretch(h) ** (1 / layers):.5g}."
             )
         attempt.fail(f"{case}: your h = {h:.4g} is fine, but a longer step is too.")
     h = attempt.number("longest_antisymmetric_step", drawn(4), 0.0, attempt.integer(2, 9), 1.0)
@@ -267,8 +267,8 @@ def projection(attempt: Attempt) -> None:
                 left = f[origin].norm().item()
                 attempt.require(
                     left <= 1e-12,
-                    "At the origin the field must be 0, or no solution could stay there. Yours "
-                    f"has length {left:.3g}.",
+                    "At the origin the field must be 0, or no solution could stay there. "
+                    f"Yours has length {left:.3g}.",
                 )
                 continue
             total = (g * raw).sum() + alpha * V.sum()
@@ -279,12 +279,12 @@ def projection(attempt: Attempt) -> None:
                 "Your correction points the wrong way: it adds to the surplus.": (
                     raw + removed[:, None] * g
                 ),
-                "You correct everywhere. Where f_hat falls fast enough already, it must stay as "
-                "it is: where is the relu?": raw - (surplus / square)[:, None] * g,
-                "alpha V is missing: V no longer grows, but it does not fall at the demanded "
-                "speed.": raw - (slope_only / square)[:, None] * g,
-                "alpha V counts inside the relu, together with the slope: it may make good a "
-                "slope that is steep enough.": (
+                "You correct everywhere. Where f_hat falls fast enough already, "
+                "it must stay as it is: where is the relu?": raw - (surplus / square)[:, None] * g,
+                "alpha V is missing: V no longer grows, but it does not fall at the "
+                "demanded speed.": raw - (slope_only / square)[:, None] * g,
+                "alpha V counts inside the relu, together with the slope: "
+                "it may make good a slope that is steep enough.": (
                     raw - ((slope_only + alpha * V) / square)[:, None] * g
                 ),
                 "Divide by the *square* of the length of the gradient: the gradient occurs twice "
@@ -292,13 +292,13 @@ def projection(attempt: Attempt) -> None:
                 "The division by the squared length of the gradient is missing.": (
                     raw - (removed * square)[:, None] * g
                 ),
-                "The sum must run over the components only, for each state of the batch by "
-                "itself.": raw - torch.relu(total) / square.sum() * g,
+                "The sum must run over the components only, for each state of the "
+                "batch by itself.": raw - torch.relu(total) / square.sum() * g,
                 "These are only the corrections. Subtract them from f_hat.": removed[:, None] * g,
-                "The gradient of V points elsewhere than x, unless V = |x|^2/2. Let PyTorch "
-                "differentiate V.": raw - beside[:, None] * states,
-                "The gradient of the *mean* of V over the batch is too small for each single "
-                "state.": raw - mean[:, None] * g,
+                "The gradient of V points elsewhere than x, unless V = |x|^2/2. "
+                "Let PyTorch differentiate V.": raw - beside[:, None] * states,
+                "The gradient of the *mean* of V over the batch is too small for "
+                "each single state.": raw - mean[:, None] * g,
                 "This is f_hat itself: nothing is projected.": raw,
                 "Correct only the states that need it, not all as soon as one does.": (
                     raw - (surplus / square)[:, None] * g * act.any()
@@ -309,16 +309,16 @@ def projection(attempt: Attempt) -> None:
             left = after[act].max().item() if act.any() else 0.0
             attempt.require(
                 left <= 1e-7,
-                f"Some state still has the slope of V too large, by {left:.3g}: V falls too "
-                "slowly there.",
+                f"Some state still has the slope of V too large, by {left:.3g}: "
+                "V falls too slowly there.",
             )
             attempt.require(
                 close(new[~act], raw[~act]),
                 "Some states change although f_hat already falls fast enough there.",
             )
             attempt.fail(
-                "V falls fast enough everywhere, but you changed f_hat more than necessary. In "
-                "which direction, how far?"
+                "V falls fast enough everywhere, but you changed f_hat more than necessary. "
+                "In which direction, how far?"
             )
 
 
@@ -355,8 +355,8 @@ def deep_equilibrium(attempt: Attempt) -> None:
         if isinstance(value, Tensor) and value.is_floating_point() and value.shape == (len(x), d):
             attempt.require(
                 value.isfinite().all() and value.abs().max() < 1e4,
-                "Your iteration runs away. Is W right, and is the step below the limit of Claim "
-                "4.18?",
+                "Your iteration runs away. "
+                "Is W right, and is the step below the limit of Claim 4.18?",
             )
         z = attempt.as_tensor(value, "`equilibrium`", (len(x), d))
         scale = 1 + z.abs().max().item()
@@ -373,8 +373,8 @@ def deep_equilibrium(attempt: Attempt) -> None:
         clipped = (z - torch.relu(linear)).abs().max() > 1e-6
         attempt.require(
             clipped,
-            "You solve the linear equation and cut off the negative entries at the end: other "
-            "units then change too.",
+            "You solve the linear equation and cut off the negative entries at the end: "
+            "other units then change too.",
         )
         plain = torch.zeros_like(z)
         for _ in range(3):
@@ -389,8 +389,8 @@ def deep_equilibrium(attempt: Attempt) -> None:
             ),
             "W has m I in place of (1 - m) I.": layer(z, W + (2 * m - 1) * eye, q),
             "A'A must be subtracted.": layer(z, W + 2 * A.T @ A, q),
-            "The antisymmetric part has the wrong sign. Or W is transposed: for a batch of rows "
-            "the product is z W'.": layer(z, W.T, q),
+            "The antisymmetric part has the wrong sign. Or W is transposed: "
+            "for a batch of rows the product is z W'.": layer(z, W.T, q),
             "B and its transpose are missing.": layer(z, W - B + B.T, q),
         }
         if A.shape == (d, d):
@@ -443,8 +443,8 @@ def feature_norms(attempt: Attempt) -> None:
                 "These are the sums of the *columns*. They belong to another norm.": (
                     ode.logarithmic_norm(M, 1)
                 ),
-                "The diagonal keeps its sign: without it, this is the norm of M, which is never "
-                "negative.": sizes.sum(2).amax(1),
+                "The diagonal keeps its sign: "
+                "without it, this is the norm of M, which is never negative.": sizes.sum(2).amax(1),
                 "Only the entries beside the diagonal lose their sign. You lost theirs nowhere.": (
                     M.sum(2).amax(1)
                 ),
@@ -453,8 +453,8 @@ def feature_norms(attempt: Attempt) -> None:
                 ),
                 "The *worst* row decides, not the best.": (diagonal + others).amin(1),
                 "This is the worst mean of a row. It is a sum.": (diagonal + others).amax(1) / d,
-                "The off-diagonal entries count with a plus: the worst they can do is to push "
-                "outwards.": (diagonal - others).amax(1),
+                "The off-diagonal entries count with a plus: "
+                "the worst they can do is to push outwards.": (diagonal - others).amax(1),
                 "One number for each feature: you took the worst of the whole batch.": (
                     right[0].max().expand(size)
                 ),
@@ -463,13 +463,13 @@ def feature_norms(attempt: Attempt) -> None:
                 ),
             },
             {  # of mu_2
-                "This is the largest real part of an eigenvalue of M: what happens in the long "
-                "run, not at once.": torch.linalg.eigvals(M).real.amax(1),
+                "This is the largest real part of an eigenvalue of M: "
+                "what happens in the long run, not at once.": torch.linalg.eigvals(M).real.amax(1),
                 "`eigvalsh` reads only one half of M. Make it symmetric first.": (
                     torch.linalg.eigvalsh(M).amax(1)
                 ),
-                "`eigvalsh` reads only one half of a matrix, here of the transposed M. Make M "
-                "symmetric first.": torch.linalg.eigvalsh(M.mT).amax(1),
+                "`eigvalsh` reads only one half of a matrix, here of the transposed M. "
+                "Make M symmetric first.": torch.linalg.eigvalsh(M.mT).amax(1),
                 "The factor 1/2 of the symmetric part is missing.": 2 * right[1],
                 "This is the spectral norm of M, which is never negative.": (
                     torch.linalg.matrix_norm(M, 2)
@@ -497,8 +497,8 @@ def feature_norms(attempt: Attempt) -> None:
             if (value < truth).any():
                 side = "too small: some solution grows faster"
             attempt.fail(
-                f"Your {name} is {side}. Check the Jacobians first: row i holds the derivatives "
-                "of f_i."
+                f"Your {name} is {side}. Check the Jacobians first: "
+                "row i holds the derivatives of f_i."
             )
 
 
@@ -532,8 +532,8 @@ def shrinking_weights(attempt: Attempt) -> None:
         reversed_roles = worst_row(M, 1 / w) < 0 or worst_row(M.T, w) < 0
         attempt.require(
             not reversed_roles,
-            "Rows and columns, or w and 1/w, are mixed up. In row i: which entry is multiplied by "
-            "which weight?",
+            "Rows and columns, or w and 1/w, are mixed up. In row i: "
+            "which entry is multiplied by which weight?",
         )
         attempt.fail(
             "With your weights some row still has M_ii + sum of |M_ij| w_j / w_i = "

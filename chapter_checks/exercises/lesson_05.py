@@ -45,8 +45,8 @@ def longest_step(attempt: Attempt) -> None:
         tau = attempt.number("longest_step", A, low, high)
         attempt.require(
             tau > 0,
-            f"With slopes between {low:.3g} and {high:.3g} some steps are safe: the longest one "
-            "is positive.",
+            f"With slopes between {low:.3g} and {high:.3g} some steps are safe: "
+            "the longest one is positive.",
         )
         slope = partial(stretch, A, high)
         if slope(0.99 * tau) <= 1 + 1e-9 < slope(1.01 * tau):
@@ -58,12 +58,12 @@ def longest_step(attempt: Attempt) -> None:
             "The layer multiplies by A and by its transpose. How often does the norm count?": (
                 2 / (high * n)
             ),
-            "Your step does not depend on the slope of the activation. A flatter one allows "
-            "longer steps.": 2 / n**2,
+            "Your step does not depend on the slope of the activation. "
+            "A flatter one allows longer steps.": 2 / n**2,
             "The steeper the activation, the *shorter* the step.": 2 * high / n**2,
             "The slope enters once: only the norm is squared.": 2 / (high**2 * n**2),
-            "This is half of it. Up to here nothing is reflected, but nothing grows before twice "
-            "this step either.": 1 / (high * n**2),
+            "This is half of it. Up to here nothing is reflected, "
+            "but nothing grows before twice this step either.": 1 / (high * n**2),
             "Safe, but not the longest: the Frobenius norm is larger than the spectral norm.": (
                 2 / (high * frobenius**2)
             ),
@@ -81,15 +81,15 @@ def longest_step(attempt: Attempt) -> None:
                 f"Too long: with this step a distance can grow by the factor {slope(tau):.4g}."
             )
         attempt.fail(
-            "This step is safe for every b, but a longer one is too. By how much does A stretch "
-            "at most?"
+            "This step is safe for every b, but a longer one is too. "
+            "By how much does A stretch at most?"
         )
     for low in (-0.129, -attempt.uniform(0.01, 1.0)):
         tau = attempt.number("longest_step", attempt.randn(3, 3), low, 1.129)
         attempt.require(
             tau == 0,
-            f"Where the slope is {low:.3g}, the layer *pushes points apart*, however short the "
-            f"step: return 0, not {tau:.3g}.",
+            f"Where the slope is {low:.3g}, the layer *pushes points apart*, "
+            f"however short the step: return 0, not {tau:.3g}.",
         )
 
 
@@ -122,20 +122,20 @@ def price(attempt: Attempt) -> None:
             )
             all_on = torch.eye(A.shape[1]) - tau * A.T @ A
             mistakes = {
-                "That is 1 + c, a true bound but not the smallest one. x and the step point in "
-                "opposite directions.": 1 + c,
+                "That is 1 + c, a true bound but not the smallest one. "
+                "x and the step point in opposite directions.": 1 + c,
                 "tau is the step itself, not c. How are they related?": tau - 1,
                 "c contains the *square* of the norm.": tau * n - 1,
                 "The Frobenius norm overestimates what A can do.": tau * A.norm().item() ** 2 - 1,
                 "This is c. The x in front of the step counts too.": c,
-                "The Frobenius norm of I - tau A'DA is too large: how far can it stretch *one* "
-                "vector?": all_on.norm(),
+                "The Frobenius norm of I - tau A'DA is too large: "
+                "how far can it stretch *one* vector?": all_on.norm(),
             }
             attempt.rule_out(value, mistakes)
             side = "some distance grows more" if value < truth else "no distance grows that much"
             attempt.fail(
-                f"At c = {c:.3g}, {side} than by {value:.4g}. Which pattern of units, on or off, "
-                "is the worst?"
+                f"At c = {c:.3g}, {side} than by {value:.4g}. "
+                "Which pattern of units, on or off, is the worst?"
             )
     for A in matrices:
         m, d = A.shape
@@ -155,18 +155,18 @@ def price(attempt: Attempt) -> None:
             gain = (A @ (x - y)).norm().item() / apart
             attempt.require(
                 gain > norm(A) * (1 - 1e-4),
-                f"Between your x and y the matrix stretches only by {gain:.4g}, but it can "
-                f"stretch by {norm(A):.4g}. In which direction?",
+                f"Between your x and y the matrix stretches only by {gain:.4g}, "
+                f"but it can stretch by {norm(A):.4g}. In which direction?",
             )
             on = ((point @ A.T + b) > 0).all()
             attempt.require(
                 on,
-                "The direction is right, but some units are off at x or y. Which b switches all "
-                "of them on at both?",
+                "The direction is right, but some units are off at x or y. "
+                "Which b switches all of them on at both?",
             )
             attempt.fail(
-                f"Your pair is stretched by {stretch:.4g} at c = {c:.3g}, but some pair is "
-                f"stretched by {c - 1:.4g}."
+                f"Your pair is stretched by {stretch:.4g} at c = {c:.3g}, "
+                f"but some pair is stretched by {c - 1:.4g}."
             )
 
 
@@ -198,14 +198,14 @@ def averaged(attempt: Attempt) -> None:
         n = len(steps)
         largest = max(alphas)
         mistakes = {
-            "This is the largest alpha of the layers. One after the other they are less averaged "
-            "than the worst of them.": largest,
-            "The product says that more layers are more averaged. Does repeating a rotation make "
-            "it contract?": math.prod(alphas),
-            "This is the mean of the layers' alphas. The mean of the maps would have it, their "
-            "composition has not.": sum(alphas) / n,
-            "You took each layer for as bad as the worst one. True, but a smaller alpha is "
-            "guaranteed.": n * largest / (1 + (n - 1) * largest),
+            "This is the largest alpha of the layers. "
+            "One after the other they are less averaged than the worst of them.": largest,
+            "The product says that more layers are more averaged. "
+            "Does repeating a rotation make it contract?": math.prod(alphas),
+            "This is the mean of the layers' alphas. "
+            "The mean of the maps would have it, their composition has not.": sum(alphas) / n,
+            "You took each layer for as bad as the worst one. "
+            "True, but a smaller alpha is guaranteed.": n * largest / (1 + (n - 1) * largest),
             "This is right for equal layers with the mean step only.": (
                 sum(alphas) / (1 + (n - 1) * sum(alphas) / n)
             ),
@@ -216,19 +216,19 @@ def averaged(attempt: Attempt) -> None:
         attempt.rule_out(alpha, mistakes, rtol=0, atol=1e-6)
         if alpha < needed(alphas):
             attempt.fail(
-                f"For the steps {shown} your alpha promises too much: some maps, each as averaged "
-                "as these layers, break it."
+                f"For the steps {shown} your alpha promises too much: "
+                "some maps, each as averaged as these layers, break it."
             )
         attempt.fail(
-            f"For the steps {shown} a smaller alpha is guaranteed. Compose two layers, then the "
-            "result with the third."
+            f"For the steps {shown} a smaller alpha is guaranteed. "
+            "Compose two layers, then the result with the third."
         )
     for steps in ([2.0], [2.0, 2.0], [0.7, 2.0, 1.2]):
         alpha = attempt.number("averagedness", steps)
         attempt.require(
             abs(alpha - 1) <= 1e-6,
-            "A layer with c = 2 may be a reflection. With one in the stack nothing more than "
-            f"alpha = 1 is promised, not {alpha:.4g}.",
+            "A layer with c = 2 may be a reflection. "
+            f"With one in the stack nothing more than alpha = 1 is promised, not {alpha:.4g}.",
         )
     for depth in (1, 1, 3):
         matrices = [attempt.randn(3, 3) for _ in range(depth)]
@@ -254,16 +254,16 @@ def averaged(attempt: Attempt) -> None:
         odds = moved / (before - after)
         plain = moved.sqrt() / (moved.sqrt() + before.sqrt() - after.sqrt())
         mistakes = {
-            "This is the alpha of the pair that needs least. The inequality must hold for *all* "
-            "pairs.": ratios.min(),
+            "This is the alpha of the pair that needs least. "
+            "The inequality must hold for *all* pairs.": ratios.min(),
             "This is the mean over the pairs. The inequality must hold for *all* of them.": (
                 ratios.mean()
             ),
             "This is (1 - alpha) / alpha, not alpha.": ((before - after) / moved).min(),
             "This is alpha / (1 - alpha), not alpha.": odds.max(),
             "These are distances. The inequality is about their squares.": plain.max(),
-            "1 is the largest stretch, and the alpha of a map that is merely non-expansive. For "
-            "these pairs less is enough.": 1.0,
+            "1 is the largest stretch, and the alpha of a map that is merely non-expansive. "
+            "For these pairs less is enough.": 1.0,
         }
         attempt.rule_out(alpha, mistakes, rtol=0, atol=1e-6)
         if alpha <= 0 or not holds(alpha * (1 + 1e-5)):
@@ -271,8 +271,8 @@ def averaged(attempt: Attempt) -> None:
                 f"With your measured alpha {alpha:.4g} the inequality fails for some of the pairs."
             )
         attempt.fail(
-            f"Your measured alpha is {alpha:.4g}, but a smaller one satisfies the inequality for "
-            "all of these pairs."
+            f"Your measured alpha is {alpha:.4g}, "
+            "but a smaller one satisfies the inequality for all of these pairs."
         )
 
 
@@ -305,8 +305,8 @@ def convolution_adjoint(attempt: Attempt) -> None:
         if isinstance(value, Tensor) and value.ndim == 4 and value.shape[2:] != x.shape[2:]:
             larger = " Dilation makes the window larger." if dilation > 1 else ""
             attempt.fail(
-                f"{case}: your result is {value.shape[2]} x {value.shape[3]}. How many last rows "
-                f"and columns did no window reach?{larger}"
+                f"{case}: your result is {value.shape[2]} x {value.shape[3]}. "
+                f"How many last rows and columns did no window reach?{larger}"
             )
         value = attempt.as_tensor(value, "`conv_adjoint`", x.shape)
         left = (image * y).sum()
@@ -321,8 +321,8 @@ def convolution_adjoint(attempt: Attempt) -> None:
                 f"<Kx, y> is {factor:.3g} times <x, K'y>: where does this factor come from?"
             )
         attempt.fail(
-            f"{case}: <Kx, y> = {left:.4f}, but <x, K'y> = {right:.4f} for your K'. The shape is "
-            "right, the values are not."
+            f"{case}: <Kx, y> = {left:.4f}, but <x, K'y> = {right:.4f} for your K'. "
+            "The shape is right, the values are not."
         )
 
 
@@ -356,8 +356,8 @@ def fit_absolute_value(attempt: Attempt) -> None:
             middle = (errors(c, k).max() + errors(c, k).min()).item() / 2
             way = "up" if q < middle else "down"
             attempt.fail(
-                f"c = {c:.3g}: your kink is well placed. Now shift the graph {way}: the largest "
-                f"error is {error:.3f} and could be {best:.3f}."
+                f"c = {c:.3g}: your kink is well placed. Now shift the graph {way}: "
+                f"the largest error is {error:.3f} and could be {best:.3f}."
             )
         attempt.fail(
             f"c = {c:.3g}: your largest error is {error:.3f}. Another kink allows {best:.3f}."
@@ -434,8 +434,8 @@ def stable_layer(attempt: Attempt) -> None:
         good = isinstance(names, dict) and {"weight", "bias"} <= set(names)
         attempt.require(
             good,
-            "The layer should be an nn.Module whose parameters are called `weight` and `bias`, as "
-            "in the given `__init__`.",
+            "The layer should be an nn.Module whose parameters are called `weight` and `bias`, "
+            "as in the given `__init__`.",
         )
         for scale in (3.0, 0.2):  # a training step, or a checkpoint that is loaded
             W = scale * attempt.randn(m, d)

@@ -59,8 +59,8 @@ def gradient_factor(attempt: Attempt) -> None:
         least = low if A.shape[0] >= A.shape[1] else 0.0
         between = partial(two_sided, h1)
         mistakes = {
-            "A here has fewer rows than columns: it does not see every direction, and what it "
-            "does not see stays as it is.": between(a * low, high),
+            "A here has fewer rows than columns: it does not see every direction, "
+            "and what it does not see stays as it is.": between(a * low, high),
             "The eigenvalues of A'A are the *squares* of the singular values of A.": (
                 between(a * least**0.5, high**0.5)
             ),
@@ -71,26 +71,26 @@ def gradient_factor(attempt: Attempt) -> None:
             "A long step reflects: look at the largest eigenvalue too, with the slope 1.": (
                 abs(1 - a * h1 * least)
             ),
-            "A short step shrinks some directions less than this: look at the smallest "
-            "eigenvalue, with the slope a.": abs(1 - h1 * high),
-            "Where the slopes are a, the step shrinks less: the gentle slope a goes with the "
-            "smallest eigenvalue.": between(least, high),
+            "A short step shrinks some directions less than this: "
+            "look at the smallest eigenvalue, with the slope a.": abs(1 - h1 * high),
+            "Where the slopes are a, the step shrinks less: "
+            "the gentle slope a goes with the smallest eigenvalue.": between(least, high),
             "The gentle slope a goes with the smallest eigenvalue, the slope 1 with the largest.": (
                 between(least, a * high)
             ),
-            "This is the factor if all slopes are a. Where they are 1, a long step reflects "
-            "more.": between(a * least, a * high),
+            "This is the factor if all slopes are a. "
+            "Where they are 1, a long step reflects more.": between(a * least, a * high),
             "This is the square of the factor.": worst**2,
         }
         attempt.rule_out(factor, mistakes)
         if factor < worst:
             attempt.fail(
-                f"Too small: for some b the step multiplies a distance by {worst:.4f}, you "
-                f"promise {factor:.4f}."
+                f"Too small: for some b the step multiplies a distance by {worst:.4f}, "
+                f"you promise {factor:.4f}."
             )
         attempt.fail(
-            f"No b makes it multiply a distance by {factor:.4f}; the worst is {worst:.4f}. A has "
-            f"the shape {tuple(A.shape)}."
+            f"No b makes it multiply a distance by {factor:.4f}; the worst is {worst:.4f}. "
+            f"A has the shape {tuple(A.shape)}."
         )
 
     turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
@@ -113,8 +113,8 @@ def gradient_factor(attempt: Attempt) -> None:
             "The last term of Claim 6.2 has no a: the field is 1-Lipschitz, not a-Lipschitz.": (
                 abs(1 - a * h1)
             ),
-            "The triangle inequality is too generous: it does not use that the field is "
-            "monotone.": 1 + h1,
+            "The triangle inequality is too generous: "
+            "it does not use that the field is monotone.": 1 + h1,
         }
         attempt.rule_out(factor, mistakes)
         attempt.fail(
@@ -181,8 +181,8 @@ def longest_up(attempt: Attempt) -> None:
         attempt.rule_out(h2, mistakes)
         if account(max(h2, 0.0)) > 1:
             attempt.fail(
-                f"Too long: what the {len(downs)} step(s) down leave is {left:.4f}, and yours up "
-                f"make {account(max(h2, 0.0)):.4f} of it."
+                f"Too long: what the {len(downs)} step(s) down leave is {left:.4f}, "
+                f"and yours up make {account(max(h2, 0.0)):.4f} of it."
             )
         attempt.fail(
             f"These {parts} part(s) of a step up keep the promise, but longer ones do too: "
@@ -260,8 +260,8 @@ def pair(attempt: Attempt) -> None:
             "The result for a point depends on the others in the batch. Treat each row alone.",
         )
         attempt.fail(
-            f"With {parts} parts: x - h A' sigma(A x + b) for the parts down, then x + h B' "
-            "relu(B x + c). Rows of x are points."
+            f"With {parts} parts: x - h A' sigma(A x + b) for the parts down, "
+            "then x + h B' relu(B x + c). Rows of x are points."
         )
 
     cases = []
@@ -302,8 +302,8 @@ def pair(attempt: Attempt) -> None:
         }
         attempt.rule_out(bound, mistakes)
         attempt.fail(
-            f"For steps ({h1 * S1:.3f}, {h2 * S2:.3f}) in ({S1}, {S2}) parts and a = {a:.3f} the "
-            f"sharp bound is {right:.4f}, not {bound:.4f}."
+            f"For steps ({h1 * S1:.3f}, {h2 * S2:.3f}) in ({S1}, "
+            f"{S2}) parts and a = {a:.3f} the sharp bound is {right:.4f}, not {bound:.4f}."
         )
 
 
@@ -340,8 +340,8 @@ def rectangle_limit(attempt: Attempt) -> None:
         one_part_down = [S2 * (factor(h / S1) ** (-1 / S2) - 1) for h in (low, high)]
         one_part_up = [factor(h / S1) ** -S1 - 1 for h in (low, high)]
         mistakes = {
-            "This is the limit for the shortest step down. The longest one reflects and shrinks "
-            "less.": at_low,
+            "This is the limit for the shortest step down. "
+            "The longest one reflects and shrinks less.": at_low,
             "This is the limit for the longest step down. The shortest one shrinks less.": at_high,
             "This is the largest limit on a grid. The step up must be allowed for *every* h1.": (
                 max(limits)
@@ -360,12 +360,12 @@ def rectangle_limit(attempt: Attempt) -> None:
         attempt.rule_out(h2, mistakes)
         if h2 > right:
             attempt.fail(
-                f"With h1 = {worst:.4f} this step up breaks the promise: there at most "
-                f"{right:.5f} is allowed."
+                f"With h1 = {worst:.4f} this step up breaks the promise: "
+                f"there at most {right:.5f} is allowed."
             )
         attempt.fail(
-            f"Safe, but too careful: every h1 between {low:.3f} and {high:.3f} bears more than "
-            f"your {h2:.5f}."
+            "Safe, but too careful: "
+            f"every h1 between {low:.3f} and {high:.3f} bears more than your {h2:.5f}."
         )
     h2 = attempt.number("rectangle_limit", paper_rule(0.5), 0.5, 2.5, 2, 1)
     attempt.require(
@@ -422,8 +422,8 @@ def least_lambda(attempt: Attempt) -> None:
         lam = attempt.number("least_lambda", steps, parts, a, finite=False)
         attempt.require(
             lam < math.inf,
-            f"With lambda = 1 the steps {tuple(round(h, 3) for h in steps)} are allowed: some "
-            "ratio suffices.",
+            f"With lambda = 1 the steps {tuple(round(h, 3) for h in steps)} are allowed: "
+            "some ratio suffices.",
         )
         below = account(0.998 * lam, steps, parts, a)
         above = account(1.002 * lam, steps, parts, a)
@@ -439,8 +439,8 @@ def least_lambda(attempt: Attempt) -> None:
             "A root is missing: there are several parts down.": (1 - 1 / up) / (a * h),
             "A root is missing, and the step is not cut.": (1 - 1 / up) / (a * steps[0]),
             "You count one part of the step up only.": ((1 - part_up ** (-1 / parts[0])) / (a * h)),
-            "This is what the shrinking layer loses with lambda = 1, not the lambda that is "
-            "needed.": 1 - (1 - a * h) ** parts[0],
+            "This is what the shrinking layer loses with lambda = 1, "
+            "not the lambda that is needed.": 1 - (1 - a * h) ** parts[0],
             "This would be right if the step up gave back h2 of the whole: divide 1 by the factor "
             "of the step up.": (1 - max(2 - up, 0.0) ** (1 / parts[0])) / (a * h),
             "This is the singular value. Its square, the eigenvalue, is asked.": (
@@ -452,8 +452,8 @@ def least_lambda(attempt: Attempt) -> None:
         bound = account(lam, steps, parts, a)
         if bound > 1:
             attempt.fail(
-                f"Not enough: with lambda = {lam:.4f} the pair may multiply a distance by "
-                f"{bound:.4f}."
+                "Not enough: "
+                f"with lambda = {lam:.4f} the pair may multiply a distance by {bound:.4f}."
             )
         attempt.fail(
             f"More than needed: with lambda = {lam:.4f} the bound is {bound:.4f}, less than 1."

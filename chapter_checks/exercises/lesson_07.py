@@ -87,15 +87,15 @@ def pixel_radius(attempt: Attempt) -> None:
             mean_lead = (logits[~others] - mean_rival)[good]
             soft = margin(logits.softmax(1), labels)[good] / (math.sqrt(2) * L)
             mistakes = {
-                "The difference of two logits can change faster than each of them. By which "
-                "factor?": math.sqrt(2) * net * s,
-                "Both logits may move, but not both at full speed: how long is e_y - e_j? This "
-                "radius is safe, but not the best.": net * s / math.sqrt(2),
+                "The difference of two logits can change faster than each of them. "
+                "By which factor?": math.sqrt(2) * net * s,
+                "Both logits may move, but not both at full speed: how long is e_y - e_j? "
+                "This radius is safe, but not the best.": net * s / math.sqrt(2),
                 "This is a distance behind the normalisation, not in pixels.": net,
-                "Normalising with a small std makes distances larger. So how long was the change "
-                "before it?": net / s,
-                "The change may lie in any channel. In which one does the normalisation stretch "
-                "it most?": net * max(std),
+                "Normalising with a small std makes distances larger. "
+                "So how long was the change before it?": net / s,
+                "The change may lie in any channel. "
+                "In which one does the normalisation stretch it most?": net * max(std),
                 "The mean of the channels is no bound: the change may lie in one channel.": (
                     net * (sum(std) / channels)
                 ),
@@ -122,8 +122,8 @@ def pixel_radius(attempt: Attempt) -> None:
             )
             if misread(0.999)[good].any():
                 attempt.fail(
-                    "Too large: there is a network with this L for which an image closer than "
-                    "your radius is misread."
+                    "Too large: there is a network with this L for which an image closer than your "
+                    "radius is misread."
                 )
             attempt.fail(
                 "Safe, but too small: for every network with this L a larger radius is certain."
@@ -183,15 +183,15 @@ def pairwise_radius(attempt: Attempt) -> None:
             mistakes = {
                 "This is the radius of Claim 7.1. It is safe; looking at the pairs one by one "
                 "certifies more.": lead / (math.sqrt(2) * L * spectral),
-                "The rival with the largest logit is not always the first to overtake: a weaker "
-                "one may catch up faster.": lead / (L * apart.gather(1, first)[:, 0]),
+                "The rival with the largest logit is not always the first to overtake: "
+                "a weaker one may catch up faster.": lead / (L * apart.gather(1, first)[:, 0]),
                 "L_g is missing: the features may move that fast.": smallest(gaps / apart),
                 "A larger L_g makes the radius *smaller*.": smallest(gaps * L / apart),
                 "The distance of the two rows counts, not its square.": (
                     smallest(gaps / (L * apart**2))
                 ),
-                "Multiply by the distance or divide by it? Rows far apart change F_y - F_j "
-                "faster.": smallest(gaps * apart / L),
+                "Multiply by the distance or divide by it? "
+                "Rows far apart change F_y - F_j faster.": smallest(gaps * apart / L),
                 "The norms of the two rows: their *difference* is what multiplies the features.": (
                     smallest(gaps / (L * (own + P.norm(dim=1))))
                 ),
@@ -201,8 +201,8 @@ def pairwise_radius(attempt: Attempt) -> None:
                 "The norm of the own row alone: the rival's logit moves too.": (
                     smallest(gaps / (L * own))
                 ),
-                "The factor sqrt(2) belongs to Claim 7.1: here the distance of the rows takes its "
-                "place.": smallest(gaps / (math.sqrt(2) * L * apart)),
+                "The factor sqrt(2) belongs to Claim 7.1: here the distance of the rows "
+                "takes its place.": smallest(gaps / (math.sqrt(2) * L * apart)),
                 "The offsets q are part of the logits.": (
                     smallest(plain_gaps / (L * apart)).clamp(min=0)
                 ),
@@ -213,8 +213,8 @@ def pairwise_radius(attempt: Attempt) -> None:
             attempt.rule_out(radius[good], mistakes, rtol=1e-5)
             attempt.require(
                 (radius[good] > 0).all(),
-                "Where the prediction is right the radius is positive, and infinite for equal "
-                "rows.",
+                "Where the prediction is right the radius is positive, "
+                "and infinite for equal rows.",
             )
             if (left(0.999)[good] < 0).any():
                 attempt.fail(
@@ -321,8 +321,8 @@ def projected_gradient_descent(attempt: Attempt) -> None:
                 f"After `project` an image is {n:.4g} away from its centre; eps is {eps:.4g}.",
             )
             attempt.fail(
-                "`project`: shorten the change of each image that is longer than eps, leave the "
-                "others, then clip to [0, 1]."
+                "`project`: shorten the change of each image that is longer than eps, "
+                "leave the others, then clip to [0, 1]."
             )
     # shape of the images, size of the weights, steps, step size, eps
     smooth = [
@@ -404,8 +404,8 @@ def projected_gradient_descent(attempt: Attempt) -> None:
             f"{case}: {steps} steps cannot lead {gone:.4g} away. How long is your step?",
         )
         attempt.fail(
-            f"{case}: the margin losses are not those of the best visited points. Is each step as "
-            "long as step_size, for each image?"
+            f"{case}: the margin losses are not those of the best visited points. "
+            "Is each step as long as step_size, for each image?"
         )
     x = attempt.uniform(0.2, 0.8, 3, 1, 2, 2)
     weights = [torch.zeros(5, 4), attempt.randn(3, 5)]
@@ -441,20 +441,20 @@ def area_under_the_curve(attempt: Attempt) -> None:
         mean = height.mean().item()
         if abs(value - mean) > 1e-4:
             mistakes = {
-                "The mean of the numbers: it counts crowded radii too often. Their distances "
-                "differ.": a.mean().item(),
+                "The mean of the numbers: it counts crowded radii too often. "
+                "Their distances differ.": a.mean().item(),
                 "Divide by the largest radius: the area should be a mean accuracy.": mean * end,
                 "These are rectangles with the left accuracy. Join the points by straight lines.": (
                     high
                 ),
-                "These are rectangles with the right accuracy. Join the points by straight "
-                "lines.": low,
+                "These are rectangles with the right accuracy. "
+                "Join the points by straight lines.": low,
                 "Multiply width and height; divide by the largest radius once.": mean / end,
             }
             attempt.rule_out(value, mistakes, rtol=0, atol=1e-6)
             attempt.fail(
-                f"The mean height of the polygon through these {len(radii)} points is not "
-                f"{value:.4g}."
+                f"The mean height of the polygon through these {len(radii)} points is "
+                f"not {value:.4g}."
             )
         bounds = attempt.several("area_bounds", radii, accuracies, count=2)
         below = attempt.as_number(bounds[0], "the first value of `area_bounds`")
@@ -471,13 +471,13 @@ def area_under_the_curve(attempt: Attempt) -> None:
         )
         attempt.require(
             below >= low - 1e-6,
-            f"Your lower bound {below:.4g} is true, but no curve that never rises comes close to "
-            f"it: can it be {below:.4g}?",
+            f"Your lower bound {below:.4g} is true, "
+            f"but no curve that never rises comes close to it: can it be {below:.4g}?",
         )
         attempt.require(
             above <= high + 1e-6,
-            f"Your upper bound {above:.4g} is true, but no curve that never rises and passes "
-            "through the points reaches it.",
+            f"Your upper bound {above:.4g} is true, "
+            "but no curve that never rises and passes through the points reaches it.",
         )
 
 
@@ -499,8 +499,8 @@ def unmaskable_loss(attempt: Attempt) -> None:
         right = "positive where the prediction is wrong and negative where it is right"
         attempt.require(
             (torch.sign(value) == -torch.sign(lead)).all(),
-            f"The loss should be {right}. Is it the *best other* class that you compare with the "
-            "true one?",
+            f"The loss should be {right}. "
+            "Is it the *best other* class that you compare with the true one?",
         )
         for k in range(size):
             alone = loss(logits[k : k + 1], labels[k : k + 1], dtype)
@@ -513,16 +513,16 @@ def unmaskable_loss(attempt: Attempt) -> None:
             hint = f"With logits {factor:g} times as large, your loss changes: it should not."
             if same(scaled, factor * value, tolerance):
                 hint = (
-                    "With logits 1000 times as large your loss is 1000 times as large. Divide by "
-                    "something that grows as they do."
+                    "With logits 1000 times as large your loss is 1000 times as large. "
+                    "Divide by something that grows as they do."
                 )
             attempt.require(same(scaled, value, tolerance), hint)
         shift = attempt.uniform(2.0, 5.0, size, 1)
         moved = loss(logits + shift, labels, dtype)
         attempt.require(
             same(moved, value, tolerance),
-            "Adding one number to all logits of an image changes no prediction, but it changes "
-            "your loss. What do you divide by?",
+            "Adding one number to all logits of an image changes no prediction, "
+            "but it changes your loss. What do you divide by?",
         )
         rival = torch.where(others, logits, -torch.inf).argmax(1)
         correct = lead > 0
@@ -603,8 +603,8 @@ def fast_gradient_sign(attempt: Attempt) -> None:
             "A pixel whose slope is 0 should stay. What is sign(0)?": (
                 (x + eps * torch.where(g >= 0, 1.0, -1.0)).clamp(0, 1)
             ),
-            "This takes the predicted class for the true one. Some of these images are misread "
-            "already.": signed(partial(cross_entropy, network, guess)),
+            "This takes the predicted class for the true one. Some of these images are "
+            "misread already.": signed(partial(cross_entropy, network, guess)),
             "This climbs the margin loss. Here the loss is the cross-entropy.": (
                 signed(partial(minus_margin, network, labels))
             ),

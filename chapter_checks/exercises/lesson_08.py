@@ -88,10 +88,10 @@ def iteration_alpha(attempt: Attempt) -> None:
         without_half = layers + odds_of(2 * first)
         mistakes = {
             "This is alpha / (1 - alpha), the number that adds up. Solve for alpha.": odds,
-            "The gradient of F is Lipschitz with the *square* of the norm of B: B appears in it "
-            "twice.": of_odds(without_square),
-            "The step tau itself says nothing: what counts is tau times the Lipschitz constant of "
-            "the gradient.": of_odds(without_size),
+            "The gradient of F is Lipschitz with the *square* of the norm of B: "
+            "B appears in it twice.": of_odds(without_square),
+            "The step tau itself says nothing: what counts is tau times the Lipschitz constant "
+            "of the gradient.": of_odds(without_size),
             "A gradient step with tau L is tau L / 2-averaged. Here the half is missing.": (
                 of_odds(without_half)
             ),
@@ -117,8 +117,8 @@ def iteration_alpha(attempt: Attempt) -> None:
         attempt.rule_out(alpha, mistakes, rtol=0, atol=1e-6)
         attempt.require(0 < alpha < 1, f"alpha lies between 0 and 1, not at {alpha:.3g}.")
         attempt.fail(
-            f"For one gradient step and {len(steps)} layer(s) it is not {alpha:.4g}. Which alpha "
-            "has each part, and how do they compose?"
+            f"For one gradient step and {len(steps)} layer(s) it is not {alpha:.4g}. "
+            "Which alpha has each part, and how do they compose?"
         )
 
     def bound_after(alpha, distance, k):
@@ -139,8 +139,8 @@ def iteration_alpha(attempt: Attempt) -> None:
             continue
         attempt.require(
             abs(n - k) != 1,
-            "You are one off. The bound for |x_(k+1) - x_k| has k + 1 below the root: which k is "
-            "the first?",
+            "You are one off. The bound for |x_(k+1) - x_k| has k + 1 below the root: "
+            "which k is the first?",
         )
         without_root = distance * odds_of(alpha)
         if without_root / (n + 1) <= target < (without_root / n if n else math.inf):
@@ -152,12 +152,12 @@ def iteration_alpha(attempt: Attempt) -> None:
             )
         if bound(n) > target:
             attempt.fail(
-                f"After your {n:.0f} iterations the bound is still {bound(n) / target:.3g} times "
-                "the target."
+                f"After your {n:.0f} iterations the bound is still {bound(n) / target:.3g} "
+                "times the target."
             )
         attempt.fail(
-            f"The bound reaches the target sooner than after your {n:.0f} iterations: after {k} "
-            "or so."
+            f"The bound reaches the target sooner than after your {n:.0f} iterations: "
+            f"after {k} or so."
         )
 
 
@@ -198,8 +198,8 @@ def strang(attempt: Attempt) -> None:
             "You exchanged the flows: half of the *first*, all of the second, half of the first.": (
                 after([(2, h / 2), (1, h), (2, h / 2)] * steps)
             ),
-            "The first flow runs twice as long as it should: half a step before and half a step "
-            "after.": after([(1, h), (2, h), (1, h)] * steps),
+            "The first flow runs twice as long as it should: "
+            "half a step before and half a step after.": after([(1, h), (2, h), (1, h)] * steps),
             "The second flow lacks half of its time.": (
                 after([(1, h / 2), (2, h / 2), (1, h / 2)] * steps)
             ),
@@ -212,8 +212,8 @@ def strang(attempt: Attempt) -> None:
         }
         attempt.rule_out(new, mistakes, rtol=0, atol=1e-9)
         attempt.fail(
-            f"With N = {steps} these are not N steps of T / N: half of the first flow, all of the "
-            "second, half of the first."
+            f"With N = {steps} these are not N steps of T / N: "
+            "half of the first flow, all of the second, half of the first."
         )
 
     def errors(A, B, x, T, steps, pieces):
@@ -256,8 +256,8 @@ def strang(attempt: Attempt) -> None:
         for value in (largest, total):
             attempt.rule_out(ratio, {other_length: value}, rtol=1e-4)
         attempt.fail(
-            f"With N = {steps} the errors have the ratio {right:.3f}, not {ratio:.4g}. Exact "
-            "flows are matrix exponentials; the exact solution is that of A + B."
+            f"With N = {steps} the errors have the ratio {right:.3f}, not {ratio:.4g}. "
+            "Exact flows are matrix exponentials; the exact solution is that of A + B."
         )
 
 
@@ -284,8 +284,8 @@ def resting_place(attempt: Attempt) -> None:
             "This is after n + 1 repetitions.": factor ** (n + 1),
             "This is after n - 1 repetitions.": factor ** (n - 1),
             "This is the factor of one repetition.": factor,
-            "This is the residual, the length of the next move. The length of x_n itself is "
-            "asked.": move * factor**n,
+            "This is the residual, the length of the next move. "
+            "The length of x_n itself is asked.": move * factor**n,
             "This is the bound of Claim 8.10 for the residual, which holds for *every* averaged "
             "map. For this one compute the length.": residual_bound,
             "This is |1 - alpha|^n, as if R were 0.": (1 - alpha) ** n,
@@ -297,8 +297,8 @@ def resting_place(attempt: Attempt) -> None:
         }
         attempt.rule_out(length, mistakes)
         attempt.fail(
-            f"For alpha = {alpha:.3g}, theta = {theta:.3g}, n = {n} it is not {length:.4g}. By "
-            "what factor does one repetition change the length?"
+            f"For alpha = {alpha:.3g}, theta = {theta:.3g}, n = {n} it is not {length:.4g}. "
+            "By what factor does one repetition change the length?"
         )
 
     def orthogonal(angles, fixed, flipped):
@@ -337,16 +337,16 @@ def resting_place(attempt: Attempt) -> None:
         moving = (T @ place - place).norm().item()
         if moving > 1e-6:
             attempt.fail(
-                f"It does not rest there: the next repetition moves it by {moving:.2g}. The "
-                "slowest turn here is by less than 0.8."
+                f"It does not rest there: the next repetition moves it by {moving:.2g}. "
+                "The slowest turn here is by less than 0.8."
             )
         attempt.require(
             place.norm() > 1e-9,
             "0 rests, but the iteration need not go to 0: R leaves some directions as they are.",
         )
         attempt.fail(
-            "It could rest there, but it does not come there from x. Which part of x does T never "
-            "change?"
+            "It could rest there, but it does not come there from x. "
+            "Which part of x does T never change?"
         )
 
 
@@ -412,8 +412,8 @@ def kick_then_drift(attempt: Attempt) -> None:
             continue
         attempt.require(
             abs(factor - right) > 1e-4 * abs(right),
-            "A factor of volumes is not negative, even if the map reflects: what does the sign of "
-            "a determinant say?",
+            "A factor of volumes is not negative, even if the map reflects: "
+            "what does the sign of a determinant say?",
         )
         mistakes = {
             "the square of the factor": right**2,
@@ -432,8 +432,8 @@ def kick_then_drift(attempt: Attempt) -> None:
         }
         attempt.rule_out(factor, mistakes, "This is {}.")
         attempt.fail(
-            f"For {name} small volumes at x change by the factor {abs(right):.5g}, not "
-            f"{factor:.5g}."
+            f"For {name} small volumes at x change by the factor {abs(right):.5g}, "
+            f"not {factor:.5g}."
         )
 
 
@@ -474,22 +474,22 @@ def sum_projection(attempt: Attempt) -> None:
         back = attempt.tensor("sum_projection", padded, n, shape=(batch, n))
         attempt.require(
             (back - y[:, :n]).abs().max() <= 1e-9,
-            "The sum is kept, but a state whose other entries are 0 should keep its first n "
-            "entries.",
+            "The sum is kept, "
+            "but a state whose other entries are 0 should keep its first n entries.",
         )
         mixed = attempt.tensor("sum_projection", 2 * x - y, n, shape=(batch, n))
         attempt.require(
             (mixed - (2 * low - high)).abs().max() <= 1e-9,
-            "The sum is kept, but your map is not linear: f(2x - y) is not 2 f(x) - f(y). Spread "
-            "by adding, not by scaling.",
+            "The sum is kept, but your map is not linear: f(2x - y) is not 2 f(x) - f(y). "
+            "Spread by adding, not by scaling.",
         )
         P = attempt.tensor("sum_projection", torch.eye(m), n, shape=(m, n)).T
         norm = torch.linalg.matrix_norm(P, 2).item()
         least = math.sqrt(m / n)
         attempt.require(
             norm <= least + 1e-9,
-            f"The sum is kept, but the norm is {norm:.4f}, and {least:.4f} is possible. Who gets "
-            "the dropped entries?",
+            f"The sum is kept, but the norm is {norm:.4f}, and {least:.4f} is possible. "
+            "Who gets the dropped entries?",
         )
         attempt.require(
             (P @ y.T - high.T).abs().max() <= 1e-9,
@@ -566,8 +566,8 @@ def restore(attempt: Attempt) -> None:
         }
         attempt.rule_out(new, mistakes, rtol=0, atol=1e-9)
         attempt.fail(
-            "Not the iteration of Section 8.5: descend along the gradient of F at x, denoise, "
-            "clip. What is that gradient for B?"
+            "Not the iteration of Section 8.5: "
+            "descend along the gradient of F at x, denoise, clip. What is that gradient for B?"
         )
     for m, d in ((1, 1), (4, 4), (3, 5), (6, 2)):
         B = attempt.uniform(0.5, 2.0) * attempt.randn(m, d) + 0.3
