@@ -1,4 +1,4 @@
-"""Coursework: `check("2.1")` says whether an answer is right, `passed("2.1")` whether its last check said so."""
+"""Coursework: `check("2.1")` says whether an answer is right, `passed("2.1")` whether it was."""
 
 from .engine import check, passed
 

@@ -1,4 +1,4 @@
-"""Where a student's code runs: on copies, quietly, for a limited time. Local in a notebook, in its kernel when judged."""
+"""Where a student's code runs, in the notebook: on copies, quietly, for a limited time."""
 
 import contextlib
 import io
@@ -21,11 +21,9 @@ class TooSlow(BaseException):
 
 @contextlib.contextmanager
 def time_limit(seconds: float):
-    """Raise TooSlow after so many seconds; without effect on Windows and outside the main thread."""
-    if (
-        not hasattr(signal, "setitimer")
-        or threading.current_thread() is not threading.main_thread()
-    ):
+    """Raise TooSlow after so many seconds; not on Windows and not outside the main thread."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not hasattr(signal, "setitimer") or not in_main_thread:
         yield
         return
 
@@ -33,9 +31,7 @@ def time_limit(seconds: float):
         raise TooSlow
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(
-        signal.ITIMER_REAL, max(seconds, 0.01), 0.5
-    )  # rings again: the first may be swallowed
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.01), 0.5)  # again: one may be swallowed
     try:
         yield
     finally:
@@ -43,61 +39,73 @@ def time_limit(seconds: float):
         signal.signal(signal.SIGALRM, before)
 
 
+def open_figures() -> set[int]:
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    return set(pyplot.get_fignums()) if pyplot else set()
+
+
 @contextlib.contextmanager
 def quiet():
     """No print, figure, display or warning reaches the check cell: nbval compares its output."""
-    try:
-        from IPython import get_ipython
-        from IPython.utils.capture import capture_output
-    except ImportError:
-        get_ipython = capture_output = None
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    figures = set(pyplot.get_fignums()) if pyplot else set()
-    silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    ipython = sys.modules.get("IPython")  # there is a shell only if it has been imported
+    figures = open_figures()
     with contextlib.ExitStack() as stack:
-        for context in (capture_output(),) if get_ipython and get_ipython() else silent:
-            stack.enter_context(context)
+        if ipython and ipython.get_ipython():
+            from IPython.utils.capture import capture_output
+
+            stack.enter_context(capture_output())
+        else:
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         yield
-    if pyplot := sys.modules.get("matplotlib.pyplot"):
-        for number in set(pyplot.get_fignums()) - figures:
-            pyplot.close(number)
+    for number in open_figures() - figures:
+        sys.modules["matplotlib.pyplot"].close(number)
 
 
 @contextlib.contextmanager
 def torch_state():
     """float64 inside; afterwards default dtype, grad mode and random numbers are as before."""
-    dtype, grad, random = (
-        torch.get_default_dtype(),
-        torch.is_grad_enabled(),
-        torch.random.get_rng_state(),
-    )
+    dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(grad)
-        torch.random.set_rng_state(random)
 
 
-def own_line(error: BaseException) -> str:
-    """The line of the student's notebook in which the error happened."""
+def problem_of(error: BaseException) -> list[str]:
+    """What a student's code raised: its kind, and its text with the line of the notebook."""
+    if isinstance(error, TooSlow):
+        return ["too slow", ""]
+    if isinstance(error, RecursionError):
+        return ["RecursionError", "it calls itself without end"]
+    if isinstance(error, NotImplementedError) and str(error).startswith("Exercise "):
+        return ["stub", str(error)]
+    text = (str(error).splitlines() or [""])[0][:160]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if "ipykernel" in frame.filename or frame.filename.startswith("<"):
-            return f" (line {frame.lineno} of its cell" + (
-                f": {frame.line.strip()})" if frame.line else ")"
-            )
-    return ""
+            code = f": {frame.line.strip()}" if frame.line else ""
+            text += f" (line {frame.lineno} of its cell{code})"
+            break
+    return [type(error).__name__, text]
+
+
+def gradient_of(value: Any, x: torch.Tensor) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor) or not value.requires_grad:
+        raise TypeError("no gradient reaches the input through the result")
+    (gradient,) = torch.autograd.grad(value.sum(), x, allow_unused=True)
+    return torch.zeros_like(x) if gradient is None else gradient
 
 
 class Bench:
-    """Answers requests about the names of one notebook. A request and its reply are dictionaries of JSON."""
+    """Answers requests about the names of one notebook. A request and its reply are JSON."""
 
     def __init__(self, names: dict[str, Any]):
-        self.names, self.kept = names, []
+        self.names = names
+        self.kept: list[Any] = []
 
     def keep(self, value: Any) -> int | None:
         if not callable(value) or isinstance(value, type):
@@ -105,60 +113,45 @@ class Bench:
         self.kept.append(value)
         return len(self.kept) - 1
 
-    def answer(self, request: dict) -> dict:
-        """{"value": ...} with what the student's function returns, or {"problem": [kind, text]}."""
+    def ask(self, request: dict) -> dict:
+        """{"value": ...} with what the function returns, or {"problem": [kind, text]}."""
         name, method = request["name"], request["method"]
         target = self.kept[name] if isinstance(name, int) else self.names.get(name, ...)
         if target is ...:
             return {"problem": ["unset" if name in self.names else "missing", ""]}
         if method is not None:
             target = getattr(target, method, None)
-        sent, arguments = (
-            request["arguments"],
-            [wire.decode(entry, self.kept.__getitem__) for entry in request["arguments"]],
-        )
-        if not sent and (not callable(target) or isinstance(target, torch.nn.Module)):  # a variable
+        sent = request["arguments"]
+        is_code = callable(target) and not isinstance(target, torch.nn.Module)
+        if not sent and not is_code:  # a variable
             return {"value": wire.encode(target, self.keep)}
         if not callable(target):
             return {"problem": ["not a function", type(target).__name__]}
+        arguments = [wire.decode(entry, self.kept.__getitem__) for entry in sent]
         try:
             with torch_state(), quiet(), time_limit(request["seconds"]):
                 if request["gradient"]:
                     arguments[0].requires_grad_()
                 value = target(*arguments)
                 if request["gradient"]:
-                    value = value, self.gradient(value, arguments[0])
+                    value = value, gradient_of(value, arguments[0])
                 reply = {"value": wire.encode(value, self.keep)}
-        except TooSlow:
-            return {"problem": ["too slow", ""]}
-        except RecursionError:
-            return {"problem": ["RecursionError", "it calls itself without end"]}
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            if isinstance(error, NotImplementedError) and str(error).startswith("Exercise "):
-                return {"problem": ["stub", str(error)]}
-            text = (str(error).splitlines() or [""])[0][:160]
-            return {"problem": [type(error).__name__, text + own_line(error)]}
-        for k, (entry, argument) in enumerate(zip(sent, arguments, strict=True)):
+        except (Exception, SystemExit, KeyboardInterrupt, TooSlow) as error:
+            return {"problem": problem_of(error)}
+        for place, (entry, argument) in enumerate(zip(sent, arguments, strict=True), 1):
             if isinstance(argument, torch.Tensor) and wire.encode(argument) != entry:
-                return {"problem": ["changed", str(k + 1)]}
+                return {"problem": ["changed", str(place)]}
         return reply
-
-    @staticmethod
-    def gradient(value: Any, x: torch.Tensor) -> torch.Tensor:
-        if not isinstance(value, torch.Tensor) or not value.requires_grad:
-            raise TypeError("no gradient reaches the input through the result")
-        (gradient,) = torch.autograd.grad(value.sum(), x, allow_unused=True)
-        return torch.zeros_like(x) if gradient is None else gradient
 
 
 _bench: Bench | None = None
 
 
 def serve(names: dict[str, Any], request: str) -> str:
-    """The kernel's side of the judge: one request, one reply, both JSON. {"begin": true} starts a new check."""
+    """The kernel's side of the judge: a request, a reply. {"begin": true} starts a new check."""
     global _bench
     data = json.loads(request)
     if "begin" in data:
         _bench = Bench(names)
         return "{}"
-    return json.dumps(_bench.answer(data))
+    return json.dumps(_bench.ask(data))

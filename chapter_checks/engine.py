@@ -1,31 +1,35 @@
 """check("2.1"): one property check an exercise, three outcomes, one line.
 
-A check never compares with a stored answer. It gets an `Attempt`, through which it calls the student's functions on random
-inputs, and says with `require` which property must hold and which mistake is likely if it does not. In a notebook the calls are
-local; when an instructor grades, the very same check runs in the grader's process and the calls travel to the kernel.
+A check never compares with a stored answer. It gets an `Attempt`, calls the student's functions
+through it on random inputs, and says with `require` which property must hold and which mistake is
+likely if it does not. When an instructor grades, the same check runs in the grader's process and
+its calls travel to the kernel.
 
-For authors of checks (chapter_checks/README.md has the steps; exercises/lesson_02.py is an example):
+For authors of checks (chapter_checks/README.md has the steps, exercises/lesson_05.py examples):
 
     @exercise("5.1", "The longest step of a layer", points=2, minutes=10)
     def longest_step(attempt: Attempt) -> None:
-        A = attempt.randn(3, 4)                                    # also uniform(low, high, *shape), integer(low, high)
-        tau = attempt.number("longest_step", A, "relu")            # one finite real number; finite=False allows inf
-        attempt.require(condition, "The likely mistake, in one line that does not give the formula away.")
+        A = attempt.randn(3, 4)  # also uniform(low, high, *shape), integer(low, high)
+        tau = attempt.number("longest_step", A)  # a real number; finite=False allows inf
+        attempt.require(condition, "The likely mistake, in one line without the formula.")
 
-* Other answers: `tensor(name, *args, shape=..., dtype=...)`; `several(name, *args, count=2)`, then `as_number` or `as_tensor` for
-  each value; `function(name, *args)` for a returned function or network: call it, or its `.method("state_dict")`, and pass what
-  comes through `as_tensor`; `with_gradient(name, x, *args)` also gives the gradient and so finds `.item()` and `.detach()`. Wrong
-  types and shapes, nan, exceptions, endless loops and arguments changed in place become verdicts there. `ask` gives anything:
-  avoid it.
-* Arguments and results are None, bool, int, float, str, tensors, and lists, tuples and dicts of these. A network or function can
-  be an argument only if a `@sendable` maker (those of sendable.py, or your own at the top level of lesson_NN.py) makes it from
-  such values: the other process makes it again. What `function` gave can be sent back as it is.
-* Test the property, on inputs where wrong formulas differ from the right one (not normal, rectangular, batches of 1 and of more,
-  zeros and negative entries), and test that it is sharp. Only when it has failed compare with typical mistakes, within 1e-4: a
-  mistake may agree with the right answer somewhere. Keep random inputs away from kinks: a right answer must pass for every seed.
-* Numbers of the demo cell are often special, so that mistakes agree with the right answer there: let the demo case come last.
-* An answer may be 0 or 1e300, or inf with finite=False: `require` a sensible range before you divide by it, take powers of it or
-  call `int`. The hint of a `require` is evaluated even if its property holds.
+* Other answers: `tensor(name, *args, shape=..., dtype=...)`; `several(name, *args, count=2)`, then
+  `as_number` or `as_tensor` for each value; `function(name, *args)` for a returned function or
+  network: call it, or its `.method("state_dict")`, and pass what comes through `as_tensor`;
+  `with_gradient(name, x, *args)` also gives the gradient and so finds `.item()` and `.detach()`.
+  Wrong types and shapes, nan, exceptions, endless loops, changed arguments become verdicts there.
+* Arguments and results are None, bool, int, float, str, tensors, and lists, tuples and dicts of
+  these. A function or network is an argument only if a `@sendable` maker (of sendable.py, or your
+  own at the top level of lesson_NN.py) makes it from such values: the other process makes it again.
+  What `function` gave can be sent back as it is.
+* Test the property, on inputs where wrong formulas differ from the right one (not normal,
+  rectangular, batches of 1 and of more, zeros and negative entries), and test that it is sharp.
+  Keep random inputs away from kinks: a right answer must pass for every seed.
+* Only when it has failed, compare with typical mistakes, which may agree with the right answer
+  somewhere, most likely in the demo case (let it come last):
+  `rule_out(value, {"the square of the norm": n**2}, "This is {}.")`.
+* An answer may be 0 or 1e300, or inf with finite=False: `require` a sensible range before you
+  divide by it, take powers of it or call `int`. A hint is evaluated even if its property holds.
 * Float64, no training, 0.1 s for a right answer: tests run each check for 20 seeds.
 """
 
@@ -33,7 +37,7 @@ import importlib.util
 import math
 import sys
 import time
-from typing import Any, Callable, NamedTuple, Protocol
+from typing import Any, Callable, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,13 +48,25 @@ from .bench import Bench, torch_state
 NOT_STARTED, NOT_YET, PASSED = "not started", "not passed yet", "passed"
 NOTEBOOK_SEED = 2024  # the same inputs in every run of a notebook; the judge draws its own
 
+PROBLEMS = {  # of a call that brought no value
+    "missing": "There is no {what} in the notebook. "
+    "Run its cell; if you renamed it, give it this name again.",
+    "not a function": "{what} should be a function, not {text}.",
+    "too slow": "{what} takes too long. "
+    "Is there a loop that never ends, or one that could be a formula?",
+    "changed": "{what} changes its argument number {text} in place. "
+    "The caller still needs it: work on a copy.",
+}
+
 
 class CheckFailed(AssertionError):
-    """The verdict on an exercise that is not passed. Jupyter shows its one line and no traceback."""
+    """The verdict on an exercise that is not passed. Jupyter shows its one line, no traceback."""
 
     def __init__(self, number: str, outcome: str, hint: str):
         super().__init__(f"Exercise {number}: {outcome}. {hint}")
-        self.number, self.outcome, self.hint = number, outcome, hint
+        self.number = number
+        self.outcome = outcome
+        self.hint = hint
 
     def _render_traceback_(self) -> list[str]:  # IPython asks for it
         return [str(self)]
@@ -84,52 +100,38 @@ def find(number: str) -> Exercise:
     if lesson.isdigit() and importlib.util.find_spec(module):
         importlib.import_module(module)
     if number not in EXERCISES:
-        raise ValueError(
-            f'there is no exercise {number!r}; exercises are called "2.1", lesson and place'
-        )
+        problem = f"there is no exercise {number!r}"
+        raise ValueError(f'{problem}; exercises are called "2.1", lesson and place')
     return EXERCISES[number]
 
 
-class Transport(Protocol):
-    """Takes a request to the `Bench` of a notebook and brings back the reply."""
-
-    def ask(self, request: dict) -> dict: ...
-
-
-class Local:
-    """The notebook is here."""
-
-    def __init__(self, names: dict[str, Any]):
-        self.bench = Bench(names)
-
-    def ask(self, request: dict) -> dict:
-        return self.bench.answer(request)
+Local = Bench  # the notebook is here; `nbval_plugin.Remote` asks one in another process
 
 
 class Returned:
-    """A function or network that the student's code returned. Call it, or one of its methods; results as from `Attempt.ask`."""
+    """A function or network that the student's code returned: call it, or one of its methods."""
 
     def __init__(self, attempt: "Attempt", number: int, name: str):
-        self.attempt, self.number, self.name = attempt, number, name
+        self.attempt = attempt
+        self.kept_as = number  # under which it stays where it is
+        self.name = name
 
     def __call__(self, *arguments: Any) -> Any:
-        return self.attempt.request(self.number, arguments, f"the result of `{self.name}`")
+        return self.attempt.request(self.kept_as, arguments, f"the result of `{self.name}`")
 
     def method(self, method: str, *arguments: Any) -> Any:
-        return self.attempt.request(
-            self.number, arguments, f"`{method}` of the result of `{self.name}`", method=method
-        )
+        what = f"`{method}` of the result of `{self.name}`"
+        return self.attempt.request(self.kept_as, arguments, what, method=method)
 
 
 class Attempt:
     """What a check works with: random inputs, the student's functions, and verdicts."""
 
-    def __init__(self, of: Exercise, transport: Transport, seed: int, seconds: float = 10.0):
-        self.exercise, self.transport = of, transport
-        self.generator, self.deadline = (
-            torch.Generator().manual_seed(seed),
-            time.monotonic() + seconds,
-        )
+    def __init__(self, of: Exercise, transport: Bench, seed: int, seconds: float = 10.0):
+        self.exercise = of
+        self.transport = transport
+        self.generator = torch.Generator().manual_seed(seed)
+        self.deadline = time.monotonic() + seconds
 
     # ---- random inputs, float64 ----
 
@@ -138,9 +140,8 @@ class Attempt:
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor | float:
         """A number between low and high, or a tensor of them if a shape is given."""
-        drawn = low + (high - low) * torch.rand(
-            shape, generator=self.generator, dtype=torch.float64
-        )
+        unit = torch.rand(shape, generator=self.generator, dtype=torch.float64)
+        drawn = low + (high - low) * unit
         return drawn if shape else drawn.item()
 
     def integer(self, low: int, high: int) -> int:
@@ -157,33 +158,31 @@ class Attempt:
         if not bool(holds):
             self.fail(hint)
 
+    def rule_out(self, value, mistakes: dict[str, Any], saying="{}", rtol=1e-6, atol=0.0) -> None:
+        """Stop here with the hint of the first typical mistake that gives this value.
+
+        They agree if |value - wrong| <= atol + rtol |wrong|; the size of a tensor is its largest
+        entry. Infinity and nan are nobody's mistake. `saying` is the hint with {} for the mistake.
+        """
+        for mistake, wrong in mistakes.items():
+            wrong = torch.as_tensor(wrong, dtype=torch.float64)
+            size = wrong.abs().max().item()
+            distance = (wrong - value).abs().max().item()
+            if math.isfinite(size) and distance <= atol + rtol * size:
+                self.fail(saying.format(mistake))
+
     # ---- the student's answers ----
 
-    def request(
-        self,
-        target: str | int,
-        arguments: tuple,
-        what: str,
-        method: str | None = None,
-        gradient: bool = False,
-    ) -> Any:
-        sent = [
-            {"kept": a.number} if isinstance(a, Returned) else wire.encode(a) for a in arguments
-        ]
-        left = self.deadline - time.monotonic()
-        request = {
-            "name": target,
-            "method": method,
-            "arguments": sent,
-            "gradient": gradient,
-            "seconds": left,
-        }
-        reply = self.transport.ask(request) if left > 0 else {"problem": ["too slow", ""]}
+    def request(self, target, arguments: tuple, what: str, method=None, gradient=False) -> Any:
+        """What a call of the student's code gives, or the verdict if it gives nothing."""
+        seconds = self.deadline - time.monotonic()
+        request = {"name": target, "method": method, "gradient": gradient, "seconds": seconds}
+        request["arguments"] = [wire.encode(argument) for argument in arguments]
+        reply = self.transport.ask(request) if seconds > 0 else {"problem": ["too slow", ""]}
         if "problem" in reply:
             self.explain(what, *reply["problem"])
-        value = wire.decode(
-            reply["value"], lambda number: Returned(self, number, what.strip("`")), make=False
-        )
+        name = what.strip("`")
+        value = wire.decode(reply["value"], lambda number: Returned(self, number, name), make=False)
         if value is None:
             self.fail(f"{what} gives None. Is a `return` missing?")
         if isinstance(value, wire.Unsendable):
@@ -195,47 +194,32 @@ class Attempt:
         if kind == "unset":
             self.fail(f"Give {what} a value.", NOT_STARTED)
         if kind == "stub":
-            first = (
-                f" It needs {text}, which is not written yet."
-                if text != f"Exercise {self.exercise.number}"
-                else ""
-            )
-            self.fail(
-                f"Write {what} in place of its line `raise NotImplementedError`.{first}",
-                NOT_STARTED,
-            )
-        hints = {
-            "missing": f"There is no {what} in the notebook. Run its cell; if you renamed it, give it this name again.",
-            "not a function": f"{what} should be a function, not {text}.",
-            "too slow": f"{what} takes too long. Is there a loop that never ends, or one that could be a formula?",
-            "changed": f"{what} changes its argument number {text} in place. The caller still needs it: work on a copy.",
-        }
-        self.fail(hints.get(kind, f"{what} raised {kind}: {text}"))
+            hint = f"Write {what} in place of its line `raise NotImplementedError`."
+            if text != f"Exercise {self.exercise.number}":
+                hint += f" It needs {text}, which is not written yet."
+            self.fail(hint, NOT_STARTED)
+        if kind in PROBLEMS:
+            self.fail(PROBLEMS[kind].format(what=what, text=text))
+        self.fail(f"{what} raised {kind}: {text}")
 
     def ask(self, name: str, *arguments: Any) -> Any:
-        """What the student's function `name` returns for these arguments, or the variable of that name if there are none."""
+        """What the student's function returns, or the variable `name` if there are no arguments."""
         return self.request(name, arguments, f"`{name}`")
 
     def number(self, name: str, *arguments: Any, finite: bool = True) -> float:
         return self.as_number(self.ask(name, *arguments), f"`{name}`", finite)
 
-    def tensor(
-        self, name: str, *arguments: Any, shape: tuple, dtype: torch.dtype = torch.float64
-    ) -> Tensor:
+    def tensor(self, name: str, *arguments: Any, shape: tuple, dtype=torch.float64) -> Tensor:
         return self.as_tensor(self.ask(name, *arguments), f"`{name}`", shape, dtype)
 
     def several(self, name: str, *arguments: Any, count: int) -> list:
         """The `count` values that a function returns together."""
         values = self.ask(name, *arguments)
-        if not isinstance(values, (list, tuple, Tensor)) or (
-            isinstance(values, Tensor) and not values.ndim
-        ):
-            values = [values]
-        self.require(
-            len(values) == count,
-            f"`{name}` should return {count} values together; it returned {len(values)}.",
-        )
-        return list(values)
+        rows = isinstance(values, Tensor) and values.ndim > 0
+        values = list(values) if rows or isinstance(values, (list, tuple)) else [values]
+        hint = f"`{name}` should return {count} values together; it returned {len(values)}."
+        self.require(len(values) == count, hint)
+        return values
 
     def function(self, name: str, *arguments: Any) -> Returned:
         """The function or network that the student's function returns."""
@@ -245,51 +229,44 @@ class Attempt:
         return value
 
     def with_gradient(self, name: str, x: Tensor, *arguments: Any) -> tuple[Any, Tensor]:
-        """The function's value, and the gradient of its sum with respect to the tensor x, its first argument."""
+        """The function's value, and the gradient of its sum with respect to its argument x."""
         return self.request(name, (x, *arguments), f"`{name}`", gradient=True)
 
     def as_number(self, value: Any, what: str, finite: bool = True) -> float:
         """A real number, or a verdict."""
         if isinstance(value, Tensor):
-            self.require(
-                value.numel() == 1,
-                f"{what} should be one number, not a tensor of shape {tuple(value.shape)}.",
-            )
+            hint = f"{what} should be one number, not a tensor of shape {tuple(value.shape)}."
+            self.require(value.numel() == 1, hint)
             value = value.item()
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.fail(f"{what} should be one real number, not {kind_of(value)}.")
         self.require(not math.isnan(value), f"{what} is nan, not a number.")
-        self.require(
-            not finite or math.isfinite(value), f"{what} is {value}; it should be finite here."
-        )
+        good = math.isfinite(value) or not finite
+        self.require(good, f"{what} is {value}; it should be finite here.")
         return float(value)
 
-    def as_tensor(
-        self, value: Any, what: str, shape: tuple, dtype: torch.dtype = torch.float64
-    ) -> Tensor:
+    def as_tensor(self, value: Any, what: str, shape: tuple, dtype=torch.float64) -> Tensor:
         """A finite tensor of this shape and dtype, or a verdict."""
         if not isinstance(value, Tensor):
             self.fail(f"{what} should be a tensor, not {kind_of(value)}.")
-        good = tuple(value.shape) == tuple(shape)
-        self.require(
-            good,
-            f"{what} has shape {tuple(value.shape)}; for this input it should be {tuple(shape)}.",
+        given, asked = tuple(value.shape), tuple(shape)
+        hint = f"{what} has shape {given}; for this input it should be {asked}."
+        self.require(given == asked, hint)
+        hint = (
+            f"{what} is {value.dtype} although the input is {dtype}: keep the dtype of the input."
         )
-        self.require(
-            value.dtype == dtype,
-            f"{what} is {value.dtype} although the input is {dtype}: keep the dtype of the input.",
-        )
+        self.require(value.dtype == dtype, hint)
         self.require(value.isfinite().all(), f"{what} contains nan or infinite entries.")
         return value
 
 
 def kind_of(value: Any) -> str:
-    name = {"Returned": "function"}.get(type(value).__name__, type(value).__name__)
+    name = "function" if isinstance(value, Returned) else type(value).__name__
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def run_check(number: str, transport: Transport, seed: int) -> None:
-    """Run the check of an exercise; raises CheckFailed unless it is passed, ValueError if there is no such exercise."""
+def run_check(number: str, transport: Bench, seed: int) -> None:
+    """Run the check of an exercise: CheckFailed unless it is passed, ValueError if unknown."""
     of = find(number)
     try:
         with torch_state():
@@ -297,7 +274,8 @@ def run_check(number: str, transport: Transport, seed: int) -> None:
     except CheckFailed as verdict:
         raise verdict.with_traceback(None) from None
     except Exception as error:  # a hole in the check: never an answer
-        hint = f"The check itself stopped with {type(error).__name__}: please report this. Is your result of the right kind?"
+        stopped = f"The check itself stopped with {type(error).__name__}: please report this."
+        hint = f"{stopped} Is your result of the right kind?"
         raise CheckFailed(number, NOT_YET, hint) from error
 
 
@@ -305,20 +283,13 @@ _outcomes: dict[str, bool] = {}
 
 
 def check(number: str, seed: int = NOTEBOOK_SEED) -> None:
-    """Check one exercise of the notebook that calls this.
-
-    Prints "Exercise 2.1: passed", or raises CheckFailed, whose one line says "not started", or "not passed yet" with a hint.
-    """
-    of = find(number)
-    _outcomes[of.number] = False
-    try:
-        run_check(number, Local(sys._getframe(1).f_globals), seed)
-    except CheckFailed as verdict:
-        raise verdict.with_traceback(None) from None
+    """Check an exercise of the notebook that calls this: prints "passed", or raises CheckFailed."""
+    _outcomes[find(number).number] = False
+    run_check(number, Local(sys._getframe(1).f_globals), seed)
     _outcomes[number] = True
     print(f"Exercise {number}: {PASSED}")
 
 
 def passed(number: str) -> bool:
-    """Whether the last `check` of this exercise was passed: for cells that use the answer and are silent until it is there."""
+    """Whether the last `check` of this exercise was passed, for cells that use its answer."""
     return _outcomes.get(find(number).number, False)

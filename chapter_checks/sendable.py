@@ -1,4 +1,4 @@
-"""Functions and networks that a check can hand to a student's function, here and in another process."""
+"""Functions and networks that a check hands to a student's function, in any process."""
 
 import torch
 import torch.nn.functional as F
@@ -6,13 +6,7 @@ from torch import Tensor, nn
 
 from .wire import sendable
 
-ACTIVATIONS = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "gelu": nn.GELU,
-    "softplus": nn.Softplus,
-}
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU}
 
 
 @sendable
@@ -35,7 +29,7 @@ def adjoint_convolution(weight: Tensor, padding: int):
 
 @sendable
 def ridge_field(W: Tensor, bias: Tensor, drift: Tensor):
-    """The field x (..., d) -> drift - W' relu(W x + bias): minus the gradient of a convex potential."""
+    """Minus the gradient of a convex potential: x (..., d) -> drift - W' relu(W x + bias)."""
     return lambda x: drift.to(x) - torch.relu(x @ W.to(x).mT + bias.to(x)) @ W.to(x)
 
 

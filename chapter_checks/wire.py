@@ -1,8 +1,8 @@
-"""Values as JSON: all that ever travels between a check and a student's code. No pickle, so nothing runs when it is read.
+"""Values as JSON: all that ever travels between a check and a student's code; nothing in it runs.
 
-Numbers, texts, tensors, lists, tuples and dictionaries travel as they are. A function or network of the *check* travels as the
-name of a `sendable` maker and its arguments, and is made anew where it arrives. A function or network of the *student* stays
-where it is; only its number travels.
+Numbers, texts, tensors, lists, tuples and dictionaries travel as they are. A function or network of
+the *check* travels as the name of a `sendable` maker and its arguments, and is made anew where it
+arrives. One of the *student* stays where it is; only its number travels.
 """
 
 import base64
@@ -24,7 +24,7 @@ class Unsendable:
 
 
 def sendable(maker: Callable) -> Callable:
-    """Decorator for a module-level function of this package that makes a function or a network from sendable arguments."""
+    """Decorator for a module-level maker of a function or a network from sendable arguments."""
 
     @functools.wraps(maker)
     def make(*arguments):
@@ -37,8 +37,9 @@ def sendable(maker: Callable) -> Callable:
 
 
 def encode(value: Any, keep: Callable[[Any], int | None] | None = None) -> Any:
-    """JSON-ready form of a value. With `keep`, which gives the number of a function that stays here, or None, any value is taken;
-    without it, TypeError for what cannot travel.
+    """JSON-ready form of a value; `keep` gives the number of a function that stays here, or None.
+
+    With `keep` any value is taken; without it, TypeError for what cannot travel.
     """
     if type(value) in PLAIN:
         return value
@@ -47,50 +48,40 @@ def encode(value: Any, keep: Callable[[Any], int | None] | None = None) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         value = torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, torch.Tensor):
-        plain = value.detach().as_subclass(torch.Tensor).cpu().contiguous()
-        data = (
-            base64.b64encode(
-                plain.reshape(-1)
-                .clone(memory_format=torch.contiguous_format)
-                .view(torch.uint8)
-                .numpy()
-                .tobytes()
-            ).decode()
-            if plain.numel()
-            else ""
-        )
+        plain = value.detach().as_subclass(torch.Tensor).cpu()
+        flat = plain.flatten().clone(memory_format=torch.contiguous_format)
+        data = base64.b64encode(flat.view(torch.uint8).numpy().tobytes()).decode()
         return {"tensor": data, "dtype": str(plain.dtype)[6:], "shape": list(plain.shape)}
     if isinstance(value, (list, tuple)):
-        return {
-            "list" if isinstance(value, list) else "tuple": [encode(entry, keep) for entry in value]
-        }
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [encode(entry, keep) for entry in value]}
     if isinstance(value, dict):
         return {"dict": [[encode(key, keep), encode(entry, keep)] for key, entry in value.items()]}
     if isinstance(value, complex):
         return {"complex": [value.real, value.imag]}
     if keep and (number := keep(value)) is not None:
         return {"kept": number}
+    if hasattr(value, "kept_as"):
+        return {"kept": value.kept_as}
     if hasattr(value, "recipe"):
         module, name, arguments = value.recipe
         return {"made": [module, name], "from": [encode(argument) for argument in arguments]}
+    kind = type(value).__name__
     if keep is None:
-        raise TypeError(
-            f"a {type(value).__name__} cannot travel; functions and networks need a @sendable maker"
-        )
-    return {"unsendable": type(value).__name__}
+        raise TypeError(f"a {kind} cannot travel; functions and networks need a @sendable maker")
+    return {"unsendable": kind}
 
 
 def decode(data: Any, kept: Callable[[int], Any], make: bool = True) -> Any:
-    """The value again; `kept` finds a function by its number, and makers are called only with make=True."""
+    """The value again; `kept` finds a function by its number, and makers are called if `make`."""
     if not isinstance(data, dict):
         return data
     if "tensor" in data:
         dtype = getattr(torch, data["dtype"])
         if not data["tensor"]:
             return torch.zeros(data["shape"], dtype=dtype)
-        return torch.frombuffer(bytearray(base64.b64decode(data["tensor"])), dtype=dtype).reshape(
-            data["shape"]
-        )
+        entries = bytearray(base64.b64decode(data["tensor"]))
+        return torch.frombuffer(entries, dtype=dtype).reshape(data["shape"])
     if "list" in data:
         return [decode(entry, kept, make) for entry in data["list"]]
     if "tuple" in data:
@@ -103,11 +94,8 @@ def decode(data: Any, kept: Callable[[int], Any], make: bool = True) -> Any:
         return kept(data["kept"])
     if "made" in data and make:
         module, name = data["made"]
-        maker = (
-            getattr(importlib.import_module(module), name)
-            if module.startswith(f"{__package__}.")
-            else None
-        )
+        ours = module.startswith(f"{__package__}.")
+        maker = getattr(importlib.import_module(module), name) if ours else None
         if not getattr(maker, "is_maker", False):
             raise ValueError(f"{module}.{name} is not a sendable maker")
         return maker(*[decode(argument, kept) for argument in data["from"]])

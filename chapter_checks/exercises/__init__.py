@@ -1,1 +1,1 @@
-"""The checks, one module a lesson: properties that every right answer has and no wrong one; no module holds a solution."""
+"""The checks, one module a lesson: properties of every right answer. None holds a solution."""

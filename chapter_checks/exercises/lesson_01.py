@@ -22,16 +22,18 @@ def growth(attempt: Attempt) -> None:
         return Q @ A @ Q.T
 
     def sheared(d):  # real eigenvalues, far from normal
-        return turned(
-            torch.diag(-attempt.uniform(0.5, 2.0, d)) + attempt.uniform(5.0, 9.0, d, d).triu(1)
-        )
+        rates = attempt.uniform(0.5, 2.0, d)
+        shear = attempt.uniform(5.0, 9.0, d, d).triu(1)
+        return turned(shear - torch.diag(rates))
 
     def spiral():  # complex eigenvalues, turning on a long ellipse
-        a, k = attempt.uniform(0.3, 0.8), attempt.uniform(2.0, 5.0)
+        a = attempt.uniform(0.3, 0.8)
+        k = attempt.uniform(2.0, 5.0)
         return turned(torch.tensor([[-a, k], [-1 / k, -a]]))
 
     def normal(d):
-        W, rate = attempt.randn(d, d), attempt.uniform(0.3, 1.5)
+        W = attempt.randn(d, d)
+        rate = attempt.uniform(0.3, 1.5)
         return W - W.T - rate * torch.eye(d)
 
     cases = [
@@ -43,27 +45,26 @@ def growth(attempt: Attempt) -> None:
         torch.tensor([[-1.0, 10.0], [0.0, -2.0]]),
     ]
     for A in cases:
-        value, mu = attempt.number("first_rate", A), ode.logarithmic_norm(A).item()
+        value = attempt.number("first_rate", A)
+        mu = ode.logarithmic_norm(A).item()
         if abs(value - mu) > 1e-6 * (1 + abs(mu)):
             symmetric = torch.linalg.eigvalsh(A + A.T) / 2
             at_one = torch.linalg.matrix_norm(torch.linalg.matrix_exp(A), 2)
             mistakes = {
-                "the spectral norm, a size without a sign: |x'| may be large although the length falls": torch.linalg.matrix_norm(
-                    A, 2
-                ),
+                "the spectral norm, a size without a sign: "
+                "|x'| may be large although the length falls": torch.linalg.matrix_norm(A, 2),
                 "the spectral abscissa: it rules the end, not the beginning": abscissa(A),
-                "what eigvalsh gives for A itself. It silently reads one triangle only: make A symmetric first": torch.linalg.eigvalsh(
-                    A
-                )[-1],
+                "what eigvalsh gives for A itself. It silently reads one triangle only: "
+                "make A symmetric first": torch.linalg.eigvalsh(A)[-1],
                 "twice as much: there is a factor 1/2 in the symmetric part": 2 * symmetric[-1],
                 "the smallest eigenvalue: the length that falls fastest": symmetric[0],
                 "the size of the rate. Lengths that shrink have a negative one": abs(mu),
                 "the mean rate up to t = 1. What about t to 0?": at_one.log(),
             }
-            for mistake, number in mistakes.items():
-                attempt.require(abs(value - number) > 1e-6, f"`first_rate` is {mistake}.")
+            attempt.rule_out(value, mistakes, "`first_rate` is {}.", rtol=0, atol=1e-6)
             attempt.fail(
-                f"`first_rate` gives {value:.4g}, but the longest image has length 1 + t * {mu:.4g} for very small t."
+                f"`first_rate` gives {value:.4g}, "
+                f"but the longest image has length 1 + t * {mu:.4g} for very small t."
             )
     for A in cases:
         value = attempt.number("peak", A)
@@ -74,60 +75,68 @@ def growth(attempt: Attempt) -> None:
             continue
         best = times[lengths.argmax()].item()
         mistakes = {
-            "the peak of the Frobenius norm, which `torch.linalg.matrix_norm` takes unless you say 2": flow.square().sum((1, 2)).max().sqrt(),
-            "the largest spectral radius of exp(At). How long an image can be is a singular value": 1.0,
-        }  # fmt: skip
-        for mistake, number in mistakes.items():
-            attempt.require(abs(value - number) > 1e-3 * value, f"`peak` is {mistake}.")
+            "the peak of the Frobenius norm, which `torch.linalg.matrix_norm` takes "
+            "unless you say 2": flow.square().sum((1, 2)).max().sqrt(),
+            "the largest spectral radius of exp(At). "
+            "How long an image can be is a singular value": 1.0,
+        }
+        attempt.rule_out(value, mistakes, "`peak` is {}.", rtol=0, atol=1e-3 * value)
         attempt.require(
             value >= 0.99,
             f"`peak` gives {value:.4g}. But t = 0 counts too, and there nothing has shrunk yet.",
         )
         if value < lengths.max():
             attempt.fail(
-                f"At t = {best:.3g} the longest image has length {lengths.max():.4g}, your peak is {value:.4g}. "
-                "Do your times reach so far, and lie close enough together, for slow and for fast matrices?"
+                f"At t = {best:.3g} the longest image has length {lengths.max():.4g}, "
+                f"your peak is {value:.4g}. Do your times reach so far, "
+                "and lie close enough together, for slow and for fast matrices?"
             )
         attempt.fail(
-            f"No unit vector ever gets {value:.4g} long: the longest is {lengths.max():.4g}, at t = {best:.3g}."
+            f"No unit vector ever gets {value:.4g} long: "
+            f"the longest is {lengths.max():.4g}, at t = {best:.3g}."
         )
 
 
 @exercise("1.2", "A rotation that fades", points=1, minutes=8)
 def fading_rotation(attempt: Attempt) -> None:
     for d in (3, 2, 5, 1):
-        W, gamma = attempt.randn(d, d), attempt.uniform(0.2, 2.0)
+        W = attempt.randn(d, d)
+        gamma = attempt.uniform(0.2, 2.0)
         A = attempt.tensor("fading_rotation", W, gamma, shape=(d, d))
-        symmetric, turning, eye = (A + A.T) / 2, (A - A.T) / 2, torch.eye(d)
+        symmetric = (A + A.T) / 2
+        turning = (A - A.T) / 2
+        eye = torch.eye(d)
         attempt.require(
             d == 1 or turning.norm() > 1e-6, "Your A is symmetric: it pulls, but nothing turns."
         )
         if (symmetric + gamma * eye).norm() > 1e-9 * (1 + A.norm()):
             mistakes = {
                 "The friction has the wrong sign: lengths grow like exp(gamma t).": gamma * eye,
-                "`S - gamma` subtracts gamma from every entry. Which matrix turns x into gamma x?": -gamma
-                * torch.ones(d, d),
+                "`S - gamma` subtracts gamma from every entry. "
+                "Which matrix turns x into gamma x?": -gamma * torch.ones(d, d),
                 "Lengths stay as they are: where is the friction?": 0 * eye,
                 "W also stretches. Which part of a matrix turns only?": (W + W.T) / 2 - gamma * eye,
             }
-            for hint, matrix in mistakes.items():
-                attempt.require((symmetric - matrix).norm() > 1e-6, hint)
+            attempt.rule_out(symmetric, mistakes, rtol=0, atol=1e-6)
             mu = ode.logarithmic_norm(A)
             attempt.fail(
-                f"Lengths should shrink exactly like exp(-gamma t). Here gamma = {gamma:.3g}, and mu(A) = {mu:.3g}."
+                "Lengths should shrink exactly like exp(-gamma t). "
+                f"Here gamma = {gamma:.3g}, and mu(A) = {mu:.3g}."
             )
     S = attempt.randn(4, 4)
-    S, gamma = S - S.T, attempt.uniform(0.2, 2.0)
+    S = S - S.T
+    gamma = attempt.uniform(0.2, 2.0)
     small, large = (
         attempt.tensor("fading_rotation", c * S, gamma, shape=(4, 4)) + gamma * torch.eye(4)
         for c in (1.0, 1000.0)
     )
     along = (small * S).sum() / S.square().sum()
+    parallel = (small - along * S).norm() < 1e-9 * (1 + small.norm())
+    grows = large.norm() > 100 * small.norm()
     attempt.require(
-        abs(along) > 1e-3
-        and (small - along * S).norm() < 1e-9 * (1 + small.norm())
-        and large.norm() > 100 * small.norm(),
-        "Not every skew S can be reached. If W is a large skew matrix, S should be W or a multiple of it.",
+        abs(along) > 1e-3 and parallel and grows,
+        "Not every skew S can be reached. "
+        "If W is a large skew matrix, S should be W or a multiple of it.",
     )
     attempt.with_gradient("fading_rotation", attempt.randn(3, 3), 0.5)  # W is to be trained
 
@@ -138,8 +147,9 @@ def whirl_field(M: Tensor, speed: float, width: float):
 
     def field(x):
         r = x.norm(dim=-1, keepdim=True)
+        rate = speed * r * (-((r / width) ** 2)).exp()
         quarter_turn = torch.stack([-x[..., 1], x[..., 0]], -1)
-        return x @ M.to(x).mT + speed * r * (-((r / width) ** 2)).exp() * quarter_turn
+        return x @ M.to(x).mT + rate * quarter_turn
 
     return field
 
@@ -147,70 +157,68 @@ def whirl_field(M: Tensor, speed: float, width: float):
 @exercise("1.3", "How much pull calms a whirl", points=3, minutes=20)
 def least_pull(attempt: Attempt) -> None:
     def truth(M, speed, width, lowest, highest):
-        """Largest eigenvalue of sym Dg for lowest <= |x| <= highest: that of M, and at the right angle that of the whirl."""
+        """Largest eigenvalue of sym Dg for lowest <= |x| <= highest.
+
+        It is that of M and, at the right angle, that of the whirl.
+        """
         r = torch.linspace(lowest, highest, 2001)
-        whirl = (
-            (r * (1 - 2 * (r / width) ** 2) * (-((r / width) ** 2)).exp()).abs() * abs(speed) / 2
-        )
+        square = (r / width) ** 2
+        whirl = (r * (1 - 2 * square) * (-square).exp()).abs() * abs(speed) / 2
         return ode.logarithmic_norm(M).item() + whirl.max().item()
 
     def jacobians(field, radius, corners=False):
-        x = torch.cartesian_prod(
-            torch.linspace(-radius, radius, 31), torch.linspace(-radius, radius, 31)
-        )
-        return torch.func.vmap(torch.func.jacrev(field))(
-            x if corners else x[x.norm(dim=1) <= radius]
-        )
+        side = torch.linspace(-radius, radius, 31)
+        x = torch.cartesian_prod(side, side)
+        if not corners:
+            x = x[x.norm(dim=1) <= radius]
+        return torch.func.vmap(torch.func.jacrev(field))(x)
 
     cases = []
     for relative_width in (math.inf, 0.5, 1.5):
-        radius, M = attempt.uniform(0.5, 2.0), attempt.randn(2, 2)
+        radius = attempt.uniform(0.5, 2.0)
+        M = attempt.randn(2, 2)
         M = M + (0.5 - ode.logarithmic_norm(M)) * torch.eye(2)
         cases.append((M, attempt.uniform(4.0, 8.0) / radius, relative_width * radius, radius))
     for M, speed, width, radius in [*cases, (torch.zeros(2, 2), 5.0, math.inf, 1.0)]:
         field = whirl_field(M, speed, width)
-        value, right = (
-            attempt.number("least_pull", field, radius),
-            truth(M, speed, width, 0, radius),
-        )
+        value = attempt.number("least_pull", field, radius)
+        right = truth(M, speed, width, 0, radius)
         if abs(value - right) <= 0.02 * right:
             continue
         J = jacobians(field, radius)
         symmetric = torch.linalg.eigvalsh((J + J.mT) / 2)
         mistakes = {
-            "the Lipschitz constant of g. A whirl that only turns would need no pull at all": torch.linalg.matrix_norm(
-                J, 2
-            ).max(),
-            "the largest real part of an eigenvalue of Dg. Pairs separate by the symmetric part": torch.linalg.eigvals(
-                J
-            ).real.max(),
-            "enough for distances from the centre only. Two states off the centre can still separate": ode.logarithmic_norm(
-                M
+            "the Lipschitz constant of g. A whirl that only turns would need no pull at all": (
+                torch.linalg.matrix_norm(J, 2).max()
             ),
-            "what eigvalsh gives for Dg itself: it reads one triangle only. Make Dg symmetric first": torch.linalg.eigvalsh(
-                J
-            ).max(),
+            "the largest real part of an eigenvalue of Dg. Pairs separate by the symmetric part": (
+                torch.linalg.eigvals(J).real.max()
+            ),
+            "enough for distances from the centre only. "
+            "Two states off the centre can still separate": ode.logarithmic_norm(M),
+            "what eigvalsh gives for Dg itself: it reads one triangle only. "
+            "Make Dg symmetric first": torch.linalg.eigvalsh(J).max(),
             "twice too much: there is a factor 1/2 in the symmetric part": 2 * right,
-            "a smallest eigenvalue. The pair that separates fastest belongs to the largest": symmetric[
-                :, 0
-            ].max(),
-            "the pull with the wrong sign": -right,
-            "the largest on the edge of the disc. Is it the worst place?": truth(
-                M, speed, width, radius, radius
+            "a smallest eigenvalue. The pair that separates fastest belongs to the largest": (
+                symmetric[:, 0].max()
             ),
-            "the largest on the square around the disc. Leave out its corners": ode.logarithmic_norm(
-                jacobians(field, radius, corners=True)
-            ).max(),
+            "the pull with the wrong sign": -right,
+            "the largest on the edge of the disc. Is it the worst place?": (
+                truth(M, speed, width, radius, radius)
+            ),
+            "the largest on the square around the disc. Leave out its corners": (
+                ode.logarithmic_norm(jacobians(field, radius, corners=True)).max()
+            ),
         }
-        for mistake, number in mistakes.items():
-            close = abs(value - number) <= 0.005 * abs(number) + 1e-9
-            attempt.require(not close, f"This is {mistake}.")
+        attempt.rule_out(value, mistakes, "This is {}.", rtol=0.005, atol=1e-9)
         if value < right:
             attempt.fail(
-                f"With c = {value:.4g} some pairs still separate, at the rate {right - value:.3g}. Is your grid fine enough?"
+                f"With c = {value:.4g} some pairs still separate, at the rate {right - value:.3g}. "
+                "Is your grid fine enough?"
             )
         attempt.fail(
-            f"c = {value:.4g} is safe, but {right:.4g} is enough for this whirl. Do you look outside the disc?"
+            f"c = {value:.4g} is safe, but {right:.4g} is enough for this whirl. "
+            "Do you look outside the disc?"
         )
 
 
@@ -231,23 +239,27 @@ def norm_with_rate(attempt: Attempt) -> None:
         eigenvalues = torch.linalg.eigvalsh((P + P.T) / 2)
         attempt.require(
             eigenvalues[-1] > 0,
-            "P should be positive definite; yours is not. Is there a sign wrong on the right-hand side?",
+            "P should be positive definite; yours is not. "
+            "Is there a sign wrong on the right-hand side?",
         )
         attempt.require(
             eigenvalues[0] > 1e-12 * eigenvalues[-1],
-            f"P is not positive definite: its smallest eigenvalue is {eigenvalues[0]:.2g}. By how much, and in which direction, do you shift A?",
+            f"P is not positive definite: its smallest eigenvalue is {eigenvalues[0]:.2g}. "
+            "By how much, and in which direction, do you shift A?",
         )
-        mu, weight = ode.logarithmic_norm(A, weight=(P + P.T) / 2).item(), (P + P.T) / 2
+        weight = (P + P.T) / 2
+        mu = ode.logarithmic_norm(A, weight=weight).item()
         if mu <= -rate + 1e-6:
             continue
         if ode.logarithmic_norm(A.T.contiguous(), weight=weight) <= -rate + 1e-6:
             attempt.fail(
-                "Your P is right for the transposed of A. Which factor carries the transposition in your equation?"
+                "Your P is right for the transposed of A. "
+                "Which factor carries the transposition in your equation?"
             )
         if mu < 0:
             attempt.fail(
-                f"In your norm lengths shrink, but at the rate {-mu:.4f} only; {rate:.4f} is asked for. "
-                "What equation does y(t) = exp(rate t) x(t) solve?"
+                f"In your norm lengths shrink, but at the rate {-mu:.4f} only; "
+                f"{rate:.4f} is asked for. What equation does y(t) = exp(rate t) x(t) solve?"
             )
         attempt.fail(
             f"In your norm some lengths grow: mu_P(A) = {mu:.4f}; it should be at most {-rate:.4f}."
@@ -256,10 +268,14 @@ def norm_with_rate(attempt: Attempt) -> None:
 
 @sendable
 def quartic_potential(quartic: Tensor, quadratic: Tensor, tilt: Tensor):
-    """V(x) = sum_i quartic_i x_i^4 / 4 + x' quadratic x / 2 + tilt' x of points x (..., 2); result (...)."""
-    return lambda x: (
-        quartic.to(x) * x**4 / 4 + x * (x @ quadratic.to(x)) / 2 + tilt.to(x) * x
-    ).sum(-1)
+    """V(x) = sum_i quartic_i x_i^4 / 4 + x' quadratic x / 2 + tilt' x of points x (..., 2)."""
+
+    def potential(x):
+        fourth = quartic.to(x) * x**4 / 4
+        square = x * (x @ quadratic.to(x)) / 2
+        return (fourth + square + tilt.to(x) * x).sum(-1)
+
+    return potential
 
 
 @exercise("1.5", "Two balls on a landscape", points=2, minutes=15)
@@ -276,66 +292,65 @@ def separation(attempt: Attempt) -> None:
 
     def ridge():  # two valleys: pairs beside the ridge separate
         pair = attempt.randn(2, 2) / 10
-        return (
-            attempt.uniform(0.5, 1.0, 2),
-            torch.diag(torch.tensor([-1.0, attempt.uniform(0.5, 2.0)])),
-            attempt.randn(2) / 10,
-        ), pair
+        quartic = attempt.uniform(0.5, 1.0, 2)
+        quadratic = torch.diag(torch.tensor([-1.0, attempt.uniform(0.5, 2.0)]))
+        tilt = attempt.randn(2) / 10
+        return (quartic, quadratic, tilt), pair
 
     def bowl():
         W = attempt.randn(2, 2) / 3
-        return (
-            attempt.uniform(0.3, 0.7, 2),
-            W @ W.T + 0.2 * torch.eye(2),
-            attempt.randn(2),
-        ), attempt.randn(2, 2)
+        quartic = attempt.uniform(0.3, 0.7, 2)
+        quadratic = W @ W.T + 0.2 * torch.eye(2)
+        tilt = attempt.randn(2)
+        return (quartic, quadratic, tilt), attempt.randn(2, 2)
 
     def draw(make):
         while True:
-            (case, pair), t = make(), attempt.uniform(0.4, 0.7)
-            factor, one_step = (
-                distance(flowed(case, pair, t)) / distance(pair),
-                distance(pair - t * slope(case, pair)) / distance(pair),
-            )
-            if (
-                0.2 < distance(pair) < 3
-                and pair.abs().max() < 1.3
-                and abs(factor - 1) > 0.1
-                and abs(one_step / factor - 1) > 0.05
-            ):
+            case, pair = make()
+            t = attempt.uniform(0.4, 0.7)
+            factor = distance(flowed(case, pair, t)) / distance(pair)
+            one_step = distance(pair - t * slope(case, pair)) / distance(pair)
+            near = 0.2 < distance(pair) < 3 and pair.abs().max() < 1.3
+            if near and abs(factor - 1) > 0.1 and abs(one_step / factor - 1) > 0.05:
                 return case, pair, t
 
     demo = (torch.tensor([1.0, 0.0]), torch.diag(torch.tensor([-1.0, 2.0])), torch.zeros(2))
     cases = [draw(bowl), draw(ridge), (demo, torch.tensor([[-0.01, 0.5], [0.01, 0.5]]), 1.0)]
     for case, pair, t in cases:
-        value, right = (
-            attempt.number("separation", quartic_potential(*case), pair[0], pair[1], t),
-            flowed(case, pair, t),
-        )
+        value = attempt.number("separation", quartic_potential(*case), pair[0], pair[1], t)
+        right = flowed(case, pair, t)
         factor = distance(right) / distance(pair)
         if abs(value - factor) <= 0.01 * factor:
             continue
-        V, gradient = quartic_potential(*case), slope(case, pair)
+        V = quartic_potential(*case)
+        gradient = slope(case, pair)
         across = torch.stack([gradient[:, 1], -gradient[:, 0]], 1)
+        heights = (V(right)[0] - V(right)[1]) / (V(pair)[0] - V(pair)[1])
         mistakes = {
-            "what happens uphill. Which sign has the velocity of a ball that rolls down?": distance(flowed(case, pair, t, up=-1.0)) / distance(pair),
+            "what happens uphill. Which sign has the velocity of a ball that rolls down?": (
+                distance(flowed(case, pair, t, up=-1.0)) / distance(pair)
+            ),
             "the distance at the end. By what factor has it changed?": distance(right),
             "the factor upside down: the end belongs above the line": 1 / factor,
             "the factor of the squared distances": factor**2,
-            "what one single Euler step of length t gives. Follow the curve in many small steps": distance(pair - t * gradient) / distance(pair),
-            "what one step along the level curves gives": distance(pair + t * across) / distance(pair),
-            "the factor of the heights V. The places are asked for": ((V(right)[0] - V(right)[1]) / (V(pair)[0] - V(pair)[1])).abs().item(),
+            "what one single Euler step of length t gives. Follow the curve in many small steps": (
+                distance(pair - t * gradient) / distance(pair)
+            ),
+            "what one step along the level curves gives": (
+                distance(pair + t * across) / distance(pair)
+            ),
+            "the factor of the heights V. The places are asked for": heights.abs(),
             "the largest factor on the way. The one at time t is asked for": 1.0,
-        }  # fmt: skip
-        for mistake, number in mistakes.items():
-            same = math.isfinite(number) and abs(value - number) <= 1e-4 * abs(number)
-            attempt.require(not same, f"This is {mistake}.")
+        }
+        attempt.rule_out(value, mistakes, "This is {}.", rtol=1e-4)
         if abs(value - factor) <= 0.1 * factor:
             attempt.fail(
-                f"Close, but wrong by {100 * abs(value / factor - 1):.1f} %. Do smaller steps change your result?"
+                f"Close, but wrong by {100 * abs(value / factor - 1):.1f} %. "
+                "Do smaller steps change your result?"
             )
         attempt.fail(
-            f"After t = {t:.3g} the two are {factor:.4g} times as far apart as at the start, you say {value:.4g} times."
+            f"After t = {t:.3g} the two are {factor:.4g} times as far apart as at the start, "
+            f"you say {value:.4g} times."
         )
 
 
@@ -344,25 +359,29 @@ def stability(attempt: Attempt) -> None:
     def turn(speed, rate=0.0):
         return torch.tensor([[rate, -speed], [speed, rate]])
 
-    def coupled(
-        block,
-    ):  # the same block twice, the second drives the first: half of the eigenvectors are missing
+    def coupled(block):
+        """The block twice, the second drives the first: half of the eigenvectors are missing."""
         d = len(block)
-        return torch.cat(
-            [torch.cat([block, torch.eye(d)], 1), torch.cat([torch.zeros(d, d), block], 1)]
-        )
+        upper = torch.cat([block, torch.eye(d)], 1)
+        lower = torch.cat([torch.zeros(d, d), block], 1)
+        return torch.cat([upper, lower])
 
     def hidden(*blocks):
         A = torch.block_diag(*blocks)
-        S = torch.linalg.qr(attempt.randn(len(A), len(A)))[0] * attempt.uniform(0.7, 1.4, len(A))
+        Q = torch.linalg.qr(attempt.randn(len(A), len(A))).Q
+        S = Q * attempt.uniform(0.7, 1.4, len(A))
         return S @ A @ torch.linalg.inv(S)
 
     def number(value):
         return torch.tensor([[value]])
 
-    speed, rate = attempt.uniform(0.5, 2.0), attempt.uniform(0.2, 1.0)
-    asymptotic, stable, unstable = "asymptotically stable", "stable", "unstable"
-    still, drift = torch.zeros(1, 1), torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    speed = attempt.uniform(0.5, 2.0)
+    rate = attempt.uniform(0.2, 1.0)
+    asymptotic = "asymptotically stable"
+    stable = "stable"
+    unstable = "unstable"
+    still = torch.zeros(1, 1)
+    drift = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
     cases = [
         (
             asymptotic,

@@ -1,6 +1,7 @@
 """Checks of coursework 2: steps that keep the promise."""
 
 import math
+from functools import partial
 
 import torch
 
@@ -12,32 +13,35 @@ from ..sendable import ridge_field
 
 @exercise("2.1", "How soon Euler doubles a circle", points=1, minutes=5)
 def steps_to_double(attempt: Attempt) -> None:
-    cases = [(0.1, 1.0)] + [
-        (attempt.uniform(0.02, 0.3), attempt.uniform(0.5, 3.0)) for _ in range(8)
-    ]
+    def length_after(turn, steps):
+        return (1 + turn**2) ** (steps / 2)
+
+    cases = [(0.1, 1.0)]
+    for _ in range(8):
+        cases.append((attempt.uniform(0.02, 0.3), attempt.uniform(0.5, 3.0)))
     for h, omega in cases:
         n = attempt.number("steps_to_double", h, omega)
-
-        def length(steps, turn=h * omega):
-            return (1 + turn**2) ** (steps / 2)
-
+        length = partial(length_after, h * omega)
         attempt.require(
             n == round(n),
             "A number of steps is whole: the length must *have* doubled, so round up.",
         )
         if length(n) < 2 and length(2 * n) >= 2 > length(2 * n - 4):
             attempt.fail(
-                "That is when the *squared* length has doubled. By what factor does one step multiply the length itself?"
+                "That is when the *squared* length has doubled. "
+                "By what factor does one step multiply the length itself?"
             )
         if length(n - 2) < 2 <= length(n + 1) and not length(n - 1) < 2 <= length(n):
             attempt.fail("You are one step off. Which n is the first with length at least 2?")
         if (h, omega) != cases[0] and n == attempt.number("steps_to_double", h, omega * 1.5):
             attempt.fail(
-                "The faster the rotation, the sooner it doubles: your number does not depend on omega."
+                "The faster the rotation, the sooner it doubles: "
+                "your number does not depend on omega."
             )
         attempt.require(
             length(n) >= 2,
-            f"After your {n:.0f} steps with h = {h:.3g}, omega = {omega:.3g} it is only {length(n):.3f} long.",
+            f"After your {n:.0f} steps with h = {h:.3g}, "
+            f"omega = {omega:.3g} it is only {length(n):.3f} long.",
         )
         attempt.require(
             length(n - 1) < 2,
@@ -70,7 +74,8 @@ def contractivity_radius(attempt: Attempt) -> None:
         lowest = lowest_eigenvalue(A, b, 0.99 * r)
         attempt.require(
             lowest > -1e-9,
-            f"Too large for {name}: M + B/r has the eigenvalue {lowest:.2g} there. Compare your M with the lesson's.",
+            f"Too large for {name}: M + B/r has the eigenvalue {lowest:.2g} there. "
+            "Compare your M with the lesson's.",
         )
         sharp = lowest_eigenvalue(A, b, 1.01 * r) < -1e-9
         attempt.require(
@@ -81,7 +86,8 @@ def contractivity_radius(attempt: Attempt) -> None:
         r = attempt.number("contractivity_radius", *ode.TABLEAUS[name], finite=False)
         attempt.require(
             r == math.inf,
-            f"For {name} M has no negative eigenvalue: every step is safe and r is math.inf, not {r:g}.",
+            f"For {name} M has no negative eigenvalue: "
+            f"every step is safe and r is math.inf, not {r:g}.",
         )
     for name in ("midpoint", "heun3"):
         r = attempt.number("contractivity_radius", *ode.TABLEAUS[name], finite=False)
@@ -89,12 +95,8 @@ def contractivity_radius(attempt: Attempt) -> None:
             abs(r) <= 1e-6, f"For {name} a weight is 0, and no r > 0 helps: return 0, not {r:g}."
         )
     A, b = random_method(3)
-    r = attempt.number(
-        "contractivity_radius",
-        A,
-        torch.stack([b[0] + b[1] + 0.3, -b.new_tensor(0.3), b[2]]),
-        finite=False,
-    )
+    negative = torch.stack([b[0] + b[1] + 0.3, -b.new_tensor(0.3), b[2]])
+    r = attempt.number("contractivity_radius", A, negative, finite=False)
     attempt.require(
         abs(r) <= 1e-6, "The theorem needs b >= 0: for a negative weight the radius is 0."
     )
@@ -102,7 +104,8 @@ def contractivity_radius(attempt: Attempt) -> None:
     r = attempt.number("contractivity_radius", idle, torch.tensor([1.0, 0.0]), finite=False)
     attempt.require(
         0.99 <= r <= 1.01,
-        "Euler's method with a second stage that is never used is still Euler: r = 1. What does b = 0 do in your code?",
+        "Euler's method with a second stage that is never used is still Euler: r = 1. "
+        "What does b = 0 do in your code?",
     )
 
 
@@ -113,118 +116,104 @@ def midpoint_slope(attempt: Attempt) -> None:
 
     def stretch(f, x, h, method):
         """Largest stretch of a very short pair around x, measured."""
-        plus, minus = (
-            ode.runge_kutta_step(f, x + sign * directions, h, ode.TABLEAUS[method])
-            for sign in (1, -1)
-        )
+        tableau = ode.TABLEAUS[method]
+        plus = ode.runge_kutta_step(f, x + directions, h, tableau)
+        minus = ode.runge_kutta_step(f, x - directions, h, tableau)
         return ((plus - minus) / 2e-6).norm(dim=1).max().item()
 
     def crossing(h):  # the lesson's two ramps: half a step leads from one to the other
         rows = torch.tensor([[0.5, 3**0.5 / 2], [1.0, 0.0]])
         c = torch.linalg.solve(rows, torch.tensor([20.0, -20.0]))
-        return (
-            ridge_field(rows, torch.zeros(2), -c),
-            torch.linalg.solve(rows, torch.tensor([5 * h, -5 * h])),
-            h,
-        )
+        x = torch.linalg.solve(rows, torch.tensor([5 * h, -5 * h]))
+        return ridge_field(rows, torch.zeros(2), -c), x, h
 
     def smooth_case():  # far from every kink, at both stages
         while True:
-            f, x = (
-                ridge_field(attempt.randn(4, 2), attempt.randn(4), attempt.randn(2)),
-                attempt.randn(2),
-            )
+            f = ridge_field(attempt.randn(4, 2), attempt.randn(4), attempt.randn(2))
+            x = attempt.randn(2)
             h = attempt.uniform(0.3, 1.0)
             W, bias, _ = f.recipe[2]
             smooth = all((W @ z + bias).abs().min() > 1e-3 for z in (x, x + h / 2 * f(x)))
             if smooth and abs(stretch(f, x, h, "midpoint") - stretch(f, x, h, "euler")) > 0.1:
                 return f, x, h
 
-    for f, x, h in [smooth_case() for _ in range(6)] + [
-        crossing(2 / 3),
-        crossing(attempt.uniform(0.8, 2.0)),
-    ]:
-        value, measured = attempt.number("midpoint_slope", f, x, h), stretch(f, x, h, "midpoint")
+    cases = [smooth_case() for _ in range(6)]
+    cases += [crossing(2 / 3), crossing(attempt.uniform(0.8, 2.0))]
+    for f, x, h in cases:
+        value = attempt.number("midpoint_slope", f, x, h)
+        measured = stretch(f, x, h, "midpoint")
         if abs(value - measured) <= 1e-4 * measured:
             continue
         for method in ("euler", "heun"):
             if abs(value - stretch(f, x, h, method)) <= 1e-4:
                 attempt.fail(
-                    f"This is the slope of a step of {method}. The midpoint rule goes h f(X) with X half an Euler step away."
+                    f"This is the slope of a step of {method}. "
+                    "The midpoint rule goes h f(X) with X half an Euler step away."
                 )
-        J = torch.func.jacrev(
-            lambda z, f=f, h=h: ode.runge_kutta_step(f, z, h, ode.TABLEAUS["midpoint"])
-        )(x)
+        derivative = torch.func.jacrev(ode.runge_kutta_step, argnums=1)
+        J = derivative(f, x, h, ode.TABLEAUS["midpoint"])
         mistakes = {
-            "the Frobenius norm. The largest stretch is the spectral norm": torch.linalg.matrix_norm(
-                J
+            "the Frobenius norm. The largest stretch is the spectral norm": (
+                torch.linalg.matrix_norm(J)
             ),
-            "the largest size of an eigenvalue. The largest stretch is the largest *singular* value": torch.linalg.eigvals(
-                J
-            )
-            .abs()
-            .max(),
+            "the largest size of an eigenvalue. The largest stretch is the largest "
+            "*singular* value": torch.linalg.eigvals(J).abs().max(),
             "the smallest stretch": torch.linalg.matrix_norm(J, -2),
             "the square of the slope": measured**2,
-            "the slope of h f(X), without the x in front": torch.linalg.matrix_norm(
-                J - torch.eye(2), 2
+            "the slope of h f(X), without the x in front": (
+                torch.linalg.matrix_norm(J - torch.eye(2), 2)
             ),
         }
-        for mistake, number in mistakes.items():
-            attempt.require(abs(value - number) > 1e-4, f"This is {mistake}.")
-        hint = (
-            "It is too small: some short pair is stretched more."
-            if value < measured
-            else "No short pair is stretched that much."
-        )
+        attempt.rule_out(value, mistakes, "This is {}.", rtol=0, atol=1e-4)
+        hint = "No short pair is stretched that much."
+        if value < measured:
+            hint = "It is too small: some short pair is stretched more."
         attempt.fail(
-            f"{hint} Differentiate the whole step: X depends on x too, and f is a function you can only call."
+            f"{hint} Differentiate the whole step: "
+            "X depends on x too, and f is a function you can only call."
         )
 
 
 @exercise("2.4", "The trapezoidal rule on a ramp", points=2, minutes=12)
 def trapezoidal_rule(attempt: Attempt) -> None:
-    for hL in (
-        attempt.uniform(0.2, 1.8),
-        attempt.uniform(2.2, 3.8),
-        5.0,
-        attempt.uniform(4.2, 9.0),
-    ):
+    def ramp(L, z):
+        return -L * z.clamp(min=0)
+
+    products = [attempt.uniform(0.2, 1.8), attempt.uniform(2.2, 3.8), 5.0]
+    products += [attempt.uniform(4.2, 9.0)]
+    for hL in products:
         L = attempt.uniform(0.5, 4.0)
         h = hL / L
-        x = torch.cat([attempt.uniform(0.1, 3.0, 4), -attempt.uniform(0.1, 3.0, 3), torch.zeros(1)])
+        positive = attempt.uniform(0.1, 3.0, 4)
+        negative = -attempt.uniform(0.1, 3.0, 3)
+        x = torch.cat([positive, negative, torch.zeros(1)])
         new = attempt.tensor("trapezoidal_step", x, h, L, shape=x.shape)
-
-        def f(z, L=L):
-            return -L * z.clamp(min=0)
-
-        def solved(right, new=new):
-            return (new - right).abs().max() <= 1e-6
-
-        if not solved(x + h / 2 * (f(x) + f(new))):
+        f = partial(ramp, L)
+        misfit = new - x - h / 2 * (f(x) + f(new))
+        if misfit.abs().max() > 1e-6:
+            heun = x + h / 2 * (f(x) + f(x + h * f(x)))
             mistakes = {
-                "Heun's method: it guesses x1 by Euler's step. The trapezoidal rule solves for x1": x
-                + h / 2 * (f(x) + f(x + h * f(x))),
-                "implicit Euler: only the slope at the end. The trapezoidal rule averages both ends": x
-                + h * f(new),
-                "the implicit midpoint rule, or the linear formula. The trapezoidal rule averages two slopes, not two places": x
-                + h * f((x + new) / 2),
+                "Heun's method: it guesses x1 by Euler's step. "
+                "The trapezoidal rule solves for x1": heun,
+                "implicit Euler: only the slope at the end. "
+                "The trapezoidal rule averages both ends": x + h * f(new),
+                "the implicit midpoint rule, or the linear formula. The trapezoidal rule averages "
+                "two slopes, not two places": x + h * f((x + new) / 2),
             }
-            for mistake, right in mistakes.items():
-                attempt.require(not solved(right), f"This is {mistake}.")
+            attempt.rule_out(new, mistakes, "This is {}.", rtol=0, atol=1e-6)
+            moved = (new - x)[x < 0]
             attempt.require(
-                solved(torch.where(x < 0, x, new)),
+                moved.abs().max() <= 1e-6,
                 "Where x < 0 there is no slope at either end: such points must stay.",
             )
             case = "above" if hL >= 2 else "below"
             attempt.fail(
-                f"With hL {case} 2, x1 does not solve x1 = x0 + h/2 (f(x0) + f(x1)). On which side of 0 does x1 lie?"
+                f"With hL {case} 2, x1 does not solve x1 = x0 + h/2 (f(x0) + f(x1)). "
+                "On which side of 0 does x1 lie?"
             )
         pair = attempt.tensor("trapezoidal_step", torch.tensor([1.0, 2.0]), h, L, shape=(2,))
-        slope, measured = (
-            attempt.number("trapezoidal_slope", h, L),
-            (pair[1] - pair[0]).abs().item(),
-        )
+        slope = attempt.number("trapezoidal_slope", h, L)
+        measured = (pair[1] - pair[0]).abs().item()
         attempt.require(
             slope >= 0, "A slope is a quotient of two distances, so it is not negative."
         )
@@ -232,10 +221,12 @@ def trapezoidal_rule(attempt: Attempt) -> None:
             linear = abs((1 - hL / 2) / (1 + hL / 2))
             attempt.require(
                 abs(slope - linear) > 1e-6,
-                "This is |R(-hL)|, the linear theory. It holds only while x1 > 0: is the ramp still on at the end?",
+                "This is |R(-hL)|, the linear theory. It holds only while x1 > 0: "
+                "is the ramp still on at the end?",
             )
             attempt.fail(
-                f"Your own step moves 1 and 2 to points {measured:.4g} apart for hL = {hL:.3g}, your slope says {slope:.4g}."
+                f"Your own step moves 1 and 2 to points {measured:.4g} apart for hL = {hL:.3g}, "
+                f"your slope says {slope:.4g}."
             )
 
 
@@ -248,30 +239,30 @@ def longest_euler_step(attempt: Attempt) -> None:
         K = attempt.randn(d, d)
         return K - (ode.logarithmic_norm(K) + attempt.uniform(0.2, 1.0)) * torch.eye(d)
 
-    for K in [torch.tensor([[-1.0, 3.0], [-3.0, -1.0]])] + [
-        contracting(d) for d in (2, 2, 3, 3, 5)
-    ]:
+    shown = torch.tensor([[-1.0, 3.0], [-3.0, -1.0]])
+    for K in [shown, *(contracting(d) for d in (2, 2, 3, 3, 5))]:
         h = attempt.number("longest_euler_step", K)
         attempt.require(0 < h < math.inf, "Such a step is positive and finite.")
-        size, m, L = (
-            norm(K, h),
-            -ode.logarithmic_norm(K).item(),
-            torch.linalg.matrix_norm(K, 2).item(),
-        )
+        size = norm(K, h)
+        m = -ode.logarithmic_norm(K).item()
+        L = torch.linalg.matrix_norm(K, 2).item()
         if size > 1 + 1e-9 and norm(K, 0.99 * h) > 1 + 1e-7:
             if abs(h * L - 2) < 0.02:
                 attempt.fail(
-                    f"2/L is for fields with a potential. This one has none: the step multiplies some distance by {size:.3f}."
+                    "2/L is for fields with a potential. This one has none: "
+                    f"the step multiplies some distance by {size:.3f}."
                 )
             radius = torch.linalg.eigvals(torch.eye(len(K)) + h * K).abs().max()
             if radius <= 1.001:
                 attempt.fail(
-                    "The eigenvalues of I + hK are fine, but its norm is not. Eigenvalues say what happens after many steps, the norm after one."
+                    "The eigenvalues of I + hK are fine, but its norm is not. "
+                    "Eigenvalues say what happens after many steps, the norm after one."
                 )
             attempt.fail(f"Too long: this step multiplies some distance by {size:.4g}.")
         if norm(K, 1.01 * h) <= 1:
             if abs(h - 2 * m / L**2) <= 1e-3 * h:
                 attempt.fail(
-                    "2m/L^2 is safe for every field with these m and L, but for this K a longer step is safe too. Ask K itself."
+                    "2m/L^2 is safe for every field with these m and L, "
+                    "but for this K a longer step is safe too. Ask K itself."
                 )
             attempt.fail("This step is safe, but a longer one is too.")

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +18,11 @@ from ..wire import sendable
 def convolution_norm(attempt: Attempt) -> None:
     def matrix(K, n, mode="constant", padding=None):
         p = K.shape[-1] // 2 if padding is None else padding
-        return lipschitz.dense_matrix(
-            lambda x: F.conv2d(F.pad(x, (p, p, p, p), mode=mode), K), (K.shape[1], n, n)
-        )
+
+        def convolution(x):
+            return F.conv2d(F.pad(x, (p, p, p, p), mode=mode), K)
+
+        return lipschitz.dense_matrix(convolution, (K.shape[1], n, n))
 
     def size(M):
         return torch.linalg.matrix_norm(M, 2).item()
@@ -34,46 +37,51 @@ def convolution_norm(attempt: Attempt) -> None:
     ]
     cases += [(attempt.randn(2, 2, 3, 3), 1), (attempt.randn(3, 2, 1, 1), 4)]
     for K, n in cases:
-        value, A = attempt.number("convolution_norm", K, n), matrix(K, n)
-        right, k = size(A), K.shape[-1]
+        value = attempt.number("convolution_norm", K, n)
+        A = matrix(K, n)
+        right = size(A)
+        k = K.shape[-1]
         if abs(value - right) <= 1e-3 * right:
             continue
         mistakes = {
             "the Frobenius norm. The largest stretch is the spectral norm": A.norm(),
             "the Frobenius norm of the kernel": K.norm(),
             "the square of the norm: A'A stretches twice": right**2,
-            "the norm of the reshaped kernel. It looks at one patch, but the patches overlap (Claim 3.13)": size(
-                K.flatten(1)
+            "the norm of the reshaped kernel. "
+            "It looks at one patch, but the patches overlap (Claim 3.13)": size(K.flatten(1)),
+            "the norm of the reshaped kernel times its side: a bound, but not the norm": (
+                k * size(K.flatten(1))
             ),
-            "the norm of the reshaped kernel times its side: a bound, but not the norm": k
-            * size(K.flatten(1)),
-            "the sum of the norms of the taps: a bound, but not the norm": torch.linalg.matrix_norm(
-                K.permute(2, 3, 0, 1), 2
-            ).sum(),
+            "the sum of the norms of the taps: a bound, but not the norm": (
+                torch.linalg.matrix_norm(K.permute(2, 3, 0, 1), 2).sum()
+            ),
             "Gershgorin's bound, not the norm": (A.T @ A).abs().sum(1).max().sqrt(),
         }
         if n >= k:
-            mistakes["the norm with circular padding. Zero padding may be larger (Section 3.6)"] = (
-                size(matrix(K, n, "circular"))
-            )
-            mistakes["the norm without padding: the output should be as large as the image"] = size(
-                matrix(K, n, padding=0)
-            )
             larger = n + k // 2
-            mistakes["the norm on the larger torus: a bound, but not the norm"] = size(
-                matrix(K, larger, "circular")
-            )
-            mistakes["the library's bound, the best of four on the larger torus: not the norm"] = (
-                lipschitz.conv_norm_bound(K, (n, n), padding=(k // 2, k // 2))
-            )
-        for mistake, number in mistakes.items():
-            attempt.require(abs(value - number) > 1e-6 * right, f"This is {mistake}.")
+            mistakes |= {
+                "the norm with circular padding. Zero padding may be larger (Section 3.6)": (
+                    size(matrix(K, n, "circular"))
+                ),
+                "the norm without padding: the output should be as large as the image": (
+                    size(matrix(K, n, padding=0))
+                ),
+                "the norm on the larger torus: a bound, but not the norm": (
+                    size(matrix(K, larger, "circular"))
+                ),
+                "the library's bound, the best of four on the larger torus: not the norm": (
+                    lipschitz.conv_norm_bound(K, (n, n), padding=(k // 2, k // 2))
+                ),
+            }
+        attempt.rule_out(value, mistakes, "This is {}.", rtol=0, atol=1e-6 * right)
         if value < right:
             attempt.fail(
-                f"For {n} x {n} images some image is stretched {right:.4f} times, you say {value:.4f}. Power iteration comes from below."
+                f"For {n} x {n} images some image is stretched {right:.4f} times, "
+                f"you say {value:.4f}. Power iteration comes from below."
             )
         attempt.fail(
-            f"For {n} x {n} images no image is stretched {value:.4f} times: the most is {right:.4f}."
+            f"For {n} x {n} images no image is stretched {value:.4f} times: "
+            f"the most is {right:.4f}."
         )
 
 
@@ -91,49 +99,42 @@ def product_and_truth(attempt: Attempt) -> None:
 
     def cliff(m):  # steep between two kinks that lie close together, elsewhere flat
         w1, b, w2 = free(m)
-        place, width = attempt.uniform(-1.0, 1.0), attempt.uniform(1e-7, 1e-6)
-        return (
-            torch.cat([w1, torch.ones(2)]),
-            torch.cat([b, torch.tensor([-place, -place - width])]),
-            torch.cat([w2, torch.tensor([30.0, -30.0])]),
-        )
+        place = attempt.uniform(-1.0, 1.0)
+        width = attempt.uniform(1e-7, 1e-6)
+        w1 = torch.cat([w1, torch.ones(2)])
+        b = torch.cat([b, torch.tensor([-place, -place - width])])
+        w2 = torch.cat([w2, torch.tensor([30.0, -30.0])])
+        return w1, b, w2
 
-    no_bias, one = torch.zeros(2), torch.ones(2)
-    cases = [free(5), free(6), cliff(3)]
-    cases = [
-        (w1, b, sign * w2) for w1, b, w2 in cases for sign in (1, -1)
-    ]  # once it climbs, once it falls
-    cases += [(torch.tensor([1.0, -1.0]), no_bias, one), (one, no_bias, torch.tensor([1.0, -1.0]))]
+    cases = []
+    for w1, b, w2 in [free(5), free(6), cliff(3)]:
+        cases += [(w1, b, w2), (w1, b, -w2)]  # once it climbs, once it falls
+    no_bias = torch.zeros(2)
+    one = torch.ones(2)
+    both = torch.tensor([1.0, -1.0])
+    cases += [(both, no_bias, one), (one, no_bias, both)]
     for w1, b, w2 in cases:
         first, second = attempt.several("product_and_truth", w1, b, w2, count=2)
-        product, truth = (
-            attempt.as_number(v, f"the {name} value of `product_and_truth`")
-            for v, name in ((first, "first"), (second, "second"))
-        )
-        steepness, right = slopes(w1, b, w2), (w1.norm() * w2.norm()).item()
+        product = attempt.as_number(first, "the first value of `product_and_truth`")
+        truth = attempt.as_number(second, "the second value of `product_and_truth`")
+        steepness = slopes(w1, b, w2)
+        right = (w1.norm() * w2.norm()).item()
         found = steepness.abs().max().item()
         if abs(product - right) > 1e-6 * right:
-            swapped = abs(truth - right) <= 1e-6 * right and abs(product - found) <= 1e-6 * (
-                1 + found
-            )
-            attempt.require(
-                not swapped, "Return the product bound first, the true constant second."
-            )
-            for mistake, number in {
+            if abs(truth - right) <= 1e-6 * right and abs(product - found) <= 1e-6 * (1 + found):
+                attempt.fail("Return the product bound first, the true constant second.")
+            mistakes = {
                 "the slope with all units on": (w1 @ w2).abs(),
                 "the sum of |w1_i w2_i|: a bound too, but not the product of the two norms": (
-                    w1 * w2
-                )
-                .abs()
-                .sum(),
-                "the product of the sums of absolute values. The norm of these vectors is the Euclidean one": w1.abs().sum()
-                * w2.abs().sum(),
+                    (w1 * w2).abs().sum()
+                ),
+                "the product of the sums of absolute values. "
+                "The norm of these vectors is the Euclidean one": w1.abs().sum() * w2.abs().sum(),
                 "the product of the largest entries": w1.abs().max() * w2.abs().max(),
                 "the product of the squared norms": right**2,
-            }.items():
-                attempt.require(
-                    abs(product - number) > 1e-6 * (1 + right), f"Your product bound is {mistake}."
-                )
+            }
+            saying = "Your product bound is {}."
+            attempt.rule_out(product, mistakes, saying, rtol=0, atol=1e-6 * (1 + right))
             attempt.fail(
                 f"The product bound is |w2| times |w1|, here {right:.4f}; yours is {product:.4f}."
             )
@@ -142,26 +143,21 @@ def product_and_truth(attempt: Attempt) -> None:
         patterns = torch.tensor(list(itertools.product([0.0, 1.0], repeat=len(w1))))
         mistakes = {
             "the largest slope of all on/off patterns. In one dimension many of them never occur": (
-                patterns @ (w1 * w2)
-            )
-            .abs()
-            .max(),
-            "the largest slope at the far ends. Between the kinks it may be steeper": steepness[
-                [0, -1]
-            ]
-            .abs()
-            .max(),
+                (patterns @ (w1 * w2)).abs().max()
+            ),
+            "the largest slope at the far ends. Between the kinks it may be steeper": (
+                steepness[[0, -1]].abs().max()
+            ),
             "the largest slope upwards. A fall stretches too": steepness.max(),
             "the slope at 0": ((b > 0) * w1 * w2).sum().abs(),
             "the product bound once more": right,
         }
-        for mistake, number in mistakes.items():
-            attempt.require(
-                abs(truth - number) > 1e-6 * (1 + found), f"Your true constant is {mistake}."
-            )
+        saying = "Your true constant is {}."
+        attempt.rule_out(truth, mistakes, saying, rtol=0, atol=1e-6 * (1 + found))
         if truth < found:
             attempt.fail(
-                f"Somewhere the slope is {found:.4f}, you say {truth:.4f}. Is there a piece that you miss? Where are the kinks?"
+                f"Somewhere the slope is {found:.4f}, you say {truth:.4f}. "
+                "Is there a piece that you miss? Where are the kinks?"
             )
         attempt.fail(f"The slope is nowhere {truth:.4f}; the largest is {found:.4f}.")
 
@@ -175,66 +171,55 @@ def pooling_constants(attempt: Attempt) -> None:
             matrix[row, row * s : row * s + k] = 1 / k
         return matrix
 
-    cases = [
-        (9, 3, 1),
-        (9, 3, 3),
-        (9, 3, 2),
-        (8, 4, 3),
-        (4, 4, 1),
-        (4, 3, 1),
-        (8, 2, 3),
-        (attempt.integer(6, 9), 5, attempt.integer(1, 2)),
-    ]
+    cases = [(9, 3, 1), (9, 3, 3), (9, 3, 2), (8, 4, 3), (4, 4, 1), (4, 3, 1), (8, 2, 3)]
+    cases += [(attempt.integer(6, 9), 5, attempt.integer(1, 2))]
     for n, k, s in cases:
-        one_way, what = windows(n, k, s), f"{k} x {k} windows, stride {s}, {n} x {n} images"
+        one_way = windows(n, k, s)
+        what = f"{k} x {k} windows, stride {s}, {n} x {n} images"
         seen = int((one_way > 0).sum(0).max())
         value = attempt.number("max_pool_constant", n, k, s)
         if abs(value - seen) > 1e-6:
-            for mistake, number in {
-                "the number of windows that see a pixel. Each shows it once: the *length* of that output is asked for": seen
-                ** 2,
-                "the right number only if some pixel lies in that many windows. How many fit on this image?": math.ceil(
-                    k / s
-                ),
+            mistakes = {
+                "the number of windows that see a pixel. Each shows it once: "
+                "the *length* of that output is asked for": seen**2,
+                "the right number only if some pixel lies in that many windows. "
+                "How many fit on this image?": math.ceil(k / s),
                 "not rounded: a pixel lies in a whole number of windows": k / s,
                 "right without overlap only. What does one bright pixel become?": 1,
                 "1/k, which belongs to the average": 1 / k,
-            }.items():
-                attempt.require(
-                    abs(value - number) > 1e-6, f"Max pooling, {what}: {value:.4g} is {mistake}."
-                )
+            }
+            saying = f"Max pooling, {what}: {value:.4g} is {{}}."
+            attempt.rule_out(value, mistakes, saying, rtol=0, atol=1e-6)
             attempt.fail(
-                f"Max pooling, {what}: the most that a change is stretched is {seen}, not {value:.4g}."
+                f"Max pooling, {what}: "
+                f"the most that a change is stretched is {seen}, not {value:.4g}."
             )
     for n, k, s in cases:
-        one_way, what = windows(n, k, s), f"{k} x {k} windows, stride {s}, {n} x {n} images"
-        value, right = (
-            attempt.number("average_pool_constant", n, k, s),
-            torch.linalg.matrix_norm(one_way, 2).item() ** 2,
-        )
+        one_way = windows(n, k, s)
+        what = f"{k} x {k} windows, stride {s}, {n} x {n} images"
+        value = attempt.number("average_pool_constant", n, k, s)
+        right = torch.linalg.matrix_norm(one_way, 2).item() ** 2
         if abs(value - right) > 1e-3 * right:
             frobenius = one_way.square().sum()
-            for mistake, number in {
+            mistakes = {
                 "1/k, right only if the windows do not overlap": 1 / k,
                 "1/k^2, the weight of one pixel": 1 / k**2,
                 "1, the largest possible sum of absolute values in a row: that is another norm": 1,
                 "the Frobenius norm": frobenius,
                 "the square of the norm": right**2,
-                "the norm for one row of pixels only. An image has two directions": math.sqrt(
-                    right
+                "the norm for one row of pixels only. An image has two directions": (
+                    math.sqrt(right)
                 ),
                 "the norm of the sum of each window: divide by its number of pixels": right * k**2,
-            }.items():
-                attempt.require(
-                    abs(value - number) > 1e-6,
-                    f"Average pooling, {what}: {value:.4g} is {mistake}.",
-                )
+            }
+            saying = f"Average pooling, {what}: {value:.4g} is {{}}."
+            attempt.rule_out(value, mistakes, saying, rtol=0, atol=1e-6)
             attempt.fail(f"Average pooling, {what}: the norm is {right:.4f}, not {value:.4f}.")
 
 
 @sendable
 def built(parts: list) -> nn.Sequential:
-    """Network from a list of parts: ["linear", W, b], ["relu"], ["sequential", parts], ["residual", parts] and so on."""
+    """Network from a list of parts: ["linear", W, b], ["relu"], ["residual", parts] and so on."""
     simple = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU}
     made: list[nn.Module] = []
     for kind, *rest in parts:
@@ -261,9 +246,9 @@ def network_bound(attempt: Attempt) -> None:
     def plain(activation):
         return [linear(6, 4), [activation], linear(3, 6)]
 
-    identity = torch.eye(2)
+    tenth = ["linear", 0.1 * torch.eye(2), torch.zeros(2)]
     block = ["residual", [linear(4, 4), ["tanh"], linear(4, 4)]]
-    cases = [
+    cases = [  # name, parts, number of inputs
         ("two linear layers with ReLU between them", plain("relu"), 4),
         ("a linear layer with a sigmoid", plain("sigmoid"), 4),
         ("a linear layer with GELU", plain("gelu"), 4),
@@ -275,45 +260,40 @@ def network_bound(attempt: Attempt) -> None:
         ),
         ("a Sequential inside a Sequential", [["sequential", plain("tanh")], linear(2, 3)], 4),
         ("a residual block inside a residual block", [["residual", [linear(4, 4), block]]], 4),
-        (
-            "fifty residual blocks x + 0.1 x",
-            [["residual", [["linear", 0.1 * identity, torch.zeros(2)]]]] * 50,
-            2,
-        ),
+        ("fifty residual blocks x + 0.1 x", [["residual", [tenth]]] * 50, 2),
     ]
     for name, parts, inputs in cases:
         network = built(parts)
-        value, right = (
-            attempt.number("network_bound", network),
-            lipschitz.lipschitz_bound(network, (inputs,)),
-        )
+        value = attempt.number("network_bound", network)
+        right = lipschitz.lipschitz_bound(network, (inputs,))
         if abs(value - right) <= 2e-3 * right:
             continue
         measured = lipschitz.jacobian_norms(network, attempt.randn(200, inputs)).max().item()
         weights = [W for key, W in network.state_dict().items() if key.endswith("weight")]
         no_skip = math.prod(torch.linalg.matrix_norm(W, 2).item() for W in weights)
+        frobenius = math.prod(W.norm().item() for W in weights)
         mistakes = {
-            "the bound without the activations. Which constants have the sigmoid and GELU?": no_skip
-            if len(parts) == 3
-            else math.nan,
-            "the product of the Frobenius norms": math.prod(W.norm().item() for W in weights),
-            "the product of the layers without the skips: x is added to each branch (Claim 3.5)": no_skip,
+            "the bound without the activations. Which constants have the sigmoid and GELU?": (
+                no_skip if len(parts) == 3 else math.nan
+            ),
+            "the product of the Frobenius norms": frobenius,
+            "the product of the layers without the skips: x is added to each branch (Claim 3.5)": (
+                no_skip
+            ),
         }
-        for mistake, number in mistakes.items():
-            attempt.require(
-                not abs(value - number) <= 1e-4 * number, f"For {name} this is {mistake}."
-            )
+        attempt.rule_out(value, mistakes, f"For {name} this is {{}}.", rtol=1e-4)
         if value < measured:
             attempt.fail(
-                f"For {name} your bound is {value:.4g}, but at one of 200 points the local slope is {measured:.4g}."
+                f"For {name} your bound is {value:.4g}, "
+                f"but at one of 200 points the local slope is {measured:.4g}."
             )
         attempt.fail(
-            f"For {name} your bound is {value:.4g}; multiplying constants, and adding 1 for each skip, gives {right:.4g}."
+            f"For {name} your bound is {value:.4g}; "
+            f"multiplying constants, and adding 1 for each skip, gives {right:.4g}."
         )
-    for parts in (
-        [linear(4, 4), ["layernorm", 4]],
-        [["residual", [["layernorm", 4], linear(4, 4)]]],
-    ):
+    behind = [linear(4, 4), ["layernorm", 4]]
+    inside = [["residual", [["layernorm", 4], linear(4, 4)]]]
+    for parts in (behind, inside):
         try:
             value = attempt.ask("network_bound", built(parts))
         except CheckFailed as verdict:
@@ -321,7 +301,8 @@ def network_bound(attempt: Attempt) -> None:
                 continue  # as it should
             raise
         attempt.fail(
-            "A network with a LayerNorm got a bound. A layer that you do not know must raise an error: a silent 1 is a lie."
+            "A network with a LayerNorm got a bound. "
+            "A layer that you do not know must raise an error: a silent 1 is a lie."
         )
 
 
@@ -329,9 +310,15 @@ def network_bound(attempt: Attempt) -> None:
 def curve(kind: str, height: float, squeeze: float, centre: float):
     """The activation t -> height * kind(squeeze * (t - centre)) of tensors of any shape."""
     kinds = {
-        "gelu": F.gelu, "silu": F.silu, "mish": F.mish, "tanh": torch.tanh, "relu": torch.relu,
-        "hat": lambda t: torch.exp(-(t**2)), "vee": lambda t: torch.relu(t) - 1.5 * torch.relu(-t), "hook": lambda t: torch.relu(t) + 2 * torch.relu(-t),
-    }  # fmt: skip
+        "gelu": F.gelu,
+        "silu": F.silu,
+        "mish": F.mish,
+        "tanh": torch.tanh,
+        "relu": torch.relu,
+        "hat": lambda t: torch.exp(-(t**2)),
+        "vee": lambda t: torch.relu(t) - 1.5 * torch.relu(-t),
+        "hook": lambda t: torch.relu(t) + 2 * torch.relu(-t),
+    }
     return lambda t: height * kinds[kind](squeeze * (t - centre))
 
 
@@ -340,39 +327,36 @@ def activation_constant(attempt: Attempt) -> None:
     t = torch.linspace(-20, 20, 20_002, requires_grad=True)
     cases = [("gelu", 1.0, 1.0, 0.0)]
     for kind in ("hat", "tanh", "hook", "mish", "vee"):
-        cases.append(
-            (kind, attempt.uniform(0.5, 3.0), attempt.uniform(1.5, 4.0), attempt.uniform(5.0, 15.0))
-        )
-        cases.append(
-            (
-                kind,
-                -attempt.uniform(0.5, 3.0),
-                attempt.uniform(0.5, 4.0),
-                -attempt.uniform(5.0, 15.0),
-            )
-        )
+        for sign, least in ((1, 1.5), (-1, 0.5)):
+            height = sign * attempt.uniform(0.5, 3.0)
+            squeeze = attempt.uniform(least, 4.0)
+            centre = sign * attempt.uniform(5.0, 15.0)
+            cases.append((kind, height, squeeze, centre))
     for case in cases:
         sigma = curve(*case)
-        value, heights = attempt.number("activation_constant", sigma), sigma(t)
+        value = attempt.number("activation_constant", sigma)
+        heights = sigma(t)
         (slope,) = torch.autograd.grad(heights.sum(), t)
-        right, heights = slope.abs().max().item(), heights.detach()
+        right = slope.abs().max().item()
         if abs(value - right) <= 0.01 * right:
             continue
         near = t.abs() <= 3
         mistakes = {
-            "the largest value of the function. Its largest slope is asked for": heights.abs().max(),
+            "the largest value of the function. Its largest slope is asked for": (
+                heights.abs().max()
+            ),
             "the steepest way up. A way down stretches as much": slope.max(),
-            "the largest slope between -3 and 3. The steepest place may be elsewhere": slope[near]
-            .abs()
-            .max(),
+            "the largest slope between -3 and 3. The steepest place may be elsewhere": (
+                slope[near].abs().max()
+            ),
             "the mean of the slopes": slope.abs().mean(),
             "the smallest slope": slope.min(),
         }
-        for mistake, number in mistakes.items():
-            attempt.require(abs(value - number) > 1e-3 * right, f"This is {mistake}.")
+        attempt.rule_out(value, mistakes, "This is {}.", rtol=0, atol=1e-3 * right)
         if value < right:
             attempt.fail(
-                f"Somewhere the slope has the size {right:.4f}, you say {value:.4f}. Is your grid wide and fine enough?"
+                f"Somewhere the slope has the size {right:.4f}, you say {value:.4f}. "
+                "Is your grid wide and fine enough?"
             )
         attempt.fail(f"No slope has the size {value:.4f}; the largest is {right:.4f}.")
 
@@ -385,16 +369,14 @@ def power_step(attempt: Attempt) -> None:
     def adjoint(K, w):
         return F.conv_transpose2d(w[None], K, padding=K.shape[-1] // 2)[0]
 
-    for D, C, k, height, width in (
-        (3, 2, 3, 5, 4),
-        (2, 3, 5, 4, 6),
-        (1, 2, 3, 6, 3),
-        (2, 2, 1, 3, 3),
-    ):
-        K, v = (
-            attempt.randn(D, C, k, k),
-            attempt.uniform(0.1, 5.0) * attempt.randn(C, height, width),
-        )
+    def parallel(x, y):
+        return abs((x * y).sum()) > (1 - 1e-9) * x.norm() * y.norm()
+
+    # output channels, input channels, side of the kernel, height and width of the image
+    sizes = [(3, 2, 3, 5, 4), (2, 3, 5, 4, 6), (1, 2, 3, 6, 3), (2, 2, 1, 3, 3)]
+    for D, C, k, height, width in sizes:
+        K = attempt.randn(D, C, k, k)
+        v = attempt.uniform(0.1, 5.0) * attempt.randn(C, height, width)
         first, second = attempt.several("power_step", K, v, count=2)
         if isinstance(first, Tensor) and first.shape == v.shape and v.numel() > 1:
             attempt.fail("Return the estimate first, the new v second.")
@@ -407,35 +389,24 @@ def power_step(attempt: Attempt) -> None:
         )
         along = (new * w).sum() / w.norm()
         if (new - along * w / w.norm()).norm() > 1e-6 * new.norm():
-            twice = adjoint(K, forward(K, w))
-            if abs((new * twice).sum()) > (1 - 1e-9) * new.norm() * twice.norm():
+            if parallel(new, adjoint(K, forward(K, w))):
                 attempt.fail("You take two steps. One is asked for.")
-            if (
-                C == D
-                and abs((new * forward(K, v)).sum())
-                > (1 - 1e-9) * new.norm() * forward(K, v).norm()
-            ):
+            if C == D and parallel(new, forward(K, v)):
                 attempt.fail("The new v is K v. An eigenvector of which product is wanted?")
-            if (
-                C == D
-                and abs((new * forward(K, forward(K, v))).sum())
-                > (1 - 1e-9) * new.norm() * forward(K, forward(K, v)).norm()
-            ):
+            if C == D and parallel(new, forward(K, forward(K, v))):
                 attempt.fail(
-                    "You apply the convolution twice. The second time it should be its adjoint, `conv_transpose2d`."
+                    "You apply the convolution twice. "
+                    "The second time it should be its adjoint, `conv_transpose2d`."
                 )
             attempt.fail(
-                "The new v does not point along K'K v. Test your adjoint: <K x, y> = <x, K' y> for random x and y."
+                "The new v does not point along K'K v. Test your adjoint: "
+                "<K x, y> = <x, K' y> for random x and y."
             )
         attempt.require(
             abs(new.norm() - 1) < 1e-6, f"The new v should have length 1, it has {new.norm():.4g}."
         )
-        norm = torch.linalg.matrix_norm(
-            lipschitz.dense_matrix(
-                lambda x, K=K: F.conv2d(x, K, padding=K.shape[-1] // 2), v.shape
-            ),
-            2,
-        )
+        convolution = partial(F.conv2d, weight=K, padding=k // 2)
+        norm = torch.linalg.matrix_norm(lipschitz.dense_matrix(convolution, v.shape), 2)
         before = forward(K, v).norm() / v.norm()
         if estimate > norm * (1 + 1e-9) or estimate < before * (1 - 1e-9):
             mistakes = {
@@ -446,17 +417,12 @@ def power_step(attempt: Attempt) -> None:
                 "the square of |K v| for the new v": forward(K, w / w.norm()).norm() ** 2,
                 "the largest entry, not the length": forward(K, v / v.norm()).abs().max(),
             }
-            for mistake, number in mistakes.items():
-                attempt.require(
-                    abs(estimate - number) > 1e-6 * norm, f"Your estimate is {mistake}."
-                )
+            attempt.rule_out(estimate, mistakes, "Your estimate is {}.", rtol=0, atol=1e-6 * norm)
             attempt.fail(
-                f"Your estimate is {estimate:.4f}. It should be at least |K v|/|v| = {before:.4f} and never above the norm, {norm:.4f}."
+                f"Your estimate is {estimate:.4f}. It should be at least |K v|/|v| = {before:.4f} "
+                f"and never above the norm, {norm:.4f}."
             )
-    K, v = attempt.randn(2, 2, 3, 3).float(), attempt.randn(2, 4, 4).float()
-    attempt.as_tensor(
-        attempt.several("power_step", K, v, count=2)[1],
-        "the new v of `power_step`",
-        v.shape,
-        torch.float32,
-    )
+    K = attempt.randn(2, 2, 3, 3).float()
+    v = attempt.randn(2, 4, 4).float()
+    _, new = attempt.several("power_step", K, v, count=2)
+    attempt.as_tensor(new, "the new v of `power_step`", v.shape, torch.float32)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +18,12 @@ def norm(matrix: Tensor) -> float:
 
 @sendable
 def relu_layers(matrices: list[Tensor], biases: list[Tensor], steps: list[float]):
-    """Layers x - tau A' relu(A x + b) with tau |A|^2 = c for a batch x (B, d), one after the other."""
+    """Layers x - tau A' relu(A x + b) with tau |A|^2 = c, one after the other, for x (B, d)."""
 
     def network(x: Tensor) -> Tensor:
         for A, b, c in zip(matrices, biases, steps, strict=True):
-            x = x - c / norm(A) ** 2 * (A.T @ torch.relu(A @ x.T + b[:, None])).T
+            tau = c / norm(A) ** 2
+            x = x - tau * (A.T @ torch.relu(A @ x.T + b[:, None])).T
         return x
 
     return network
@@ -29,129 +31,123 @@ def relu_layers(matrices: list[Tensor], biases: list[Tensor], steps: list[float]
 
 @exercise("5.1", "The longest step of a layer", points=1, minutes=8)
 def longest_step(attempt: Attempt) -> None:
-    slopes = [
-        (0.0, 1.0),
-        (0.0, 0.25),
-        (0.5, 1.0),
-        (0.0, attempt.uniform(1.5, 4.0)),
-        (attempt.uniform(0.05, 0.2), 0.7),
-    ]
+    def stretch(A, high, step):  # all units as steep as they can be
+        return norm(torch.eye(A.shape[1]) - step * high * A.T @ A)
+
+    shown = torch.tensor([[1.0, 2.0], [0.0, 1.0]])
+    cases = [(shown, 0.0, 1.0), (shown, 0.0, 0.25)]
+    slopes = [(0.0, 1.0), (0.0, 0.25), (0.5, 1.0)]
+    slopes += [(0.0, attempt.uniform(1.5, 4.0)), (attempt.uniform(0.05, 0.2), 0.7)]
     sizes = [(2, 2), (3, 3), (4, 2), (3, 5), (1, 3)]
-    cases = [(torch.tensor([[1.0, 2.0], [0.0, 1.0]]), *pair) for pair in slopes[:2]]
-    cases += [
-        (attempt.uniform(0.5, 2.0) * attempt.randn(*size), *pair)
-        for size, pair in zip(sizes, slopes, strict=True)
-    ]
+    for size, (low, high) in zip(sizes, slopes, strict=True):
+        cases.append((attempt.uniform(0.5, 2.0) * attempt.randn(*size), low, high))
     for A, low, high in cases:
         tau = attempt.number("longest_step", A, low, high)
         attempt.require(
             tau > 0,
-            f"With slopes between {low:.3g} and {high:.3g} some steps are safe: the longest one is positive.",
+            f"With slopes between {low:.3g} and {high:.3g} some steps are safe: "
+            "the longest one is positive.",
         )
-
-        def slope(step, A=A, high=high):  # all units as steep as they can be
-            return norm(torch.eye(A.shape[1]) - step * high * A.T @ A)
-
+        slope = partial(stretch, A, high)
         if slope(0.99 * tau) <= 1 + 1e-9 < slope(1.01 * tau):
             continue
-        n, frobenius = norm(A), A.norm().item()
+        n = norm(A)
+        frobenius = A.norm().item()
+        least = torch.linalg.svdvals(A)[-1].item()
         mistakes = {
-            "The layer multiplies by A and by its transpose. How often does the norm count?": 2
-            / (high * n),
-            "Your step does not depend on the slope of the activation. A flatter one allows longer steps.": 2
-            / n**2,
+            "The layer multiplies by A and by its transpose. How often does the norm count?": (
+                2 / (high * n)
+            ),
+            "Your step does not depend on the slope of the activation. "
+            "A flatter one allows longer steps.": 2 / n**2,
             "The steeper the activation, the *shorter* the step.": 2 * high / n**2,
             "The slope enters once: only the norm is squared.": 2 / (high**2 * n**2),
-            "This is half of it. Up to here nothing is reflected, but nothing grows before twice this step either.": 1
-            / (high * n**2),
-            "Safe, but not the longest: the Frobenius norm is larger than the spectral norm.": 2
-            / (high * frobenius**2),
+            "This is half of it. Up to here nothing is reflected, "
+            "but nothing grows before twice this step either.": 1 / (high * n**2),
+            "Safe, but not the longest: the Frobenius norm is larger than the spectral norm.": (
+                2 / (high * frobenius**2)
+            ),
             "Both norms are wrong: the Frobenius norm, and not squared.": 2 / (high * frobenius),
-            "The steepest slope decides, not the sum or the mean of the two.": 2
-            / ((low + high) * n**2),
-            "This takes the direction that A stretches least.": 2
-            / (high * max(least_stretch(A), 1e-12) ** 2),
+            "The steepest slope decides, not the sum or the mean of the two.": (
+                2 / ((low + high) * n**2)
+            ),
+            "This takes the direction that A stretches least.": (
+                2 / (high * max(least, 1e-12) ** 2)
+            ),
         }
-        for hint, value in mistakes.items():
-            attempt.require(abs(tau - value) > 1e-6 * value, hint)
+        attempt.rule_out(tau, mistakes)
         if slope(0.99 * tau) > 1 + 1e-9:
             attempt.fail(
                 f"Too long: with this step a distance can grow by the factor {slope(tau):.4g}."
             )
         attempt.fail(
-            "This step is safe for every b, but a longer one is too. By how much does A stretch at most?"
+            "This step is safe for every b, but a longer one is too. "
+            "By how much does A stretch at most?"
         )
     for low in (-0.129, -attempt.uniform(0.01, 1.0)):
         tau = attempt.number("longest_step", attempt.randn(3, 3), low, 1.129)
         attempt.require(
             tau == 0,
-            f"Where the slope is {low:.3g}, the layer *pushes points apart*, however short the step: return 0, not {tau:.3g}.",
+            f"Where the slope is {low:.3g}, the layer *pushes points apart*, "
+            f"however short the step: return 0, not {tau:.3g}.",
         )
-
-
-def least_stretch(A: Tensor) -> float:
-    return torch.linalg.svdvals(A)[-1].item()
 
 
 @exercise("5.2", "The price of going too far", points=2, minutes=15)
 def price(attempt: Attempt) -> None:
     def worst(A, tau):  # over all patterns of units that are on
         patterns = torch.tensor(list(itertools.product([0.0, 1.0], repeat=len(A))))
-        return (
-            torch.linalg.matrix_norm(torch.eye(A.shape[1]) - tau * (A.T * patterns[:, None]) @ A, 2)
-            .max()
-            .item()
-        )
+        derivatives = torch.eye(A.shape[1]) - tau * (A.T * patterns[:, None]) @ A
+        return torch.linalg.matrix_norm(derivatives, 2).max().item()
 
     shown = torch.tensor([[1.0, 2.0], [0.0, 1.0]])
-    matrices = [0.2 * shown, shown] + [
-        attempt.uniform(0.4, 2.0) * attempt.randn(*size)
-        for size in ((2, 2), (4, 2), (3, 5), (1, 3), (4, 4))
-    ]
+    matrices = [0.2 * shown, shown]
+    for size in ((2, 2), (4, 2), (3, 5), (1, 3), (4, 4)):
+        matrices.append(attempt.uniform(0.4, 2.0) * attempt.randn(*size))
     for A in matrices:
         n = norm(A)
         for c in (2.5, attempt.uniform(2.2, 6.0), 2.0, attempt.uniform(0.2, 1.8)):
             tau = c / n**2
-            value, truth = attempt.number("lipschitz_constant", A, tau), worst(A, tau)
+            value = attempt.number("lipschitz_constant", A, tau)
+            truth = worst(A, tau)
             if abs(value - truth) <= 1e-4 * truth:
                 continue
             attempt.require(
                 value > 1 - 1e-6,
-                f"At c = {c:.3g} you say {value:.4g}. But for some b all units are off near x and y: what does the layer do to them then?",
+                f"At c = {c:.3g} you say {value:.4g}. But for some b all units are off near x and "
+                "y: what does the layer do to them then?",
             )
             attempt.require(
                 abs(value - 1) > 1e-6, f"c = {c:.3g} is beyond the limit: there distances can grow."
             )
+            all_on = torch.eye(A.shape[1]) - tau * A.T @ A
             mistakes = {
-                "That is 1 + c, a true bound but not the smallest one. x and the step point in opposite directions.": 1
-                + c,
+                "That is 1 + c, a true bound but not the smallest one. "
+                "x and the step point in opposite directions.": 1 + c,
                 "tau is the step itself, not c. How are they related?": tau - 1,
                 "c contains the *square* of the norm.": tau * n - 1,
                 "The Frobenius norm overestimates what A can do.": tau * A.norm().item() ** 2 - 1,
                 "This is c. The x in front of the step counts too.": c,
-                "The Frobenius norm of I - tau A'DA is too large: how far can it stretch *one* vector?": (
-                    torch.eye(A.shape[1]) - tau * A.T @ A
-                )
-                .norm()
-                .item(),
+                "The Frobenius norm of I - tau A'DA is too large: "
+                "how far can it stretch *one* vector?": all_on.norm(),
             }
-            for hint, number in mistakes.items():
-                attempt.require(abs(value - number) > 1e-6 * number, hint)
+            attempt.rule_out(value, mistakes)
             side = "some distance grows more" if value < truth else "no distance grows that much"
             attempt.fail(
-                f"At c = {c:.3g}, {side} than by {value:.4g}. Which pattern of units, on or off, is the worst?"
+                f"At c = {c:.3g}, {side} than by {value:.4g}. "
+                "Which pattern of units, on or off, is the worst?"
             )
     for A in matrices:
         m, d = A.shape
         answer = attempt.several("stretched_pair", A, count=3)
-        b, x, y = (
-            attempt.as_tensor(value, f"`{name}` of `stretched_pair`", (size,))
-            for name, value, size in zip("bxy", answer, (m, d, d), strict=True)
-        )
+        b = attempt.as_tensor(answer[0], "`b` of `stretched_pair`", (m,))
+        x = attempt.as_tensor(answer[1], "`x` of `stretched_pair`", (d,))
+        y = attempt.as_tensor(answer[2], "`y` of `stretched_pair`", (d,))
         apart = (x - y).norm().item()
         attempt.require(apart > 1e-6, "x and y should be two different points.")
         for c in (2.5, attempt.uniform(2.2, 6.0)):
-            step, point = c / norm(A) ** 2, torch.stack([x, y])
+            step = c / norm(A) ** 2
+            point = torch.stack([x, y])
             after = point - step * torch.relu(point @ A.T + b) @ A
             stretch = (after[0] - after[1]).norm().item() / apart
             if stretch >= (c - 1) * (1 - 1e-3):
@@ -159,34 +155,39 @@ def price(attempt: Attempt) -> None:
             gain = (A @ (x - y)).norm().item() / apart
             attempt.require(
                 gain > norm(A) * (1 - 1e-4),
-                f"Between your x and y the matrix stretches only by {gain:.4g}, but it can stretch by {norm(A):.4g}. In which direction?",
+                f"Between your x and y the matrix stretches only by {gain:.4g}, "
+                f"but it can stretch by {norm(A):.4g}. In which direction?",
             )
             on = ((point @ A.T + b) > 0).all()
             attempt.require(
                 on,
-                "The direction is right, but some units are off at x or y. Which b switches all of them on at both?",
+                "The direction is right, but some units are off at x or y. "
+                "Which b switches all of them on at both?",
             )
             attempt.fail(
-                f"Your pair is stretched by {stretch:.4g} at c = {c:.3g}, but some pair is stretched by {c - 1:.4g}."
+                f"Your pair is stretched by {stretch:.4g} at c = {c:.3g}, "
+                f"but some pair is stretched by {c - 1:.4g}."
             )
 
 
 @exercise("5.3", "How averaged is a stack of layers?", points=3, minutes=20)
 def averaged(attempt: Attempt) -> None:
-    def needed(
-        alphas,
-    ):  # by scaled rotations by small angles, which are averaged and far from being layers
-        angle = [2e-3 / (1 - alpha) for alpha in alphas]
-        z = math.prod(
-            1 - alpha + alpha * complex(math.cos(t), math.sin(t))
-            for alpha, t in zip(alphas, angle, strict=True)
-        )
+    def needed(alphas):
+        """By scaled rotations by small angles, which are averaged and far from being layers."""
+        z = 1
+        for alpha in alphas:
+            angle = 2e-3 / (1 - alpha)
+            z *= 1 - alpha + alpha * complex(math.cos(angle), math.sin(angle))
         return abs(1 - z) ** 2 / (1 - abs(z) ** 2 + abs(1 - z) ** 2)
+
+    def inequality(before, moved, after, alpha):
+        return (after <= before - (1 - alpha) / alpha * moved + 1e-9 * before).all()
 
     stacks = [[1.8, 0.1, 1.0], [1.5, 1.5, 1.5], [1.0], [attempt.uniform(0.2, 1.6)], [1.0, 1.0]]
     stacks += [attempt.uniform(0.2, 1.6, n).tolist() for n in (2, 3, 7)]
     for steps in stacks:
-        alpha, alphas = attempt.number("averagedness", steps), [c / 2 for c in steps]
+        alpha = attempt.number("averagedness", steps)
+        alphas = [c / 2 for c in steps]
         shown = "[" + ", ".join(f"{c:.3g}" for c in steps) + "]"
         if abs(alpha - needed(alphas)) <= 1e-3 * needed(alphas):
             continue
@@ -194,116 +195,123 @@ def averaged(attempt: Attempt) -> None:
             0 < alpha < 1,
             f"For the steps {shown} alpha should lie between 0 and 1, yours is {alpha:.4g}.",
         )
-        n, largest = len(steps), max(alphas)
+        n = len(steps)
+        largest = max(alphas)
         mistakes = {
-            "This is the largest alpha of the layers. One after the other they are less averaged than the worst of them.": largest,
-            "The product says that more layers are more averaged. Does repeating a rotation make it contract?": math.prod(
-                alphas
+            "This is the largest alpha of the layers. "
+            "One after the other they are less averaged than the worst of them.": largest,
+            "The product says that more layers are more averaged. "
+            "Does repeating a rotation make it contract?": math.prod(alphas),
+            "This is the mean of the layers' alphas. "
+            "The mean of the maps would have it, their composition has not.": sum(alphas) / n,
+            "You took each layer for as bad as the worst one. "
+            "True, but a smaller alpha is guaranteed.": n * largest / (1 + (n - 1) * largest),
+            "This is right for equal layers with the mean step only.": (
+                sum(alphas) / (1 + (n - 1) * sum(alphas) / n)
             ),
-            "This is the mean of the layers' alphas. The mean of the maps would have it, their composition has not.": sum(
-                alphas
-            )
-            / n,
-            "You took each layer for as bad as the worst one. True, but a smaller alpha is guaranteed.": n
-            * largest
-            / (1 + (n - 1) * largest),
-            "This is right for equal layers with the mean step only.": sum(alphas)
-            / (1 + (n - 1) * sum(alphas) / n),
-            "You used the number of layers only, as if each were firmly non-expansive.": n
-            / (n + 1),
+            "You used the number of layers only, as if each were firmly non-expansive.": (
+                n / (n + 1)
+            ),
         }
-        for hint, value in mistakes.items():
-            attempt.require(abs(alpha - value) > 1e-6, hint)
+        attempt.rule_out(alpha, mistakes, rtol=0, atol=1e-6)
         if alpha < needed(alphas):
             attempt.fail(
-                f"For the steps {shown} your alpha promises too much: some maps, each as averaged as these layers, break it."
+                f"For the steps {shown} your alpha promises too much: "
+                "some maps, each as averaged as these layers, break it."
             )
         attempt.fail(
-            f"For the steps {shown} a smaller alpha is guaranteed. Compose two layers, then the result with the third."
+            f"For the steps {shown} a smaller alpha is guaranteed. "
+            "Compose two layers, then the result with the third."
         )
     for steps in ([2.0], [2.0, 2.0], [0.7, 2.0, 1.2]):
         alpha = attempt.number("averagedness", steps)
         attempt.require(
             abs(alpha - 1) <= 1e-6,
-            f"A layer with c = 2 may be a reflection. With one in the stack nothing more than alpha = 1 is promised, not {alpha:.4g}.",
+            "A layer with c = 2 may be a reflection. "
+            f"With one in the stack nothing more than alpha = 1 is promised, not {alpha:.4g}.",
         )
     for depth in (1, 1, 3):
-        matrices, biases = (
-            [attempt.randn(3, 3) for _ in range(depth)],
-            [attempt.randn(3) for _ in range(depth)],
-        )
+        matrices = [attempt.randn(3, 3) for _ in range(depth)]
+        biases = [attempt.randn(3) for _ in range(depth)]
         T = relu_layers(matrices, biases, attempt.uniform(0.3, 1.9, depth).tolist())
-        x, y = 2 * attempt.randn(200, 3), 2 * attempt.randn(200, 3)
+        x = 2 * attempt.randn(200, 3)
+        y = 2 * attempt.randn(200, 3)
         x[0] = y[0]
         for z, row in ((x, 1), (y, 1)):  # at these two points all units of the first layer are off
             z[row] = torch.linalg.solve(matrices[0], -biases[0] - attempt.uniform(0.1, 1.0, 3))
-        before, moved, after = (
-            (v**2).sum(1) for v in (x - y, (x - T(x)) - (y - T(y)), T(x) - T(y))
-        )
-
-        def holds(alpha, sums=(before, moved, after)):
-            return (sums[2] <= sums[0] - (1 - alpha) / alpha * sums[1] + 1e-9 * sums[0]).all()
-
+        before = (x - y).square().sum(1)
+        moved = ((x - T(x)) - (y - T(y))).square().sum(1)
+        after = (T(x) - T(y)).square().sum(1)
+        holds = partial(inequality, before, moved, after)
         alpha = attempt.number("measured_averagedness", T, x, y)
         if alpha > 0 and holds(alpha * (1 + 1e-5)) and not holds(alpha * (1 - 1e-4)):
             continue
+        apart = moved > 1e-12
+        before = before[apart]
+        moved = moved[apart]
+        after = after[apart]
         ratios = moved / (moved + before - after)
-        ratios = ratios[moved > 1e-12]
+        odds = moved / (before - after)
+        plain = moved.sqrt() / (moved.sqrt() + before.sqrt() - after.sqrt())
         mistakes = {
-            "This is the alpha of the pair that needs least. The inequality must hold for *all* pairs.": ratios.min(),
-            "This is the mean over the pairs. The inequality must hold for *all* of them.": ratios.mean(),
-            "This is (1 - alpha) / alpha, not alpha.": ((before - after) / moved)[
-                moved > 1e-12
-            ].min(),
-            "This is alpha / (1 - alpha), not alpha.": (moved / (before - after))[
-                moved > 1e-12
-            ].max(),
-            "These are distances. The inequality is about their squares.": largest_without_squares(
-                before, moved, after
+            "This is the alpha of the pair that needs least. "
+            "The inequality must hold for *all* pairs.": ratios.min(),
+            "This is the mean over the pairs. The inequality must hold for *all* of them.": (
+                ratios.mean()
             ),
-            "1 is the largest stretch, and the alpha of a map that is merely non-expansive. For these pairs less is enough.": 1.0,
+            "This is (1 - alpha) / alpha, not alpha.": ((before - after) / moved).min(),
+            "This is alpha / (1 - alpha), not alpha.": odds.max(),
+            "These are distances. The inequality is about their squares.": plain.max(),
+            "1 is the largest stretch, and the alpha of a map that is merely non-expansive. "
+            "For these pairs less is enough.": 1.0,
         }
-        for hint, value in mistakes.items():
-            attempt.require(abs(alpha - value) > 1e-6, hint)
+        attempt.rule_out(alpha, mistakes, rtol=0, atol=1e-6)
         if alpha <= 0 or not holds(alpha * (1 + 1e-5)):
             attempt.fail(
                 f"With your measured alpha {alpha:.4g} the inequality fails for some of the pairs."
             )
         attempt.fail(
-            f"Your measured alpha is {alpha:.4g}, but a smaller one satisfies the inequality for all of these pairs."
+            f"Your measured alpha is {alpha:.4g}, "
+            "but a smaller one satisfies the inequality for all of these pairs."
         )
-
-
-def largest_without_squares(before: Tensor, moved: Tensor, after: Tensor) -> Tensor:
-    alphas = moved.sqrt() / (moved.sqrt() + before.sqrt() - after.sqrt())
-    return alphas[moved > 1e-12].max()
 
 
 @exercise("5.4", "The adjoint of a convolution", points=2, minutes=12)
 def convolution_adjoint(attempt: Attempt) -> None:
     # height, width, kernel (height, width), stride, padding, dilation
     cases = [
-        (8, 8, 3, 3, 2, 1, 1), (9, 9, 3, 3, 2, 1, 1), (7, 7, 3, 3, 1, 1, 1), (8, 11, 3, 3, 2, 1, 1), (12, 10, 3, 3, 3, 0, 1),
-        (9, 9, 3, 3, 1, 2, 2), (11, 14, 3, 3, 3, 2, 2), (10, 9, 2, 3, 2, 1, 1), (13, 12, 5, 2, 4, 2, 1), (12, 13, 3, 4, 2, 0, 3),
-    ]  # fmt: skip
+        (8, 8, 3, 3, 2, 1, 1),
+        (9, 9, 3, 3, 2, 1, 1),
+        (7, 7, 3, 3, 1, 1, 1),
+        (8, 11, 3, 3, 2, 1, 1),
+        (12, 10, 3, 3, 3, 0, 1),
+        (9, 9, 3, 3, 1, 2, 2),
+        (11, 14, 3, 3, 3, 2, 2),
+        (10, 9, 2, 3, 2, 1, 1),
+        (13, 12, 5, 2, 4, 2, 1),
+        (12, 13, 3, 4, 2, 0, 3),
+    ]
     for height, width, k, l, stride, padding, dilation in cases:
         kernel = attempt.randn(attempt.integer(2, 3), attempt.integer(4, 5), k, l)
         x = attempt.randn(attempt.integer(1, 3), kernel.shape[1], height, width)
-
-        def forward(x, kernel=kernel, stride=stride, padding=padding, dilation=dilation):
-            return F.conv2d(x, kernel, stride=stride, padding=padding, dilation=dilation)
-
-        y = attempt.randn(*forward(x).shape)
-        case = f"{height} x {width} image, {k} x {l} kernel, stride {stride}, padding {padding}, dilation {dilation}"
+        options = {"stride": stride, "padding": padding, "dilation": dilation}
+        image = F.conv2d(x, kernel, **options)
+        y = attempt.randn(*image.shape)
+        case = (
+            f"{height} x {width} image, {k} x {l} kernel, stride {stride}, padding {padding}, "
+            f"dilation {dilation}"
+        )
         value = attempt.ask("conv_adjoint", y, kernel, (height, width), stride, padding, dilation)
         if isinstance(value, Tensor) and value.ndim == 4 and value.shape[2:] != x.shape[2:]:
             larger = " Dilation makes the window larger." if dilation > 1 else ""
             attempt.fail(
-                f"{case}: your result is {value.shape[2]} x {value.shape[3]}. How many last rows and columns did no window reach?{larger}"
+                f"{case}: your result is {value.shape[2]} x {value.shape[3]}. "
+                f"How many last rows and columns did no window reach?{larger}"
             )
         value = attempt.as_tensor(value, "`conv_adjoint`", x.shape)
-        left, right = (forward(x) * y).sum(), (x * value).sum()
-        scale = forward(x).norm() * y.norm() * 1e-9
+        left = (image * y).sum()
+        right = (x * value).sum()
+        scale = image.norm() * y.norm() * 1e-9
         if (left - right).abs() <= scale:
             continue
         attempt.require((left + right).abs() > scale, "The sign is wrong.")
@@ -313,7 +321,8 @@ def convolution_adjoint(attempt: Attempt) -> None:
                 f"<Kx, y> is {factor:.3g} times <x, K'y>: where does this factor come from?"
             )
         attempt.fail(
-            f"{case}: <Kx, y> = {left:.4f}, but <x, K'y> = {right:.4f} for your K'. The shape is right, the values are not."
+            f"{case}: <Kx, y> = {left:.4f}, but <x, K'y> = {right:.4f} for your K'. "
+            "The shape is right, the values are not."
         )
 
 
@@ -331,10 +340,8 @@ def fit_absolute_value(attempt: Attempt) -> None:
 
     for c in (1.0, 2.0, 0.5, 1.5, attempt.uniform(0.1, 0.9), attempt.uniform(1.1, 1.95)):
         k, q = attempt.several("best_fit", c, count=2)
-        k, q = (
-            attempt.as_number(k, "`k`, the first value of `best_fit`,"),
-            attempt.as_number(q, "`q`, the second value of `best_fit`,"),
-        )
+        k = attempt.as_number(k, "`k`, the first value of `best_fit`,")
+        q = attempt.as_number(q, "`q`, the second value of `best_fit`,")
         error = (errors(c, k) - q).abs().max().item()
         best = min(spread(c, place) for place in torch.linspace(-1, 1, 41).tolist())
         if error <= best + 0.01:
@@ -347,8 +354,10 @@ def fit_absolute_value(attempt: Attempt) -> None:
         attempt.require(turned > best + 0.01, "The kink is where x = k, not x = -k.")
         if spread(c, k) <= best + 0.005:
             middle = (errors(c, k).max() + errors(c, k).min()).item() / 2
+            way = "up" if q < middle else "down"
             attempt.fail(
-                f"c = {c:.3g}: your kink is well placed. Now shift the graph {'up' if q < middle else 'down'}: the largest error is {error:.3f} and could be {best:.3f}."
+                f"c = {c:.3g}: your kink is well placed. Now shift the graph {way}: "
+                f"the largest error is {error:.3f} and could be {best:.3f}."
             )
         attempt.fail(
             f"c = {c:.3g}: your largest error is {error:.3f}. Another kink allows {best:.3f}."
@@ -357,17 +366,21 @@ def fit_absolute_value(attempt: Attempt) -> None:
 
 @exercise("5.6", "A layer that keeps its promise", points=3, minutes=20)
 def stable_layer(attempt: Attempt) -> None:
+    def output(layer, x, what):
+        return attempt.as_tensor(layer(x), what, x.shape, x.dtype).double()
+
     def judge(layer, W, b, when):
         m, d = W.shape
         for size in (50, 1):
             x = 2 * attempt.randn(size, d).to(W)
             if size == 50:
                 x[0] = torch.linalg.lstsq(W, 1 - b).solution  # at least here something is on
-            y = attempt.as_tensor(
-                layer(x), "the output of `StableLayer`", x.shape, W.dtype
-            ).double()
-            x, A, bias = x.double(), W.double(), b.double()
-            c_is_2, on = 2 / norm(A) ** 2, torch.relu(x @ A.T + bias)
+            y = output(layer, x, "the output of `StableLayer`")
+            x = x.double()
+            A = W.double()
+            bias = b.double()
+            c_is_2 = 2 / norm(A) ** 2
+            on = torch.relu(x @ A.T + bias)
             step = on @ A
             tau = ((x - y) * step).sum().item() / max(step.square().sum().item(), 1e-30)
             small = 1e-4 if W.dtype == torch.float32 else 1e-8
@@ -375,23 +388,21 @@ def stable_layer(attempt: Attempt) -> None:
                 mistakes = {
                     "The skip is missing: the layer is x minus the step.": -c_is_2 * step,
                     "The bias is missing.": x - c_is_2 * torch.relu(x @ A.T) @ A,
-                    "The bias belongs inside the activation.": x
-                    - c_is_2 * (torch.relu(x @ A.T) + bias) @ A,
+                    "The bias belongs inside the activation.": (
+                        x - c_is_2 * (torch.relu(x @ A.T) + bias) @ A
+                    ),
                     "The activation is missing.": x - c_is_2 * (x @ A.T + bias) @ A,
-                    "The activation belongs between the two matrices, not around the product.": x
-                    - c_is_2 * torch.relu((x @ A.T + bias) @ A),
+                    "The activation belongs between the two matrices, not around the product.": (
+                        x - c_is_2 * torch.relu((x @ A.T + bias) @ A)
+                    ),
                     "Softplus is not the ReLU.": x - c_is_2 * F.softplus(x @ A.T + bias) @ A,
                 }
                 if m == d:
-                    mistakes["The second matrix must be the *transpose* of the first."] = (
-                        x - c_is_2 * on @ A.T
-                    )
-                for hint, wrong in mistakes.items():
-                    attempt.require((y - wrong).norm() > 1e-5 * (1 + x.norm()), hint)
+                    hint = "The second matrix must be the *transpose* of the first."
+                    mistakes[hint] = x - c_is_2 * on @ A.T
+                attempt.rule_out(y, mistakes, rtol=0, atol=1e-5 * (1 + x.norm()))
                 if size == 50:
-                    one = attempt.as_tensor(
-                        layer(x[:1].to(W)), "the output for one input", (1, d), W.dtype
-                    ).double()
+                    one = output(layer, x[:1].to(W), "the output for one input")
                     attempt.require(
                         (one - y[:1]).norm() <= 1e-4 * (1 + one.norm()),
                         "The output for an input changes with the others in the batch.",
@@ -402,11 +413,9 @@ def stable_layer(attempt: Attempt) -> None:
             c = tau * norm(A) ** 2
             attempt.require(abs(c) > 1e-9, "Your layer does nothing.")
             attempt.require(c > 0, "With this sign the layer walks uphill, and distances grow.")
-            old = (
-                ""
-                if when == "new"
-                else " after the weights have changed. Which norm does your step use?"
-            )
+            old = ""
+            if when == "later":
+                old = " after the weights have changed. Which norm does your step use?"
             attempt.require(
                 c <= 2 * (1 + small),
                 f"c = {c:.4g}: distances can grow{old or '. At most 2 is allowed.'}",
@@ -417,27 +426,28 @@ def stable_layer(attempt: Attempt) -> None:
             )
 
     for m, d in ((3, 3), (5, 2), (2, 4), (4, 4)):
-        W, b = attempt.uniform(0.3, 3.0) * attempt.randn(m, d), attempt.randn(m)
+        W = attempt.uniform(0.3, 3.0) * attempt.randn(m, d)
+        b = attempt.randn(m)
         layer = attempt.function("StableLayer", W, b)
         judge(layer, W, b, "new")
         names = layer.method("state_dict")
         good = isinstance(names, dict) and {"weight", "bias"} <= set(names)
         attempt.require(
             good,
-            "The layer should be an nn.Module whose parameters are called `weight` and `bias`, as in the given `__init__`.",
+            "The layer should be an nn.Module whose parameters are called `weight` and `bias`, "
+            "as in the given `__init__`.",
         )
         for scale in (3.0, 0.2):  # a training step, or a checkpoint that is loaded
-            W, b = scale * attempt.randn(m, d), attempt.randn(m)
+            W = scale * attempt.randn(m, d)
+            b = attempt.randn(m)
             layer.method("load_state_dict", {"weight": W, "bias": b}, False)
             judge(layer, W, b, "later")
-    W, b = attempt.randn(3, 2).float(), attempt.randn(3).float()
+    W = attempt.randn(3, 2).float()
+    b = attempt.randn(3).float()
     judge(attempt.function("StableLayer", W, b), W, b, "new")
     x = attempt.randn(4, 2)
-    still = attempt.as_tensor(
-        attempt.function("StableLayer", torch.zeros(3, 2), torch.ones(3))(x),
-        "the output with W = 0",
-        x.shape,
-    )
+    zero = attempt.function("StableLayer", torch.zeros(3, 2), torch.ones(3))
+    still = attempt.as_tensor(zero(x), "the output with W = 0", x.shape)
     attempt.require(
         torch.equal(still, x),
         "With W = 0 the layer is the identity. What is 2 / 0 in your code, and what is 0 times it?",

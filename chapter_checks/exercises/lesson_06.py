@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +14,13 @@ from ..wire import sendable
 @sendable
 def sharp_rule(a: float):
     """h -> the factor of Claim 6.1, for numbers, tensors and arrays."""
-    return lambda h: (
-        (abs(1 - a * h) + abs(1 - h) + abs(abs(1 - a * h) - abs(1 - h))) / 2
-    )  # the larger one
+
+    def factor(h):
+        gentle = abs(1 - a * h)
+        steep = abs(1 - h)
+        return (gentle + steep + abs(gentle - steep)) / 2  # the larger one
+
+    return factor
 
 
 @sendable
@@ -24,96 +29,76 @@ def paper_rule(a: float):
     return lambda h: ((h - a) ** 2 + 1 - a**2) ** 0.5
 
 
-def name_the_mistake(attempt: Attempt, value: float, mistakes: dict[str, float]) -> None:
-    """Fails with the hint whose number this is. To be called when the value is known to be wrong."""
-    for hint, wrong in mistakes.items():
-        attempt.require(
-            not abs(value - wrong) <= 1e-6 * abs(wrong), hint
-        )  # a nan is nobody's mistake
+def two_sided(h: float, gentle: float, steep: float) -> float:
+    """The factor of a step h if the slopes lie between these two."""
+    return max(abs(1 - gentle * h), abs(1 - steep * h))
 
 
 @exercise("6.1", "What a step down leaves", points=2, minutes=12)
 def gradient_factor(attempt: Attempt) -> None:
     cases = []
-    for shape, reach in (
-        ((3, 3), 0.6),
-        ((4, 2), 2.6),
-        ((5, 3), 1.2),
-        ((2, 4), 1.5),
-        ((4, 2), 0.8),
-        ((3, 2), 1.9),
-        ((1, 1), 3.0),
-    ):
+    # `reach` is h1 times the largest eigenvalue of A'A: above about 1.5 the reflected side decides
+    kinds = [((3, 3), 0.6), ((4, 2), 2.6), ((5, 3), 1.2), ((2, 4), 1.5)]
+    kinds += [((4, 2), 0.8), ((3, 2), 1.9), ((1, 1), 3.0)]
+    for shape, reach in kinds:
         A = attempt.uniform(0.4, 2.5) * attempt.randn(*shape)
-        # `reach` is h1 times the largest eigenvalue of A^T A: above about 1.5 the reflected side decides
-        cases.append(
-            (
-                A,
-                reach * attempt.uniform(0.9, 1.1) / torch.linalg.matrix_norm(A, 2).item() ** 2,
-                attempt.uniform(0.2, 0.8),
-            )
-        )
+        size = torch.linalg.matrix_norm(A, 2).item() ** 2
+        h1 = reach * attempt.uniform(0.9, 1.1) / size
+        cases.append((A, h1, attempt.uniform(0.2, 0.8)))
     orthogonal = torch.linalg.qr(attempt.randn(3, 3)).Q
     for A, h1, a in [*cases, (orthogonal, 0.5, 0.5), (orthogonal, 4 / 3, 0.5)]:
         factor = attempt.number("gradient_factor", A, h1, a)
-        D = torch.tensor(list(itertools.product((a, 1.0), repeat=len(A))))
-        eye = torch.eye(A.shape[1])
-        worst = (
-            torch.linalg.matrix_norm(eye - h1 * A.T @ (D[:, :, None] * A), 2).max().item()
-        )  # all sign patterns
+        D = torch.tensor(list(itertools.product((a, 1.0), repeat=len(A))))  # all sign patterns
+        derivatives = torch.eye(A.shape[1]) - h1 * A.T @ (D[:, :, None] * A)
+        worst = torch.linalg.matrix_norm(derivatives, 2).max().item()
         if abs(factor - worst) <= 1e-6 * max(worst, 1):
             continue
         singular = torch.linalg.svdvals(A)
-        high, low = (singular**2).max().item(), (singular**2).min().item()
+        high = (singular**2).max().item()
+        low = (singular**2).min().item()
         least = low if A.shape[0] >= A.shape[1] else 0.0
+        between = partial(two_sided, h1)
         mistakes = {
-            "A here has fewer rows than columns: it does not see every direction, and what it does not see stays as it is.": max(
-                abs(1 - a * h1 * low), abs(1 - h1 * high)
+            "A here has fewer rows than columns: it does not see every direction, "
+            "and what it does not see stays as it is.": between(a * low, high),
+            "The eigenvalues of A'A are the *squares* of the singular values of A.": (
+                between(a * least**0.5, high**0.5)
             ),
-            "The eigenvalues of A'A are the *squares* of the singular values of A.": max(
-                abs(1 - a * h1 * least**0.5), abs(1 - h1 * high**0.5)
+            "This is the factor for A'A = I. This A is another matrix.": between(a, 1),
+            "This measures h1 in units of 1 / lambda_max. Here h1 is the step itself.": (
+                between(a * least / high, 1)
             ),
-            "This is the factor for A'A = I. This A is another matrix.": max(
-                abs(1 - a * h1), abs(1 - h1)
+            "A long step reflects: look at the largest eigenvalue too, with the slope 1.": (
+                abs(1 - a * h1 * least)
             ),
-            "This measures h1 in units of 1 / lambda_max. Here h1 is the step itself.": max(
-                abs(1 - a * h1 * least / high), abs(1 - h1)
+            "A short step shrinks some directions less than this: "
+            "look at the smallest eigenvalue, with the slope a.": abs(1 - h1 * high),
+            "Where the slopes are a, the step shrinks less: "
+            "the gentle slope a goes with the smallest eigenvalue.": between(least, high),
+            "The gentle slope a goes with the smallest eigenvalue, the slope 1 with the largest.": (
+                between(least, a * high)
             ),
-            "A long step reflects: look at the largest eigenvalue too, with the slope 1.": abs(
-                1 - a * h1 * least
-            ),
-            "A short step shrinks some directions less than this: look at the smallest eigenvalue, with the slope a.": abs(
-                1 - h1 * high
-            ),
-            "Where the slopes are a, the step shrinks less: the gentle slope a goes with the smallest eigenvalue.": max(
-                abs(1 - h1 * least), abs(1 - h1 * high)
-            ),
-            "The gentle slope a goes with the smallest eigenvalue, the slope 1 with the largest.": max(
-                abs(1 - h1 * least), abs(1 - a * h1 * high)
-            ),
-            "This is the factor if all slopes are a. Where they are 1, a long step reflects more.": max(
-                abs(1 - a * h1 * least), abs(1 - a * h1 * high)
-            ),
+            "This is the factor if all slopes are a. "
+            "Where they are 1, a long step reflects more.": between(a * least, a * high),
             "This is the square of the factor.": worst**2,
         }
-        name_the_mistake(attempt, factor, mistakes)
+        attempt.rule_out(factor, mistakes)
         if factor < worst:
             attempt.fail(
-                f"Too small: for some b the step multiplies a distance by {worst:.4f}, you promise {factor:.4f}."
+                f"Too small: for some b the step multiplies a distance by {worst:.4f}, "
+                f"you promise {factor:.4f}."
             )
         attempt.fail(
-            f"No b makes it multiply a distance by {factor:.4f}; the worst is {worst:.4f}. A has the shape {tuple(A.shape)}."
+            f"No b makes it multiply a distance by {factor:.4f}; the worst is {worst:.4f}. "
+            f"A has the shape {tuple(A.shape)}."
         )
 
     turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
-    long = [
-        (attempt.uniform(2.1, 2.8), attempt.uniform(0.1, 0.9)) for _ in range(2)
-    ]  # there the rules differ most
-    for h1, a in (
-        long
-        + [(attempt.uniform(0.1, 2.0), attempt.uniform(0.1, 0.9)) for _ in range(5)]
-        + [(0.5, 0.5)]
-    ):
+    cases = []
+    lengths = [(2.1, 2.8)] * 2 + [(0.1, 2.0)] * 5  # with long steps the rules differ most
+    for low, high in lengths:
+        cases.append((attempt.uniform(low, high), attempt.uniform(0.1, 0.9)))
+    for h1, a in [*cases, (0.5, 0.5)]:
         factor = attempt.number("monotone_factor", h1, a)
         spiral = a * torch.eye(2) + (1 - a**2) ** 0.5 * turn
         worst = torch.linalg.matrix_norm(torch.eye(2) - h1 * spiral, 2).item()
@@ -121,211 +106,204 @@ def gradient_factor(attempt: Attempt) -> None:
             continue
         mistakes = {
             "This is the square of the factor: Claim 6.2 has a root.": worst**2,
-            "This is the rule for gradients. The spiral is not one.": max(
-                abs(1 - a * h1), abs(1 - h1)
+            "This is the rule for gradients. The spiral is not one.": two_sided(h1, a, 1),
+            "The middle term has a factor 2, as in every square of a difference.": (
+                abs(1 - a * h1 + h1**2) ** 0.5
             ),
-            "The middle term has a factor 2, as in every square of a difference.": abs(
-                1 - a * h1 + h1**2
-            )
-            ** 0.5,
-            "The last term of Claim 6.2 has no a: the field is 1-Lipschitz, not a-Lipschitz.": abs(
-                1 - a * h1
+            "The last term of Claim 6.2 has no a: the field is 1-Lipschitz, not a-Lipschitz.": (
+                abs(1 - a * h1)
             ),
-            "The triangle inequality is too generous: it does not use that the field is monotone.": 1
-            + h1,
+            "The triangle inequality is too generous: "
+            "it does not use that the field is monotone.": 1 + h1,
         }
-        name_the_mistake(attempt, factor, mistakes)
+        attempt.rule_out(factor, mistakes)
         attempt.fail(
-            f"With h1 = {h1:.3f} and a = {a:.3f} the spiral of Claim 6.2 multiplies distances by {worst:.4f}, not {factor:.4f}."
+            f"With h1 = {h1:.3f} and a = {a:.3f} the spiral of Claim 6.2 multiplies distances by "
+            f"{worst:.4f}, not {factor:.4f}."
         )
 
 
 @exercise("6.2", "How much may be given back?", points=2, minutes=12)
 def longest_up(attempt: Attempt) -> None:
     def left_over(downs, a):
-        return math.prod(sharp_rule(a)(h) for h in downs)
+        return math.prod(map(sharp_rule(a), downs))
+
+    def account_of(left, parts, step):
+        return left * (1 + step / parts) ** parts
+
+    def step_for(parts, left):
+        """The step up, in parts, that gives back what is left of a distance."""
+        return parts * (left ** (-1 / parts) - 1)
 
     cases = []
     for number, parts in ((3, 2), (4, 3), (1, 3), (2, 1), (2, 4), (1, 2)):
         while True:
-            downs, a = attempt.uniform(0.1, 1.9, number).tolist(), attempt.uniform(0.2, 0.8)
+            downs = attempt.uniform(0.1, 1.9, number).tolist()
+            a = attempt.uniform(0.2, 0.8)
             factors = [sharp_rule(a)(h) for h in downs]
             extreme = number > 2 and factors[0] in (min(factors), max(factors))
-            if (
-                0.05 < left_over(downs, a) < 0.95
-                and math.prod(map(paper_rule(a), downs)) < 0.98
-                and not extreme
-            ):
+            paper = math.prod(map(paper_rule(a), downs))
+            if 0.05 < left_over(downs, a) < 0.95 and paper < 0.98 and not extreme:
                 break
         cases.append((downs, parts, a))
     cases += [([1.7], 2, 0.6), ([0.5], 1, 0.5)]
     for downs, parts, a in cases:
-        h2, left = attempt.number("longest_up", downs, parts, a), left_over(downs, a)
-
-        def account(step, left=left, parts=parts):
-            return left * (1 + step / parts) ** parts
-
+        h2 = attempt.number("longest_up", downs, parts, a)
+        left = left_over(downs, a)
+        account = partial(account_of, left, parts)
         if h2 > 0 and account(0.998 * h2) <= 1 < account(1.002 * h2):
             continue
+        factors = [sharp_rule(a)(h) for h in downs]
         paper = math.prod(paper_rule(a)(h) for h in downs)
         one_side = math.prod(abs(1 - a * h) for h in downs)
+        at_once = max(sharp_rule(a)(sum(downs)), 1e-9)
+        limit = partial(step_for, parts)
         mistakes = {
-            "This is the paper's rule. For gradients the sharp one allows more.": parts
-            * (paper ** (-1 / parts) - 1),
+            "This is the paper's rule. For gradients the sharp one allows more.": limit(paper),
             "This is the limit of one step up. It is cut into parts here.": 1 / left - 1,
-            "This is the length of one part. All parts together are asked.": left ** (-1 / parts)
-            - 1,
+            "This is the length of one part. All parts together are asked.": (
+                left ** (-1 / parts) - 1
+            ),
             "The parts multiply: (1 + h2/S)^S, not (1 + h2/S).": parts * (1 / left - 1),
             "This uses |1 - a h| only. For a long step |1 - h| is the larger one.": (
-                parts * (one_side ** (-1 / parts) - 1) if one_side else math.nan
+                limit(one_side) if one_side else math.nan
             ),
-            "What was lost is 1 - q, but it is to be given back to what is left: (1 - q) / q.": parts
-            * (1 - left ** (1 / parts)),
-            "Steps down one after the other: their factors multiply. They are not one long step.": parts
-            * (max(sharp_rule(a)(sum(downs)), 1e-9) ** (-1 / parts) - 1),
-            "This uses only the first step down.": parts
-            * (sharp_rule(a)(downs[0]) ** (-1 / parts) - 1),
-            "This uses only the step that shrinks most.": parts
-            * (min(map(sharp_rule(a), downs)) ** (-1 / parts) - 1),
-            "This uses only the step that shrinks least.": parts
-            * (max(map(sharp_rule(a), downs)) ** (-1 / parts) - 1),
+            "What was lost is 1 - q, but it is to be given back to what is left: (1 - q) / q.": (
+                parts * (1 - left ** (1 / parts))
+            ),
+            "Steps down one after the other: their factors multiply. They are not one long step.": (
+                limit(at_once)
+            ),
+            "This uses only the first step down.": limit(factors[0]),
+            "This uses only the step that shrinks most.": limit(min(factors)),
+            "This uses only the step that shrinks least.": limit(max(factors)),
         }
-        name_the_mistake(attempt, h2, mistakes)
+        attempt.rule_out(h2, mistakes)
         if account(max(h2, 0.0)) > 1:
             attempt.fail(
-                f"Too long: what the {len(downs)} step(s) down leave is {left:.4f}, and yours up make {account(max(h2, 0.0)):.4f} of it."
+                f"Too long: what the {len(downs)} step(s) down leave is {left:.4f}, "
+                f"and yours up make {account(max(h2, 0.0)):.4f} of it."
             )
         attempt.fail(
-            f"These {parts} part(s) of a step up keep the promise, but longer ones do too: {account(h2):.4f} is less than 1."
+            f"These {parts} part(s) of a step up keep the promise, but longer ones do too: "
+            f"{account(h2):.4f} is less than 1."
         )
     for downs in ([2.0 + attempt.uniform(0.2, 1.0)], [0.2, 2.0 + attempt.uniform(0.5, 1.0)]):
         h2 = attempt.number("longest_up", downs, 2, 0.5)
         attempt.require(
             h2 == 0,
-            f"Steps 'down' of {downs} do not shrink every distance: {left_over(downs, 0.5):.3f}. Nothing may be given back: 0.",
+            f"Steps 'down' of {downs} do not shrink every distance: {left_over(downs, 0.5):.3f}. "
+            "Nothing may be given back: 0.",
         )
 
 
 @exercise("6.3", "A pair of layers and its bound", points=2, minutes=15)
 def pair(attempt: Attempt) -> None:
-    for d, rows, columns, parts in (
-        (3, 3, 3, (1, 1)),
-        (2, 4, 3, (2, 1)),
-        (4, 2, 5, (1, 3)),
-        (3, 3, 2, (2, 2)),
-    ):
-        A, b, B, c = (
-            attempt.randn(rows, d),
-            attempt.randn(rows),
-            attempt.randn(columns, d),
-            attempt.randn(columns),
-        )
-        steps, a, x = (
-            (attempt.uniform(0.3, 0.9), attempt.uniform(0.1, 0.5)),
-            attempt.uniform(0.2, 0.8),
-            2 * attempt.randn(6, d),
-        )
+    def follow(x, h, times, slopes, signs, maps, order):
+        """`times` steps of lengths h; the step down has the number 0, the step up 1."""
+        for k in order:
+            M, shift = maps[k]
+            for _ in range(times[k]):
+                x = x + signs[k] * h[k] * F.leaky_relu(x @ M.T + shift, slopes[k]) @ M
+        return x
 
-        def follow(z, h, times, slope, plus, M, shift):
-            for _ in range(times):
-                z = z + plus * h * F.leaky_relu(z @ M.T + shift, slope) @ M
-            return z
-
-        def both(x, h, times, slopes=(a, 0.0), signs=(-1, 1), maps=((A, b), (B, c)), order=(0, 1)):
-            for k in order:
-                x = follow(x, h[k], times[k], slopes[k], signs[k], *maps[k])
-            return x
-
+    sizes = [(3, 3, 3, (1, 1)), (2, 4, 3, (2, 1)), (4, 2, 5, (1, 3)), (3, 3, 2, (2, 2))]
+    for d, rows, columns, parts in sizes:
+        A = attempt.randn(rows, d)
+        b = attempt.randn(rows)
+        B = attempt.randn(columns, d)
+        c = attempt.randn(columns)
+        steps = (attempt.uniform(0.3, 0.9), attempt.uniform(0.1, 0.5))
+        a = attempt.uniform(0.2, 0.8)
+        x = 2 * attempt.randn(6, d)
+        both = partial(follow, slopes=(a, 0.0), signs=(-1, 1), maps=((A, b), (B, c)), order=(0, 1))
         h = (steps[0] / parts[0], steps[1] / parts[1])
         new = attempt.tensor("pair", x, A, b, B, c, steps, parts, a, shape=x.shape)
         if (new - both(x, h, parts)).abs().max() <= 1e-9:
             continue
-        alternating, single = (
-            x,
-            attempt.tensor("pair", x[:1], A, b, B, c, steps, parts, a, shape=(1, d)),
-        )
+        alternating = x
+        single = attempt.tensor("pair", x[:1], A, b, B, c, steps, parts, a, shape=(1, d))
         for _ in range(max(parts)):
-            alternating = both(alternating, h, (1, 1), (a, 0.0), (-1, 1), ((A, b), (B, c)))
-        options = {
-            "Every part is as long as the whole step. Divide it by the number of parts.": both(
-                x, steps, parts
+            alternating = both(alternating, h, (1, 1))
+        mistakes = {
+            "Every part is as long as the whole step. Divide it by the number of parts.": (
+                both(x, steps, parts)
             ),
             "The steps are not cut into parts.": both(x, steps, (1, 1)),
             "These are single parts: take all of them.": both(x, h, (1, 1)),
-            "The step up comes first here. It must find something that was shrunk before.": both(
-                x, h, parts, order=(1, 0)
+            "The step up comes first here. It must find something that was shrunk before.": (
+                both(x, h, parts, order=(1, 0))
             ),
-            "Your first step goes up: there is a minus in front of it.": both(
-                x, h, parts, signs=(1, 1)
+            "Your first step goes up: there is a minus in front of it.": (
+                both(x, h, parts, signs=(1, 1))
             ),
-            "Your second step goes down: there is a plus in front of it.": both(
-                x, h, parts, signs=(-1, -1)
+            "Your second step goes down: there is a plus in front of it.": (
+                both(x, h, parts, signs=(-1, -1))
             ),
             "Both signs are exchanged.": both(x, h, parts, signs=(1, -1)),
-            "The step down has the ReLU here. With slope 0 it leaves some directions as they are, and nothing can be given back.": both(
-                x, h, parts, (0.0, 0.0)
+            "The step down has the ReLU here. With slope 0 it leaves some directions as they are, "
+            "and nothing can be given back.": both(x, h, parts, slopes=(0.0, 0.0)),
+            "The step up has the leaky ReLU here. It is the plain ReLU.": (
+                both(x, h, parts, slopes=(a, a))
             ),
-            "The step up has the leaky ReLU here. It is the plain ReLU.": both(x, h, parts, (a, a)),
-            "The two activations are exchanged.": both(x, h, parts, (0.0, a)),
-            "The leaky ReLU has slope a here, not 0.01.": both(x, h, parts, (0.01, 0.0)),
+            "The two activations are exchanged.": both(x, h, parts, slopes=(0.0, a)),
+            "The leaky ReLU has slope a here, not 0.01.": both(x, h, parts, slopes=(0.01, 0.0)),
             "The biases are missing.": both(x, h, parts, maps=((A, 0 * b), (B, 0 * c))),
             "You use A and b for both steps.": both(x, h, parts, maps=((A, b), (A, b))),
             "Only the step down.": both(x, h, parts, order=(0,)),
             "Only the step up.": both(x, h, parts, order=(1,)),
             "You alternate. First all parts down, then all parts up.": alternating,
         }
-        for hint, option in options.items():
-            attempt.require((new - option).abs().max() > 1e-9, hint)
+        attempt.rule_out(new, mistakes, rtol=0, atol=1e-9)
         attempt.require(
             (new[:1] - single).abs().max() <= 1e-9,
             "The result for a point depends on the others in the batch. Treat each row alone.",
         )
         attempt.fail(
-            f"With {parts} parts: x - h A' sigma(A x + b) for the parts down, then x + h B' relu(B x + c). Rows of x are points."
+            f"With {parts} parts: x - h A' sigma(A x + b) for the parts down, "
+            "then x + h B' relu(B x + c). Rows of x are points."
         )
 
-    cases = [
-        (
-            attempt.uniform(0.1, 1.9),
-            attempt.uniform(0.05, 0.5),
-            attempt.integer(1, 3),
-            attempt.integer(1, 3),
-        )
-        for _ in range(7)
-    ]
+    cases = []
+    for _ in range(7):
+        h1 = attempt.uniform(0.1, 1.9)
+        h2 = attempt.uniform(0.05, 0.5)
+        cases.append((h1, h2, attempt.integer(1, 3), attempt.integer(1, 3)))
     cases += [(1.8, 0.2, 1, 2), (0.3, 0.141, 2, 2)]
     for h1, h2, S1, S2 in cases:
         a = attempt.uniform(0.3, 0.7)
         bound = attempt.number("pair_bound", (h1 * S1, h2 * S2), (S1, S2), a)
-        down, up = sharp_rule(a)(h1), 1 + h2
-        if abs(bound - down**S1 * up**S2) <= 1e-6:
+        down = sharp_rule(a)(h1)
+        up = 1 + h2
+        right = down**S1 * up**S2
+        if abs(bound - right) <= 1e-6:
             continue
+        whole = sharp_rule(a)(h1 * S1)
         mistakes = {
-            "This is the paper's rule. For a gradient the factor of a step down is smaller.": paper_rule(
-                a
-            )(h1)
-            ** S1
-            * up**S2,
-            "You do not cut the steps: a part has the length h / S.": sharp_rule(a)(h1 * S1)
-            * (1 + h2 * S2),
-            "Parts as long as the whole step: a part has the length h / S.": sharp_rule(a)(h1 * S1)
-            ** S1
-            * (1 + h2 * S2) ** S2,
+            "This is the paper's rule. For a gradient the factor of a step down is smaller.": (
+                paper_rule(a)(h1) ** S1 * up**S2
+            ),
+            "You do not cut the steps: a part has the length h / S.": (whole * (1 + h2 * S2)),
+            "Parts as long as the whole step: a part has the length h / S.": (
+                whole**S1 * (1 + h2 * S2) ** S2
+            ),
             "You count one part of each step only.": down * up,
             "You count one part of the step up only.": down**S1 * up,
             "You count one part of the step down only.": down * up**S2,
-            "This uses |1 - a h| only. For a long step |1 - h| is the larger one.": abs(1 - a * h1)
-            ** S1
-            * up**S2,
+            "This uses |1 - a h| only. For a long step |1 - h| is the larger one.": (
+                abs(1 - a * h1) ** S1 * up**S2
+            ),
             "This uses |1 - h| only. With slope a a step shrinks less.": abs(1 - h1) ** S1 * up**S2,
             "Only the step down counts here.": down**S1,
             "Only the step up counts here.": up**S2,
-            "Factors of maps that follow one another multiply; they do not add up.": down**S1
-            + up**S2,
+            "Factors of maps that follow one another multiply; they do not add up.": (
+                down**S1 + up**S2
+            ),
         }
-        name_the_mistake(attempt, bound, mistakes)
+        attempt.rule_out(bound, mistakes)
         attempt.fail(
-            f"For steps ({h1 * S1:.3f}, {h2 * S2:.3f}) in ({S1}, {S2}) parts and a = {a:.3f} the sharp bound is {down**S1 * up**S2:.4f}, not {bound:.4f}."
+            f"For steps ({h1 * S1:.3f}, {h2 * S2:.3f}) in ({S1}, "
+            f"{S2}) parts and a = {a:.3f} the sharp bound is {right:.4f}, not {bound:.4f}."
         )
 
 
@@ -337,69 +315,63 @@ def rectangle_limit(attempt: Attempt) -> None:
     cases = []
     for decides, kind in itertools.product(("low", "high"), (sharp_rule, paper_rule)):
         while True:
-            factor, S1, S2 = (
-                kind(attempt.uniform(0.3, 0.8)),
-                attempt.integer(2, 3),
-                attempt.integer(1, 3),
-            )
-            low, high = attempt.uniform(0.03, 0.6) * S1, attempt.uniform(0.8, 1.9) * S1
-            at_low, at_high = limit(factor, low, S1, S2), limit(factor, high, S1, S2)
-            if min(at_low, at_high) > 0.01 and (
-                at_high > 1.2 * at_low if decides == "low" else at_low > 1.2 * at_high
-            ):
+            factor = kind(attempt.uniform(0.3, 0.8))
+            S1 = attempt.integer(2, 3)
+            S2 = attempt.integer(1, 3)
+            low = attempt.uniform(0.03, 0.6) * S1
+            high = attempt.uniform(0.8, 1.9) * S1
+            at_low = limit(factor, low, S1, S2)
+            at_high = limit(factor, high, S1, S2)
+            less, more = (at_low, at_high) if decides == "low" else (at_high, at_low)
+            if min(at_low, at_high) > 0.01 and more > 1.2 * less:
                 break
         cases.append((factor, low, high, S1, S2))
     for factor, low, high, S1, S2 in [*cases, (paper_rule(0.5), 0.11, 1.89, 2, 1)]:
         h2 = attempt.number("rectangle_limit", factor, low, high, S1, S2)
         grid = [low + (high - low) * k / 400 for k in range(401)]
-        worst, right = (
-            min((limit(factor, h, S1, S2), h) for h in grid)[::-1],
-            min(limit(factor, h, S1, S2) for h in grid),
-        )
+        limits = [limit(factor, h, S1, S2) for h in grid]
+        right = min(limits)
+        worst = grid[limits.index(right)]
         if abs(h2 - right) <= 0.003 * right:
             continue
-
-        def uncut(h, factor=factor):
-            return 1 / factor(h) - 1
-
+        at_low = limit(factor, low, S1, S2)
+        at_high = limit(factor, high, S1, S2)
+        uncut = [1 / factor(h) - 1 for h in (low, high)]
+        one_part_down = [S2 * (factor(h / S1) ** (-1 / S2) - 1) for h in (low, high)]
+        one_part_up = [factor(h / S1) ** -S1 - 1 for h in (low, high)]
         mistakes = {
-            "This is the limit for the shortest step down. The longest one reflects and shrinks less.": limit(
-                factor, low, S1, S2
+            "This is the limit for the shortest step down. "
+            "The longest one reflects and shrinks less.": at_low,
+            "This is the limit for the longest step down. The shortest one shrinks less.": at_high,
+            "This is the largest limit on a grid. The step up must be allowed for *every* h1.": (
+                max(limits)
             ),
-            "This is the limit for the longest step down. The shortest one shrinks less.": limit(
-                factor, high, S1, S2
+            "This is the limit in the middle of the interval. Which h1 shrinks least?": (
+                limit(factor, (low + high) / 2, S1, S2)
             ),
-            "This is the largest limit on a grid. The step up must be allowed for *every* h1.": max(
-                limit(factor, h, S1, S2) for h in grid
-            ),
-            "This is the limit in the middle of the interval. Which h1 shrinks least?": limit(
-                factor, (low + high) / 2, S1, S2
-            ),
-            "The mean of the two ends is not safe for one of them.": (
-                limit(factor, low, S1, S2) + limit(factor, high, S1, S2)
-            )
-            / 2,
-            "You do not cut the steps into parts.": min(uncut(low), uncut(high)),
+            "The mean of the two ends is not safe for one of them.": (at_low + at_high) / 2,
+            "You do not cut the steps into parts.": min(uncut),
             "This is one part of the step up. All of it is asked.": right / S2,
-            "You forgot that there are several parts down: their factors multiply.": min(
-                S2 * (factor(h / S1) ** (-1 / S2) - 1) for h in (low, high)
+            "You forgot that there are several parts down: their factors multiply.": (
+                min(one_part_down)
             ),
-            "You forgot that the step up is cut into parts, too.": min(
-                factor(h / S1) ** -S1 - 1 for h in (low, high)
-            ),
+            "You forgot that the step up is cut into parts, too.": min(one_part_up),
         }
-        name_the_mistake(attempt, h2, mistakes)
+        attempt.rule_out(h2, mistakes)
         if h2 > right:
             attempt.fail(
-                f"With h1 = {worst[0]:.4f} this step up breaks the promise: there at most {right:.5f} is allowed."
+                f"With h1 = {worst:.4f} this step up breaks the promise: "
+                f"there at most {right:.5f} is allowed."
             )
         attempt.fail(
-            f"Safe, but too careful: every h1 between {low:.3f} and {high:.3f} bears more than your {h2:.5f}."
+            "Safe, but too careful: "
+            f"every h1 between {low:.3f} and {high:.3f} bears more than your {h2:.5f}."
         )
     h2 = attempt.number("rectangle_limit", paper_rule(0.5), 0.5, 2.5, 2, 1)
     attempt.require(
         h2 == 0,
-        f"If some h1 in the interval shrinks nothing (a factor of 1 or more), no step up is safe: return 0, not {h2:.3g}.",
+        "If some h1 in the interval shrinks nothing (a factor of 1 or more), no step up is safe: "
+        f"return 0, not {h2:.3g}.",
     )
 
 
@@ -413,7 +385,8 @@ def least_lambda(attempt: Attempt) -> None:
         if abs(ratio - right) <= 1e-6:
             continue
         singular = torch.linalg.svdvals(A)
-        low, high = singular[-1].item(), singular[0].item()
+        low = singular[-1].item()
+        high = singular[0].item()
         mistakes = {
             "Singular values are to be squared: the eigenvalues are those of A'A.": low / high,
             "A has fewer rows than columns: then A'A has the eigenvalue 0.": (low / high) ** 2,
@@ -422,84 +395,75 @@ def least_lambda(attempt: Attempt) -> None:
             "This is the smallest eigenvalue. Divide it by the largest.": low**2,
             "This is the largest eigenvalue.": high**2,
         }
-        name_the_mistake(attempt, ratio, mistakes)
+        attempt.rule_out(ratio, mistakes)
         attempt.fail(
             f"For a matrix of shape {(rows, columns)} the ratio is {right:.5f}, not {ratio:.5f}."
         )
 
     def account(lam, steps, parts, a):
-        return (
-            sharp_rule_kappa(a * lam, steps[0] / parts[0]) ** parts[0]
-            * (1 + steps[1] / parts[1]) ** parts[1]
-        )
-
-    def sharp_rule_kappa(kappa, h):
-        return max(abs(1 - kappa * h), abs(1 - h))
+        down = two_sided(steps[0] / parts[0], a * lam, 1)
+        up = 1 + steps[1] / parts[1]
+        return down ** parts[0] * up ** parts[1]
 
     cases = []
     for number in range(7):
-        parts, a = (attempt.integer(1, 3), attempt.integer(1, 3)), attempt.uniform(0.3, 0.8)
-        part = (
-            attempt.uniform(0.2, 2 / (1 + a) - 0.05)
-            if number < 5
-            else attempt.uniform(1.05, 2 / (1 + a))
-        )
+        parts = (attempt.integer(1, 3), attempt.integer(1, 3))
+        a = attempt.uniform(0.3, 0.8)
+        longest = 2 / (1 + a)
+        low, high = (0.2, longest - 0.05) if number < 5 else (1.05, longest)
+        part = attempt.uniform(low, high)
         needed = attempt.uniform(0.2, 0.9)
         left = (1 - a * needed * part) ** parts[0]
-        if (
-            sharp_rule_kappa(a * needed, part) ** parts[0] == left
-        ):  # the side that depends on lambda decides
-            cases.append(((part * parts[0], parts[1] * (left ** (-1 / parts[1]) - 1)), parts, a))
+        # only cases in which the side that depends on lambda decides
+        if two_sided(part, a * needed, 1) ** parts[0] == left:
+            steps = (part * parts[0], parts[1] * (left ** (-1 / parts[1]) - 1))
+            cases.append((steps, parts, a))
     for steps, parts, a in [*cases, ((0.3, 0.141), (2, 2), 0.5)]:
         lam = attempt.number("least_lambda", steps, parts, a, finite=False)
         attempt.require(
             lam < math.inf,
-            f"With lambda = 1 the steps {tuple(round(h, 3) for h in steps)} are allowed: some ratio suffices.",
+            f"With lambda = 1 the steps {tuple(round(h, 3) for h in steps)} are allowed: "
+            "some ratio suffices.",
         )
-        if (
-            lam > 0
-            and account(0.998 * lam, steps, parts, a)
-            > 1
-            >= account(1.002 * lam, steps, parts, a) - 1e-12
-        ):
+        below = account(0.998 * lam, steps, parts, a)
+        above = account(1.002 * lam, steps, parts, a)
+        if lam > 0 and below > 1 >= above - 1e-12:
             continue
-        up = (1 + steps[1] / parts[1]) ** parts[1]
+        part_up = 1 + steps[1] / parts[1]
+        up = part_up ** parts[1]
         h = steps[0] / parts[0]
+        kappa = (1 - up ** (-1 / parts[0])) / h
         mistakes = {
-            "This is kappa = a lambda. Divide it by a.": (1 - up ** (-1 / parts[0])) / h,
+            "This is kappa = a lambda. Divide it by a.": kappa,
             "You do not cut the steps into parts.": (1 - 1 / (1 + steps[1])) / (a * steps[0]),
             "A root is missing: there are several parts down.": (1 - 1 / up) / (a * h),
             "A root is missing, and the step is not cut.": (1 - 1 / up) / (a * steps[0]),
-            "You count one part of the step up only.": (
-                1 - (1 + steps[1] / parts[1]) ** (-1 / parts[0])
-            )
-            / (a * h),
-            "This is what the shrinking layer loses with lambda = 1, not the lambda that is needed.": 1
-            - (1 - a * h) ** parts[0],
-            "This would be right if the step up gave back h2 of the whole: divide 1 by the factor of the step up.": (
-                (1 - max(2 - up, 0.0) ** (1 / parts[0])) / (a * h)
-            ),
+            "You count one part of the step up only.": ((1 - part_up ** (-1 / parts[0])) / (a * h)),
+            "This is what the shrinking layer loses with lambda = 1, "
+            "not the lambda that is needed.": 1 - (1 - a * h) ** parts[0],
+            "This would be right if the step up gave back h2 of the whole: divide 1 by the factor "
+            "of the step up.": (1 - max(2 - up, 0.0) ** (1 / parts[0])) / (a * h),
             "This is the singular value. Its square, the eigenvalue, is asked.": (
-                (1 - up ** (-1 / parts[0])) / (a * h)
-            )
-            ** 0.5,
+                (kappa / a) ** 0.5
+            ),
             "1 is enough, but less is enough too: how little?": 1.0,
         }
-        name_the_mistake(attempt, lam, mistakes)
-        if account(lam, steps, parts, a) > 1:
+        attempt.rule_out(lam, mistakes)
+        bound = account(lam, steps, parts, a)
+        if bound > 1:
             attempt.fail(
-                f"Not enough: with lambda = {lam:.4f} the pair may multiply a distance by {account(lam, steps, parts, a):.4f}."
+                "Not enough: "
+                f"with lambda = {lam:.4f} the pair may multiply a distance by {bound:.4f}."
             )
         attempt.fail(
-            f"More than needed: with lambda = {lam:.4f} the bound is {account(lam, steps, parts, a):.4f}, less than 1."
+            f"More than needed: with lambda = {lam:.4f} the bound is {bound:.4f}, less than 1."
         )
-    beyond = attempt.uniform(0.3, 0.8)
-    for steps, parts, a in (
-        ((0.3, beyond), (2, 2), 0.5),
-        ((attempt.uniform(1.8, 1.95), 0.3), (1, 1), 0.5),
-    ):
-        lam = attempt.number("least_lambda", steps, parts, a, finite=False)
+    steep_up = (0.3, attempt.uniform(0.3, 0.8))
+    long_down = (attempt.uniform(1.8, 1.95), 0.3)
+    for steps, parts in ((steep_up, (2, 2)), (long_down, (1, 1))):
+        lam = attempt.number("least_lambda", steps, parts, 0.5, finite=False)
         attempt.require(
             lam == math.inf,
-            f"Steps {tuple(round(h, 3) for h in steps)} in {parts} parts break the promise even for lambda = 1: return math.inf, not {lam:.4g}.",
+            f"Steps {tuple(round(h, 3) for h in steps)} in {parts} parts break the promise even "
+            f"for lambda = 1: return math.inf, not {lam:.4g}.",
         )

@@ -1,1 +1,1 @@
-"""Judging submissions: `make grade SUBMISSIONS=folder`. For instructors; chapter_checks/README.md has the steps."""
+"""Judging submissions, for instructors: `make grade SUBMISSIONS=folder`; see ../README.md."""

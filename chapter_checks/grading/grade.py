@@ -1,9 +1,11 @@
-"""Grade a folder of submissions: `make grade SUBMISSIONS=dir`, or `python -m chapter_checks.grading.grade dir`.
+"""Grade a folder of submissions: `make grade SUBMISSIONS=dir`.
 
-Only the notebooks are taken. Each gets the original check cells back and is judged alone: in an empty folder, with a fresh copy of
-this package, without solutions. Writes grades.csv, feedback/STUDENT.md and results/, next to the folder in dir-graded unless --out
-says otherwise. Finished submissions are not run again, so an interrupted run can simply be repeated; delete results/ to grade
-everything anew. A notebook that used up the grader's time is not finished: the next run tries it again.
+The same without make: `python -m chapter_checks.grading.grade dir`. Only the notebooks are taken.
+Each gets the original check cells back and is judged alone: in an empty folder, with a fresh copy
+of this package, without solutions. Writes grades.csv, feedback/STUDENT.md and results/, next to the
+folder in dir-graded unless --out says otherwise. Finished submissions are not run again, so an
+interrupted run can simply be repeated; delete results/ to grade everything anew. A notebook that
+used up the grader's time is not finished: the next run tries it again.
 """
 
 import argparse
@@ -33,15 +35,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = [ROOT / "chapter_utils", ROOT / "chapter_checks"]
 BLANK = ROOT / "notebooks" / "coursework"
 ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP")
-MARK = re.compile(
-    r"^(\s*#+\s*)(NBVAL_\w+|PYTEST_VALIDATE_IGNORE_OUTPUT)\b", re.M
-)  # comments that nbval obeys
+# comments that nbval obeys
+MARK = re.compile(r"^(\s*#+\s*)(NBVAL_\w+|PYTEST_VALIDATE_IGNORE_OUTPUT)\b", re.M)
 CHECK = re.compile(r"\s*check\(\s*[\"'](\d+\.\d+)[\"']\s*\)\s*")
-LIMITS = {
-    "cell": 30,
-    "notebook": 240,
-    "exercise": 120,
-}  # seconds; nbval takes up to 60 more to give up a cell
+# seconds; nbval takes up to 60 more to give up a cell
+LIMITS = {"cell": 30, "notebook": 240, "exercise": 120}
 
 
 class Submission(NamedTuple):
@@ -49,16 +47,16 @@ class Submission(NamedTuple):
     path: Path
 
 
-# ---- the notebook that is run ----------------------------------------------------------------------------------------
+# ---- the notebook that is run ----
 
 
 def role(cell: NotebookNode) -> tuple[str, str] | None:
-    """("answer" or "check", exercise) by id, else by tag, else by content: editors lose the first two."""
-    words = [
-        str(cell.get("id", "")).replace("-", ":", 1).replace("-", "."),
-        *cell.metadata.get("tags", []),
-    ]
-    for word in words:
+    """("answer" or "check", exercise) by id, else by tag, else by content.
+
+    Editors lose the first two.
+    """
+    word_of_id = str(cell.get("id", "")).replace("-", ":", 1).replace("-", ".")
+    for word in [word_of_id, *cell.metadata.get("tags", [])]:
         if match := re.fullmatch(r"(answer|check):(\d+\.\d+)", str(word)):
             return match[1], match[2]
     if match := CHECK.fullmatch(cell.source):
@@ -72,33 +70,34 @@ def lesson_of(notebook: NotebookNode) -> str:
     return max(sorted(set(lessons)), key=lessons.count, default="")
 
 
+def is_changed(cell: NotebookNode, original: NotebookNode) -> bool:
+    tags = cell.metadata.get("tags", [])
+    marks = {tag for tag in tags if "nbval" in tag or tag == "raises-exception"}
+    same_code = cell.cell_type == "code" and cell.source.strip() == original.source
+    return not same_code or bool(marks - {"nbval-check-output"})
+
+
 def restore(notebook: NotebookNode, blank: NotebookNode) -> tuple[NotebookNode, list[str]]:
     """The student's code with the original check cells, and notes on what had been changed.
 
-    A cell of the notebook that holds a check becomes the original one, copies of it are left out, missing ones go behind their
-    answer. All outputs, counts, tags and comments that nbval obeys are removed.
+    A cell of the notebook that holds a check becomes the original one, copies of it are left out,
+    missing ones go behind their answer. All outputs, counts, tags and comments that nbval obeys are
+    removed.
     """
     checks = {
         found[1]: cell for cell in blank.cells if (found := role(cell)) and found[0] == "check"
     }
     last = {role(cell): k for k, cell in enumerate(notebook.cells)}
-    notes, cells, roles = [], [], []
+    notes = []
+    cells = []
+    roles = []
     for k, cell in enumerate(notebook.cells):
         kind, number = role(cell) or ("", "")
         if number not in checks:  # of another lesson, or invented: code like any other
-            kind, number = "", ""
+            kind = number = ""
         if kind == "check":
             if last[kind, number] == k:
-                marks = {
-                    tag
-                    for tag in cell.metadata.get("tags", [])
-                    if "nbval" in tag or tag == "raises-exception"
-                }
-                if (
-                    cell.cell_type != "code"
-                    or cell.source.strip() != checks[number].source
-                    or marks - {"nbval-check-output"}
-                ):
+                if is_changed(cell, checks[number]):
                     notes.append(
                         f"the check cell of {number} had been changed; the original was used"
                     )
@@ -115,29 +114,22 @@ def restore(notebook: NotebookNode, blank: NotebookNode) -> tuple[NotebookNode, 
     for number in checks:
         if ("check", number) not in roles:
             notes.append(f"the check cell of {number} was missing; it was put back")
-            place = max(
-                (k + 1 for k, found in enumerate(roles) if found == ("answer", number)),
-                default=len(roles),
-            )
+            behind = [k + 1 for k, found in enumerate(roles) if found == ("answer", number)]
+            place = max(behind, default=len(roles))
             cells.insert(place, None)
             roles.insert(place, ("check", number))
     for k, (kind, number) in enumerate(roles):
         if kind == "check":
             cells[k] = nbformat.v4.new_code_cell(checks[number].source, execution_count=1)
-            cells[k].outputs = [
-                nbformat.v4.new_output(
-                    "stream", name="stdout", text=f"Exercise {number}: {PASSED}\n"
-                )
-            ]
-            cells[k].metadata = nbformat.from_dict(
-                {"tags": [f"check:{number}", "nbval-check-output"]}
-            )
+            line = f"Exercise {number}: {PASSED}\n"
+            cells[k].outputs = [nbformat.v4.new_output("stream", name="stdout", text=line)]
+            tags = [f"check:{number}", "nbval-check-output"]
+            cells[k].metadata = nbformat.from_dict({"tags": tags})
         elif kind:
             cells[k].metadata = nbformat.from_dict({"tags": [f"{kind}:{number}"]})
         cells[k].id = f"g{k:03d}"
-    return nbformat.v4.new_notebook(cells=cells, metadata=blank.metadata, nbformat_minor=5), list(
-        dict.fromkeys(notes)
-    )
+    made = nbformat.v4.new_notebook(cells=cells, metadata=blank.metadata, nbformat_minor=5)
+    return made, list(dict.fromkeys(notes))
 
 
 def only(notebook: NotebookNode, number: str) -> NotebookNode:
@@ -146,17 +138,16 @@ def only(notebook: NotebookNode, number: str) -> NotebookNode:
     return nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata, nbformat_minor=5)
 
 
-# ---- running it ------------------------------------------------------------------------------------------------------
+# ---- running it ----
 
-# A server process has imported all that a judge needs; each judge is a fork of it. Where there is none, judges start from nothing.
-_context = multiprocessing.get_context(
-    "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-)
+# A server process has imported all that a judge needs; each judge is a fork of it. Where there is
+# none, judges start from nothing.
+_forks = "forkserver" in multiprocessing.get_all_start_methods()
+_context = multiprocessing.get_context("forkserver" if _forks else "spawn")
 if hasattr(_context, "set_forkserver_preload"):
     _context.set_forkserver_preload([f"{__package__}.judge"])
-_stopped = (
-    threading.Event()
-)  # the run is over: judges are killed, and a verdict that is missing means nothing
+# The run is over: judges are killed, and a verdict that is missing means nothing.
+_stopped = threading.Event()
 
 
 class Stopped(Exception):
@@ -164,7 +155,10 @@ class Stopped(Exception):
 
 
 def verdicts_of(notebook: NotebookNode, seconds: float) -> tuple[dict[str, tuple[bool, str]], bool]:
-    """Verdicts by exercise, from a process of its own, and whether it came to its end in time; if not, some are missing."""
+    """Verdicts by exercise, from a process of its own, and whether it came to its end in time.
+
+    If it did not, some are missing.
+    """
     with tempfile.TemporaryDirectory(prefix="coursework-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         for package in PACKAGES:
@@ -177,13 +171,15 @@ def verdicts_of(notebook: NotebookNode, seconds: float) -> tuple[dict[str, tuple
             "PYTHONPATH": str(folder / "library"),
             "PYTHONSAFEPATH": "1",
             "IPYTHONDIR": str(folder / "ipython"),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
         }
-        environment |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         listen, speak = _context.Pipe()
-        process = _context.Process(
-            target=judge, args=(str(path), LIMITS["cell"], environment, speak), daemon=True
-        )
-        verdicts, ended, end = {}, False, time.monotonic() + seconds
+        arguments = (str(path), LIMITS["cell"], environment, speak)
+        process = _context.Process(target=judge, args=arguments, daemon=True)
+        verdicts = {}
+        ended = False
+        end = time.monotonic() + seconds
         if _stopped.is_set():
             raise Stopped
         process.start()
@@ -205,7 +201,10 @@ def verdicts_of(notebook: NotebookNode, seconds: float) -> tuple[dict[str, tuple
 
 
 def grade(path: Path, blanks: dict[str, NotebookNode]) -> dict:
-    """Verdicts and notes for one submission, whatever it holds; "finished" is False if time ran out for one of its runs."""
+    """Verdicts and notes for one submission, whatever it holds.
+
+    "finished" is False if time ran out for one of its runs.
+    """
     try:
         submitted = nbformat.read(path, as_version=4)
         lesson = lesson_of(submitted)
@@ -216,24 +215,17 @@ def grade(path: Path, blanks: dict[str, NotebookNode]) -> dict:
         notebook, notes = restore(submitted, blanks[lesson])
     except Exception as error:  # a corrupt file is a result too
         text = (str(error).splitlines() or [""])[0][:200]
-        return {
-            "lesson": None,
-            "verdicts": {},
-            "notes": [f"{path.name} could not be read: {type(error).__name__}: {text}"],
-        }
-    numbers = [
-        found[1] for cell in blanks[lesson].cells if (found := role(cell)) and found[0] == "check"
-    ]
+        note = f"{path.name} could not be read: {type(error).__name__}: {text}"
+        return {"lesson": None, "verdicts": {}, "notes": [note]}
+    found = [role(cell) or ("", "") for cell in blanks[lesson].cells]
+    numbers = [number for kind, number in found if kind == "check"]
     verdicts, finished = verdicts_of(notebook, LIMITS["notebook"])
-    for number in (
-        numbers
-    ):  # a cell that ends the kernel takes the exercises after it along: each gets a run of its own
+    # A cell that ends the kernel takes the exercises after it along: each gets a run of its own.
+    for number in numbers:
         if number not in verdicts or "Kernel dead" in verdicts[number][1]:
             alone, ended = verdicts_of(only(notebook, number), LIMITS["exercise"])
-            verdicts[number] = alone.get(number) or (
-                False,
-                f"Exercise {number}: its check did not come to an end.",
-            )
+            missing = (False, f"Exercise {number}: its check did not come to an end.")
+            verdicts[number] = alone.get(number) or missing
             finished = finished and ended
     if not finished:
         notes.append(f"{path.name} used up the grader's time; the next run tries it again")
@@ -241,11 +233,14 @@ def grade(path: Path, blanks: dict[str, NotebookNode]) -> dict:
     return {"lesson": lesson, "verdicts": ordered, "notes": notes, "finished": finished}
 
 
-# ---- a folder of them ------------------------------------------------------------------------------------------------
+# ---- a folder of them ----
 
 
 def submissions(folder: Path, blanks: list[str]) -> list[Submission]:
-    """All notebooks below the folder. The student is the first folder below it, or else the name of the file."""
+    """All notebooks below the folder.
+
+    The student is the first folder below it, or else the name of the file.
+    """
     found = []
     for path in sorted(folder.rglob("*.ipynb")):
         parts = path.relative_to(folder).parts
@@ -264,73 +259,72 @@ def points(result: dict) -> int:
     return sum(find(number).points for number, (passed, _) in result["verdicts"].items() if passed)
 
 
+def all_verdicts(results: list[dict]) -> dict[str, tuple[bool, str]]:
+    verdicts = {}
+    for result in results:
+        verdicts |= result["verdicts"]
+    return verdicts
+
+
 def feedback(student: str, results: list[dict]) -> str:
     """The student's page, in Markdown."""
-    verdicts = {
-        number: verdict for result in results for number, verdict in result["verdicts"].items()
-    }
-    of = sum(find(number).points for number in verdicts)
-    lines = [
-        f"# {student}: {sum(map(points, results))} of {of} points"
-        if of
-        else f"# {student}: nothing could be graded",
-        "",
-    ]
+    verdicts = all_verdicts(results)
+    total = sum(find(number).points for number in verdicts)
+    title = f"# {student}: nothing could be graded"
+    if total:
+        title = f"# {student}: {sum(map(points, results))} of {total} points"
+    lines = [title, ""]
     for number, (passed, line) in verdicts.items():
         of = find(number)
-        lines.append(
-            f"- **{number} {of.title}**: {of.points if passed else 0} of {of.points}"
-            + (f"  \n  {line}" if line else "")
-        )
+        lines.append(f"- **{number} {of.title}**: {of.points if passed else 0} of {of.points}")
+        if line:
+            lines[-1] += f"  \n  {line}"
     lines += ["", *(f"Note: {note}." for result in results for note in result["notes"])]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def write_tables(out: Path, results: dict[Submission, dict]) -> None:
-    """grades.csv and the feedback pages. If a student handed in a lesson more than once, the best one counts."""
+    """grades.csv and the feedback pages.
+
+    If a student handed in a lesson more than once, the best one counts.
+    """
     best: dict[str, dict] = {}
     for submission, result in sorted(results.items()):
         mine = best.setdefault(submission.student, {})
-        place = (
-            f"unreadable {submission.path.name}" if result["lesson"] is None else result["lesson"]
-        )
+        place = result["lesson"]
+        if place is None:
+            place = f"unreadable {submission.path.name}"
         if place not in mine or points(result) > points(mine[place]):
             mine[place] = result
     for mine in best.values():
-        if len(mine) > 1:
-            mine.pop(
-                "", None
-            )  # whole repositories are handed in, with notebooks that are no coursework
+        if len(mine) > 1:  # whole repositories are handed in, with notebooks that are no coursework
+            mine.pop("", None)
     numbers = sorted(
-        {n for r in results.values() for n in r["verdicts"]},
-        key=lambda n: [int(part) for part in n.split(".")],
+        all_verdicts(list(results.values())),
+        key=lambda number: [int(part) for part in number.split(".")],
     )
     (out / "feedback").mkdir(parents=True, exist_ok=True)
     with open(out / "grades.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["student", *numbers, "total", "of", "notes"])
         for student, mine in sorted(best.items()):
-            verdicts = {
-                number: verdict
-                for result in mine.values()
-                for number, verdict in result["verdicts"].items()
-            }
-            row = [
-                (find(n).points if verdicts[n][0] else 0) if n in verdicts else "" for n in numbers
-            ]
-            of = sum(find(n).points for n in verdicts) or ""
+            verdicts = all_verdicts(list(mine.values()))
+            row = dict.fromkeys(numbers, "")
+            for number, (passed, _) in verdicts.items():
+                row[number] = find(number).points if passed else 0
+            total = sum(map(points, mine.values()))
+            of = sum(find(number).points for number in verdicts) or ""
             notes = "; ".join(note for result in mine.values() for note in result["notes"])
-            writer.writerow([student, *row, sum(map(points, mine.values())), of, notes])
-            page = (
-                out / "feedback" / f"{student}.md"
-            )  # the name is one of a folder or file already: no need to change it
+            writer.writerow([student, *row.values(), total, of, notes])
+            # the name is one of a folder or file already: no need to change it
+            page = out / "feedback" / f"{student}.md"
             page.write_text(feedback(student, list(mine.values())), encoding="utf-8")
 
 
 def grade_folder(
     folder: Path, out: Path, blank_folder: Path = BLANK, jobs: int | None = None
 ) -> dict[Submission, dict]:
-    """Grade all submissions in the folder, `jobs` at a time (one a core); see the top of this module."""
+    """Grade all submissions in the folder, `jobs` at a time (one a core)."""
     blanks = {
         path.stem: nbformat.read(path, as_version=4)
         for path in sorted(blank_folder.glob("[0-9][0-9]_*.ipynb"))
@@ -338,15 +332,9 @@ def grade_folder(
     todo = submissions(folder, list(blanks))
     if not todo:
         raise ValueError(f"there is no notebook in {folder}")
-    sources = b"".join(
-        path.read_bytes()
-        for path in sorted(
-            [
-                *(path for package in PACKAGES for path in package.rglob("*.py")),
-                *blank_folder.glob("*.ipynb"),
-            ]
-        )
-    )
+    read = [path for package in PACKAGES for path in package.rglob("*.py")]
+    read += blank_folder.glob("*.ipynb")
+    sources = b"".join(path.read_bytes() for path in sorted(read))
     by_lesson = {name[:2]: blank for name, blank in blanks.items()}
     (out / "results").mkdir(parents=True, exist_ok=True)
     results: dict[Submission, dict] = {}
@@ -371,15 +359,13 @@ def grade_folder(
     _stopped.clear()
     pool = ThreadPoolExecutor(jobs or os.cpu_count())
     try:
-        for done in as_completed(
-            futures := {pool.submit(one, submission): submission for submission in todo}
-        ):
+        futures = {pool.submit(one, submission): submission for submission in todo}
+        for done in as_completed(futures):
             submission = futures[done]
-            results[submission] = done.result()
-            print(
-                f"{len(results)}/{len(todo)}  {submission.student}: {points(results[submission])} points",
-                flush=True,
-            )
+            result = done.result()
+            results[submission] = result
+            progress = f"{len(results)}/{len(todo)}"
+            print(f"{progress}  {submission.student}: {points(result)} points", flush=True)
     finally:
         _stopped.set()  # first of all: whatever ends from here on is no verdict
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,7 @@
-"""The process that judges one notebook: nbval runs it, and what passes is checked again here with fresh inputs."""
+"""The process that judges one notebook.
+
+nbval runs the notebook, and what passes is checked again here with fresh inputs.
+"""
 
 import os
 import signal
@@ -25,10 +28,12 @@ class Report:
 def judge(
     notebook: str, cell_seconds: int, environment: dict[str, str], grader: Connection
 ) -> None:
-    """Judge the notebook; the student's kernel gets this environment and the notebook's folder, and cannot reach the grader."""
-    signal.signal(
-        signal.SIGINT, lambda *_: None
-    )  # Ctrl-C is for the grader, which then ends this process
+    """Judge the notebook; the student's kernel cannot reach the grader.
+
+    It gets this environment and the notebook's folder.
+    """
+    # Ctrl-C is for the grader, which then ends this process
+    signal.signal(signal.SIGINT, lambda *_: None)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(os.path.dirname(notebook))
@@ -36,19 +41,7 @@ def judge(
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout.fileno(), sys.stderr.fileno()):
         os.dup2(silence, stream)
-    options = [
-        "--nbval",
-        "--nbval-current-env",
-        f"--nbval-cell-timeout={cell_seconds}",
-        "--coursework-judge",
-    ]
-    options += [
-        "-q",
-        "-c",
-        os.devnull,
-        f"--rootdir={os.path.dirname(notebook)}",
-        "-p",
-        "no:cacheprovider",
-        notebook,
-    ]
-    pytest.main(options, plugins=[nbval_plugin, Report(grader)])
+    options = ["--nbval", "--nbval-current-env", f"--nbval-cell-timeout={cell_seconds}"]
+    options += ["--coursework-judge", f"--rootdir={os.path.dirname(notebook)}"]
+    options += ["-q", "-c", os.devnull, "-p", "no:cacheprovider"]
+    pytest.main([*options, notebook], plugins=[nbval_plugin, Report(grader)])

@@ -1,9 +1,11 @@
 """pytest plugin on top of nbval: one line an exercise, and the judge.
 
-    pytest -p chapter_checks.grading.nbval_plugin --nbval-lax --nbval-current-env notebooks/coursework
+    pytest -p chapter_checks.grading.nbval_plugin --nbval-lax --nbval-current-env \\
+        notebooks/coursework
 
-With --coursework-judge every check that passes in the notebook's kernel runs once more here, in pytest's process, with fresh
-random inputs: the kernel only computes values. Whatever a student does to the checks in the notebook, the judge does not see it.
+With --coursework-judge every check that passes in the notebook's kernel runs once more here, in
+pytest's process, with fresh random inputs: the kernel only computes values. Whatever a student does
+to the checks in the notebook, the judge does not see it.
 """
 
 import ast
@@ -20,7 +22,9 @@ from nbval.plugin import IPyNbCell, NbCellError
 
 from .. import engine
 
-PROPERTY = "coursework"  # of a report: (notebook, exercise, passed?, line), also when pytest-xdist carries it between processes
+# of a report: (notebook, exercise, passed?, line), also when pytest-xdist carries it to another
+# process
+PROPERTY = "coursework"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -49,7 +53,8 @@ class Remote:
         return self.send(request, request["seconds"] + 5)
 
     def send(self, request: dict, seconds: float) -> dict:
-        call = f"__import__('{engine.__package__}.bench', fromlist=['serve']).serve(globals(), {json.dumps(request)!r})"
+        bench = f"__import__('{engine.__package__}.bench', fromlist=['serve'])"
+        call = f"{bench}.serve(globals(), {json.dumps(request)!r})"
         message = self.kernel.kc.execute(
             "", silent=True, store_history=False, user_expressions={"reply": call}
         )
@@ -62,12 +67,8 @@ class Remote:
             if answer["parent_header"].get("msg_id") == message:
                 reply = answer["content"].get("user_expressions", {}).get("reply", {})
                 if reply.get("status") != "ok":
-                    return {
-                        "problem": [
-                            reply.get("ename", "Error"),
-                            str(reply.get("evalue", "no answer"))[:160],
-                        ]
-                    }
+                    text = str(reply.get("evalue", "no answer"))[:160]
+                    return {"problem": [reply.get("ename", "Error"), text]}
                 return json.loads(ast.literal_eval(reply["data"]["text/plain"]))
         if self.kernel.is_alive():
             self.kernel.interrupt()
@@ -77,13 +78,12 @@ class Remote:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, IPyNbCell):
-            item.output_timeout = (
-                60  # nbval gives a busy machine only 5 s between messages (nbval issue 231)
-            )
+            # nbval gives a busy machine only 5 s between messages (nbval issue 231)
+            item.output_timeout = 60
 
 
 def notice_death(kernel) -> None:
-    """nbval waits for a kernel that has ended until the time is up; make it notice within a second."""
+    """nbval waits for a kernel that has ended until the time is up; now it notices in a second."""
     wait = kernel.get_message
 
     def get_message(stream: str, timeout: float | None = None) -> dict:
@@ -132,11 +132,9 @@ def line_of(number: str, item: IPyNbCell, call: pytest.CallInfo) -> str:
     else:
         text = str(call.excinfo.value)
     line = COLOURS.sub("", text).strip().split("\n")[0][:400]
-    return (
-        line
-        if line.startswith("Exercise ")
-        else f"Exercise {number}: its check did not come to an end ({line})."
-    )
+    if line.startswith("Exercise "):
+        return line
+    return f"Exercise {number}: its check did not come to an end ({line})."
 
 
 @pytest.hookimpl(wrapper=True)
@@ -144,16 +142,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     report = yield
     number = exercise_of(item)
     if number and (call.when == "call" or report.failed):
-        line = (
-            ""
-            if report.passed
-            else line_of(number, item, call)
-            if call.excinfo
-            else f"Exercise {number}: its check was skipped."
-        )
-        report.user_properties.append(
-            (PROPERTY, (item.nodeid.split("::")[0], number, report.passed, line))
-        )
+        line = ""
+        if not report.passed:
+            line = f"Exercise {number}: its check was skipped."
+            if call.excinfo:
+                line = line_of(number, item, call)
+        verdict = (item.nodeid.split("::")[0], number, report.passed, line)
+        report.user_properties.append((PROPERTY, verdict))
     return report
 
 

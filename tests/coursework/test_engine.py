@@ -295,6 +295,40 @@ def lambda_free():
     return sendable.linear_map(torch.eye(2))
 
 
+# ---- verdicts --------------------------------------------------------------------------------------------------------
+
+
+def test_rule_out_names_the_first_mistake_that_gives_the_value():
+    at = Attempt(Exercise("9.1", "Test", 1, 1, print), Local({}), 0)
+    mistakes = {"the square": 4.0, "twice": torch.tensor(4.0), "the mean": torch.tensor([1.0, 2.0])}
+    assert line(at.rule_out, 4.0, mistakes, "This is {}.").endswith(". This is the square.")
+    assert line(at.rule_out, torch.tensor([1.0, 2.0]), mistakes).endswith(". the mean")
+    at.rule_out(3.0, mistakes)
+    at.rule_out(torch.tensor([1.0, 3.0]), mistakes)
+    assert "{x}" in line(at.rule_out, 1.0, {"{x}": 1.0}, "This is {}."), "braces of a mistake stay"
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, -1e200])
+def test_rule_out_compares_relative_to_the_mistake(size):
+    at = Attempt(Exercise("9.1", "Test", 1, 1, print), Local({}), 0)
+    wrong = {"wrong": size, "also wrong": torch.tensor([size, 0.0], dtype=torch.float64)}
+    for value in (size * (1 + 0.9e-4), torch.tensor([size, size * 0.9e-4], dtype=torch.float64)):
+        assert "wrong" in line(at.rule_out, value, wrong, rtol=1e-4)
+    for value in (size * (1 + 1.1e-4), torch.tensor([size, size * 1.1e-4], dtype=torch.float64)):
+        at.rule_out(value, wrong, rtol=1e-4)
+
+
+def test_rule_out_is_safe_for_zero_infinity_and_nan():
+    at = Attempt(Exercise("9.1", "Test", 1, 1, print), Local({}), 0)
+    odd = {"inf": math.inf, "nan": math.nan, "half": torch.tensor([0.0, math.nan])}
+    for value in (0.0, 1.0, math.inf, math.nan, torch.zeros(2)):
+        at.rule_out(value, odd, atol=1.0)
+    for value in (1e-300, math.inf, math.nan):
+        at.rule_out(value, {"zero": 0.0})
+    assert "zero" in line(at.rule_out, 0.0, {"zero": 0.0})
+    assert "zero" in line(at.rule_out, 1e-7, {"zero": 0.0}, atol=1e-6)
+
+
 # ---- check and passed ------------------------------------------------------------------------------------------------
 
 
