@@ -6,6 +6,8 @@ python source/pictures.py     writes docs/live_figure.gif and docs/robustness_cu
 import base64
 import contextlib
 import io
+import os
+import sys
 from pathlib import Path
 
 import jupytext
@@ -17,12 +19,15 @@ from PIL import Image
 from chapter_utils import plotting
 
 ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
 DOCS = ROOT / "docs"
 
 
 def live_figure(lesson: str, name: str):
     """The LiveFigure called `name`, after running the cells of the lesson up to it."""
     matplotlib.use("Agg", force=True)
+    os.chdir(NOTEBOOKS)  # where its kernel would run, and finds the package of its figures
+    sys.path.insert(0, str(NOTEBOOKS))
     names: dict = {"__name__": "lesson"}
     for cell in jupytext.read(ROOT / "source" / "lessons" / f"{lesson}.py", fmt="py:percent").cells:
         if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
@@ -51,7 +56,7 @@ def animate(live, values, target: Path, **fixed) -> None:
 
 def figure_of(lesson: str, code: str) -> bytes:
     """The stored picture of the cell of the executed lesson whose source contains `code`."""
-    for cell in nbformat.read(ROOT / "notebooks" / f"{lesson}.ipynb", as_version=4).cells:
+    for cell in nbformat.read(NOTEBOOKS / f"{lesson}.ipynb", as_version=4).cells:
         if cell.cell_type == "code" and code in cell.source:
             for output in cell.outputs:
                 if "image/png" in output.get("data", {}):
@@ -64,7 +69,7 @@ def main() -> None:
     live = live_figure("05_nonexpansive_layers", "live_step")
     animate(live, ("c", np.arange(0, 3.01, 0.2)), DOCS / "live_figure.gif")
     (DOCS / "robustness_curves.png").write_bytes(
-        figure_of("07_adversarial_robustness", "plotting.robustness_curves")
+        figure_of("07_adversarial_robustness", "figures.race(")
     )
     for path in sorted(DOCS.iterdir()):
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
