@@ -1,4 +1,4 @@
-"""The two pictures of README.md, taken from the lessons: a live figure in motion and the robustness curves.
+"""The two pictures of README.md, from the lessons: a live figure in motion, robustness curves.
 
 python source/pictures.py     writes docs/live_figure.gif and docs/robustness_curves.png
 """
@@ -39,7 +39,7 @@ def live_figure(lesson: str, name: str):
 
 
 def animate(live, values, target: Path, **fixed) -> None:
-    """Move the only changing control through `values` (name, numbers) and back, as a GIF that repeats."""
+    """Move the only changing control through `values` (name, numbers) and back, as a GIF."""
     control, numbers = values
     frames = []
     for value in [*numbers, *numbers[-2:0:-1]]:

@@ -1,4 +1,4 @@
-"""The live figure of lesson 6, driven on both sides of its thresholds and at them, against independent values."""
+"""The live figure of lesson 6 on both sides of its thresholds, and at them."""
 
 import math
 

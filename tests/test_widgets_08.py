@@ -28,7 +28,8 @@ def names():
 def test_areas(names, steps):
     sentence = names["live_areas"].update(steps=steps)
     angle = torch.linspace(0, 2 * torch.pi, 401, dtype=torch.float64)
-    # area of the image of a disc = integral of the determinant: mean over the disc, by rings of equal area
+    # area of the image of a disc = integral of the determinant: its mean over the disc, by rings
+    # of equal area
     factor = 0.0
     for ring in (torch.arange(40, dtype=torch.float64) + 0.5) / 40:
         q = 0.4 * ring.sqrt() * angle[:-1].cos()
