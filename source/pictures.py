@@ -1,4 +1,4 @@
-"""The two pictures of README.md, taken from the lessons: a live figure in motion and the robustness curves.
+"""The two pictures of README.md, from the lessons: a live figure in motion, robustness curves.
 
 python source/pictures.py     writes docs/live_figure.gif and docs/robustness_curves.png
 """
@@ -6,6 +6,8 @@ python source/pictures.py     writes docs/live_figure.gif and docs/robustness_cu
 import base64
 import contextlib
 import io
+import os
+import sys
 from pathlib import Path
 
 import jupytext
@@ -17,12 +19,15 @@ from PIL import Image
 from chapter_utils import plotting
 
 ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
 DOCS = ROOT / "docs"
 
 
 def live_figure(lesson: str, name: str):
     """The LiveFigure called `name`, after running the cells of the lesson up to it."""
     matplotlib.use("Agg", force=True)
+    os.chdir(NOTEBOOKS)  # where its kernel would run, and finds the package of its figures
+    sys.path.insert(0, str(NOTEBOOKS))
     names: dict = {"__name__": "lesson"}
     for cell in jupytext.read(ROOT / "source" / "lessons" / f"{lesson}.py", fmt="py:percent").cells:
         if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
@@ -34,7 +39,7 @@ def live_figure(lesson: str, name: str):
 
 
 def animate(live, values, target: Path, **fixed) -> None:
-    """Move the only changing control through `values` (name, numbers) and back, as a GIF that repeats."""
+    """Move the only changing control through `values` (name, numbers) and back, as a GIF."""
     control, numbers = values
     frames = []
     for value in [*numbers, *numbers[-2:0:-1]]:
@@ -51,7 +56,7 @@ def animate(live, values, target: Path, **fixed) -> None:
 
 def figure_of(lesson: str, code: str) -> bytes:
     """The stored picture of the cell of the executed lesson whose source contains `code`."""
-    for cell in nbformat.read(ROOT / "notebooks" / f"{lesson}.ipynb", as_version=4).cells:
+    for cell in nbformat.read(NOTEBOOKS / f"{lesson}.ipynb", as_version=4).cells:
         if cell.cell_type == "code" and code in cell.source:
             for output in cell.outputs:
                 if "image/png" in output.get("data", {}):
@@ -64,7 +69,7 @@ def main() -> None:
     live = live_figure("05_nonexpansive_layers", "live_step")
     animate(live, ("c", np.arange(0, 3.01, 0.2)), DOCS / "live_figure.gif")
     (DOCS / "robustness_curves.png").write_bytes(
-        figure_of("07_adversarial_robustness", "plotting.robustness_curves")
+        figure_of("07_adversarial_robustness", "figures.race(")
     )
     for path in sorted(DOCS.iterdir()):
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")

@@ -1,4 +1,4 @@
-"""The live figure of lesson 6, driven on both sides of its thresholds and at them, against independent values."""
+"""The live figure of lesson 6 on both sides of its thresholds, and at them."""
 
 import math
 
@@ -10,6 +10,11 @@ from lesson import run_until
 @pytest.fixture(scope="module")
 def lesson():
     return run_until("06", "live_map")
+
+
+def artists(live, name):
+    """Those artists of a live figure that its function marked with this name."""
+    return live.figure.findobj(lambda artist: artist.get_gid() == name)
 
 
 BOTH, SHARP, NEITHER = "Both rules allow", "Only the sharp rule allows", "Neither rule allows"
@@ -39,19 +44,22 @@ def test_map_of_pairs(lesson, h1, h2, S, lambda_min, verdict):
     up = (1 + h2 / S) ** S
     sharp = max(abs(1 - kappa * h), abs(1 - h)) ** S * up
     paper = math.sqrt(1 - 2 * kappa * h + h * h) ** S * up
-    widths = [bar.get_width() for bar in lesson["rule_bars"]]
+    widths = [bar.get_width() for bar in artists(lesson["live_map"], "bar")]
     assert widths == pytest.approx(
         [sharp, sharp, paper]
     )  # the worst slope found equals the sharp rule
     assert verdict in sentence and ("some distances do grow" in sentence) is (verdict == NEITHER)
     assert "Some distances grow!" not in sentence
-    assert lesson["map_dot"].get_xydata().tolist() == [[h1, h2]]
+    (dot,) = artists(lesson["live_map"], "pair")
+    assert dot.get_xydata().tolist() == [[h1, h2]]
 
 
 def test_regions_end_at_the_limits(lesson):
     lesson["live_map"].update(h1=0.5, h2=0.2, S=1, lambda_min=1.0)
-    x, y = lesson["edges"]["gradient"].get_data()
+    (gradient,) = artists(lesson["live_map"], "gradient")
+    x, y = gradient.get_data()
     assert dict(zip(x, y, strict=True))[0.5] == pytest.approx(1 / 3) and y[-1] == pytest.approx(0)
-    x, y = lesson["edges"]["monotone"].get_data()
+    (monotone,) = artists(lesson["live_map"], "monotone")
+    x, y = monotone.get_data()
     assert dict(zip(x, y, strict=True))[0.5] == pytest.approx(0.1547, abs=1e-4)
     assert all(height == 0 for h1, height in zip(x, y, strict=True) if h1 >= 1)

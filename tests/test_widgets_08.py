@@ -10,6 +10,12 @@ from chapter_utils import lipschitz
 from lesson import run_until
 
 
+def artist(live, name):
+    """That artist of a live figure which its function marked with this name."""
+    (found,) = live.figure.findobj(lambda artist: artist.get_gid() == name)
+    return found
+
+
 @pytest.fixture(scope="module")
 def names():
     before = torch.get_default_dtype(), torch.get_num_threads()
@@ -22,7 +28,8 @@ def names():
 def test_areas(names, steps):
     sentence = names["live_areas"].update(steps=steps)
     angle = torch.linspace(0, 2 * torch.pi, 401, dtype=torch.float64)
-    # area of the image of a disc = integral of the determinant: mean over the disc, by rings of equal area
+    # area of the image of a disc = integral of the determinant: its mean over the disc, by rings
+    # of equal area
     factor = 0.0
     for ring in (torch.arange(40, dtype=torch.float64) + 0.5) / 40:
         q = 0.4 * ring.sqrt() * angle[:-1].cos()
@@ -35,8 +42,8 @@ def test_areas(names, steps):
     euler, symplectic = (float(number) for number in re.findall(r"([\d.]+) times", sentence))
     assert euler == pytest.approx(factor, abs=0.01) and symplectic == 1
     assert (euler > 1) == (steps > 0) and f"After {steps} steps" in sentence
-    for patch, path in zip(names["area_patches"], names["area_paths"].values(), strict=True):
-        corners = torch.as_tensor(patch.get_xy()[:401])
+    for name, path in names["area_paths"].items():
+        corners = torch.as_tensor(artist(names["live_areas"], name).get_xy()[:401])
         assert torch.allclose(corners, path[steps])
         assert corners[:, 0].abs().max() < 4.5 and corners[:, 1].abs().max() < 3  # inside the axes
 
@@ -50,7 +57,7 @@ def test_plug_and_play(names, tau):
         with torch.no_grad():
             for k in range(50):
                 x, old = (denoiser(x - tau * names["mask"] * (x - y))).clamp(0, 1), x
-                shown = names["pnp_lines"][name].get_ydata()[k]
+                shown = artist(names["live_plug"], name).get_ydata()[k]
                 assert shown == pytest.approx(
                     max((x - old).norm().item(), 1e-8), rel=1e-2, abs=1e-4
                 )
@@ -58,9 +65,9 @@ def test_plug_and_play(names, tau):
     assert ("convergence is guaranteed" in sentence) == inside and (
         "nothing is guaranteed" in sentence
     ) != inside
-    bound = names["pnp_bound"].get_ydata()
+    bound = artist(names["live_plug"], "bound").get_ydata()
     assert len(bound) == (200 if inside else 0)
-    curve = torch.as_tensor(names["pnp_lines"]["averaged"].get_ydata())
+    curve = torch.as_tensor(artist(names["live_plug"], "averaged").get_ydata())
     if inside:
         total = 5 + tau / (
             2 - tau

@@ -21,14 +21,12 @@
 # %%
 import itertools
 
-import ipywidgets
-import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
-from matplotlib.figure import Figure
 from torch import nn
 
-from chapter_utils import data, layers, lipschitz, ode, operators, plotting, training, widgets
+from chapter_utils import data, layers, lipschitz, ode, operators, plotting, training
+from figures import lesson_05 as figures
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)  # so that what we see is mathematics, not rounding
@@ -81,12 +79,13 @@ my_guess = None  # for example 1.0
 
 # %%
 def worst_slope(A, tau, slopes=(0.0, 1.0), B=None):
-    """Largest norm of I - tau B^T D A over all diagonal D with entries from `slopes`; B = A unless given."""
+    """Largest norm of I - tau B^T D A over all diagonal D with entries from `slopes`.
+
+    B = A unless given.
+    """
     B = A if B is None else B
-    patterns = itertools.product(slopes, repeat=len(A))
-    matrices = torch.stack(
-        [torch.eye(A.shape[1]) - tau * B.T @ torch.diag(torch.tensor(D)) @ A for D in patterns]
-    )
+    patterns = torch.tensor(list(itertools.product(slopes, repeat=len(A))))
+    matrices = torch.eye(A.shape[1]) - tau * B.T @ torch.diag_embed(patterns) @ A
     return torch.linalg.matrix_norm(matrices, 2).max().item()
 
 
@@ -114,61 +113,10 @@ if my_guess is not None:
 # The two points differ along the direction that $A$ stretches most. There the map is multiplication by $1-c$.
 # Move the slider and watch this pair, drawn as a thick line, on a ring of points in the plane.
 
-# %% jupyter={"source_hidden": true}
-# The live figure: a ring of points before and after the layer, and the Lipschitz constant over c.
-B2 = torch.tensor([[1.0, 0.4], [-0.3, 0.6]])
-norm_B2 = torch.linalg.matrix_norm(B2, 2)
-angle = torch.linspace(0, 2 * torch.pi, 73)
-ring = torch.stack([angle.cos(), angle.sin()], 1)
-stretched = torch.linalg.svd(B2).Vh[0]  # the direction that B2 stretches most
-pair = torch.stack([0.5 * stretched, -0.5 * stretched])
-bias = 2 * torch.ones(2)  # all units are on near the ring: the worst case
-figure = Figure(figsize=(8.4, 3.8))
-left, right = figure.subplots(1, 2)
-left.plot(*ring.T, color=plotting.BLACK, linewidth=0.8, linestyle=":", label="before")
-(after,) = left.plot([], [], color=plotting.BLUE, linestyle="-", label="after")
-left.plot(*pair.T, color=plotting.BLACK, marker="o", linestyle=":")
-(moved,) = left.plot(
-    [], [], color=plotting.ORANGE, marker="o", linestyle="-", linewidth=3, label="pair after"
-)
-left.set(
-    xlim=(-2.1, 2.1),
-    ylim=(-2.1, 2.1),
-    aspect="equal",
-    title="the ring, centred",
-    xlabel="$x_1$",
-    ylabel="$x_2$",
-)
-left.legend(loc="upper right")
-c_grid = torch.linspace(0, 3, 61)
-right.plot(
-    c_grid, [worst_slope(B2, c / norm_B2**2) for c in c_grid], color=plotting.BLUE, linestyle="-"
-)
-right.axvline(2, color=plotting.BLACK, linestyle="--", linewidth=1)
-right.text(1.95, 1.85, "theorem: up to here", ha="right", fontsize=9)
-(dot,) = right.plot([], [], color=plotting.ORANGE, marker="o", markersize=9)
-right.set(xlabel=r"$c=\tau\,\|A\|^2$", title="Lipschitz constant", ylim=(0, 2.1), xlim=(0, 3))
-
-
-def draw_step(c):
-    tau = c / norm_B2**2
-    centre = gradient_layer(
-        torch.zeros(1, 2), B2, bias, tau
-    )  # the shift says nothing about distances
-    after.set_data(*(gradient_layer(ring, B2, bias, tau) - centre).T)
-    image = gradient_layer(pair, B2, bias, tau) - centre
-    moved.set_data(*image.T)
-    stretch = (image[0] - image[1]).norm().item()
-    dot.set_data([c], [worst_slope(B2, tau)])
-    verdict = "No distance grows." if worst_slope(B2, tau) <= 1 + 1e-12 else "Some distances grow."
-    return f"At c = {c:.1f} the marked pair, one apart before, is {stretch:.2f} apart after the layer. {verdict}"
-
-
-live_step = widgets.LiveFigure(
-    figure,
-    draw_step,
-    c=ipywidgets.FloatSlider(min=0, max=3, step=0.1, value=1.0, description="step c"),
-)
+# %%
+A2 = torch.tensor([[1.0, 0.4], [-0.3, 0.6]])
+stretched = torch.linalg.svd(A2).Vh[0]  # the direction that A2 stretches most
+live_step = figures.step_size(gradient_layer, worst_slope, A2, stretched)
 live_step.still(c=2.5)
 
 # %%
@@ -185,19 +133,14 @@ live_step
 
 # %%
 t = torch.linspace(-8, 8, 4001, requires_grad=True)
-for name, activation in {
-    "relu": torch.relu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "gelu": F.gelu,
-}.items():
+for activation in (torch.relu, torch.tanh, torch.sigmoid, F.gelu):
     slope = torch.autograd.grad(activation(t).sum(), t)[0]
-    low, high = slope.min().item(), slope.max().item()
+    low = slope.min().item()
+    high = slope.max().item()
     tau = 2 / (high * norm_A**2)
-    print(
-        f"{name:8s} slope in [{low:6.3f}, {high:.3f}]   "
-        f"Lipschitz constant at the limit: {worst_slope(A, tau, (low, high)):.3f}"
-    )
+    constant = worst_slope(A, tau, (low, high))
+    print(f"{activation.__name__:8s} slope in [{low:6.3f}, {high:.3f}]   ", end="")
+    print(f"Lipschitz constant at the limit: {constant:.3f}")
 
 # %% [markdown]
 # GELU expands by almost a quarter at "its" limit, and a little for every shorter step. The hypothesis *nondecreasing* is not decoration.
@@ -234,17 +177,18 @@ assert untied > 1.1
 # %%
 def smallest_slack(alpha, c, pairs=20_000):
     x, y = torch.randn(2, pairs, 3, generator=torch.Generator().manual_seed(1))
-    Tx, Ty = (gradient_layer(z, A, b, c / norm_A**2) for z in (x, y))
+    Tx = gradient_layer(x, A, b, c / norm_A**2)
+    Ty = gradient_layer(y, A, b, c / norm_A**2)
     moved = (x - Tx) - (y - Ty)
-    squares = [v.square().sum(1) for v in (x - y, moved, Tx - Ty)]
-    return (squares[0] - (1 - alpha) / alpha * squares[1] - squares[2]).min().item()
+    before, move, after = (v.square().sum(1) for v in (x - y, moved, Tx - Ty))
+    return (before - (1 - alpha) / alpha * move - after).min().item()
 
 
 for c in (0.5, 1.0, 1.5):
-    holds, fails = smallest_slack(c / 2, c), smallest_slack(0.9 * c / 2, c)
-    print(
-        f"c = {c}:  never negative with alpha = c/2: {holds > -1e-12}   smallest with 0.9 c/2: {fails:.2f}"
-    )
+    holds = smallest_slack(c / 2, c)
+    fails = smallest_slack(0.9 * c / 2, c)
+    print(f"c = {c}:  never negative with alpha = c/2: {holds > -1e-12}   ", end="")
+    print(f"smallest with 0.9 c/2: {fails:.2f}")
     assert holds > -1e-12 and fails < -1e-3
 
 # %% [markdown]
@@ -261,11 +205,10 @@ def compose(alpha_1, alpha_2):
     return (alpha_1 + alpha_2 - 2 * alpha_1 * alpha_2) / (1 - alpha_1 * alpha_2)
 
 
-print("three layers, alpha = 3/4 each:", round(compose(compose(0.75, 0.75), 0.75), 4))
-print(
-    "five firmly non-expansive layers:",
-    round(compose(compose(compose(compose(0.5, 0.5), 0.5), 0.5), 0.5), 4),
-)
+three = compose(compose(0.75, 0.75), 0.75)
+five = compose(compose(compose(compose(0.5, 0.5), 0.5), 0.5), 0.5)
+print("three layers, alpha = 3/4 each:", round(three, 4))
+print("five firmly non-expansive layers:", round(five, 4))
 print("one of them and a rotation:      ", compose(0.5, 1.0))
 
 # %% [markdown]
@@ -274,28 +217,13 @@ print("one of them and a rotation:      ", compose(0.5, 1.0))
 
 # %%
 rotation = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
-figure, axis = plt.subplots(figsize=(4.6, 4.0))
-for matrix, name, style in (
-    (rotation, "rotation $R$", "s--"),
-    (0.5 * (torch.eye(2) + rotation), "averaged $(I+R)/2$", "o-"),
-):
-    path = [torch.tensor([1.0, 0.0])]
+averaged = 0.5 * (torch.eye(2) + rotation)
+paths = {}
+for name, matrix in {"rotation $R$": rotation, "averaged $(I+R)/2$": averaged}.items():
+    paths[name] = [torch.tensor([1.0, 0.0])]
     for _ in range(12):
-        path.append(matrix @ path[-1])
-    axis.plot(*torch.stack(path).T, style, label=name)
-axis.set(
-    aspect="equal",
-    xlabel="$x_1$",
-    ylabel="$x_2$",
-    title="twelve repetitions from (1, 0)",
-    xlim=(-1.25, 1.25),
-    ylim=(-1.25, 1.45),
-)
-axis.legend(loc="upper center", ncols=2)
-plotting.show(
-    figure,
-    "The rotation jumps between four points of the unit circle for ever; the averaged map spirals into the origin.",
-)
+        paths[name].append(matrix @ paths[name][-1])
+figures.rotation_and_average(paths)
 
 # %% [markdown]
 # *Coursework 5.3 asks how averaged a stack of layers is: what is promised, and what is measured.*
@@ -325,10 +253,10 @@ kernel = torch.randn(4, 3, 3, 3, generator=generator)  # 3 channels in, 4 out, 3
 for side in (7, 8):
     x = torch.randn(1, 3, side, side, generator=generator)
     y = torch.randn_like(conv(x, kernel, stride=2))
-    left, right = (conv(x, kernel, 2) * y).sum(), (x * conv_adjoint(y, kernel, side, 2)).sum()
-    print(
-        f"side {side}: output {tuple(y.shape[2:])}   <Kx, y> = <x, K'y>: {torch.isclose(left, right).item()}"
-    )
+    left = (conv(x, kernel, 2) * y).sum()
+    right = (x * conv_adjoint(y, kernel, side, 2)).sum()
+    equal = torch.isclose(left, right).item()
+    print(f"side {side}: output {tuple(y.shape[2:])}   <Kx, y> = <x, K'y>: {equal}")
 
 # %% [markdown]
 # > **Claim 5.5 (adjoint).** With this `output_padding`, `conv_adjoint` is the exact adjoint of the zero-padded convolution for every kernel, stride and padding.
@@ -343,11 +271,11 @@ def wrapped(x, kernel):
 
 
 def slope_of_pair(forward, adjoint, c):
-    """Exact Lipschitz constant of x - tau adjoint(forward(x)), the layer with all units on, for 4 x 4 images."""
-    K, Kt = lipschitz.dense_matrix(forward, (1, 4, 4)), lipschitz.dense_matrix(adjoint, (1, 4, 4))
-    return torch.linalg.matrix_norm(
-        torch.eye(16) - c / torch.linalg.matrix_norm(K, 2) ** 2 * Kt @ K, 2
-    ).item()
+    """Exact Lipschitz constant of x - tau adjoint(forward(x)) for 4 x 4 images: all units on."""
+    K = lipschitz.dense_matrix(forward, (1, 4, 4))
+    Kt = lipschitz.dense_matrix(adjoint, (1, 4, 4))
+    tau = c / torch.linalg.matrix_norm(K, 2) ** 2
+    return torch.linalg.matrix_norm(torch.eye(16) - tau * Kt @ K, 2).item()
 
 
 edge = torch.tensor([[1.0, 2.0, 0.0], [0.0, -1.0, 1.0], [1.0, 0.0, -2.0]])[None, None]
@@ -389,10 +317,8 @@ for steps in (0, 1, 5, 20, 100):
         lambda v: large @ v, lambda w: large.T @ w, start, steps
     )
     c = 2 * (truth / estimate.item()) ** 2
-    print(
-        f"{steps:3d} steps: estimate / truth = {estimate / truth:.4f}   "
-        f"the 'safe' step is in fact c = {c:.2f}, Lipschitz {max(1, c - 1):.2f}"
-    )
+    print(f"{steps:3d} steps: estimate / truth = {estimate / truth:.4f}   ", end="")
+    print(f"the 'safe' step is in fact c = {c:.2f}, Lipschitz {max(1, c - 1):.2f}")
 
 # %% [markdown]
 # > **Claim 5.6 (power iteration).** $\|Av\|\le\|A\|$ for every unit vector $v$: the estimate never exceeds the norm, so a step computed from it may be too long.
@@ -421,12 +347,11 @@ def sll_worst_slope(W, q):
     return torch.linalg.matrix_norm(matrices, 2).max().item()
 
 
-worst = max(
-    sll_worst_slope(
-        scale * torch.randn(5, 8, generator=generator), 0.1 + torch.rand(8, generator=generator)
-    )
-    for scale in (0.01, 1, 100, 1000)
-)
+worst = 0.0
+for scale in (0.01, 1, 100, 1000):
+    W = scale * torch.randn(5, 8, generator=generator)
+    q = 0.1 + torch.rand(8, generator=generator)
+    worst = max(worst, sll_worst_slope(W, q))
 print(f"worst slope over 4 x 256 patterns: {worst:.6f}")
 assert worst <= 1 + 1e-9
 
@@ -441,16 +366,16 @@ assert worst <= 1 + 1e-9
 
 # %%
 stale_c = 2.0 * 3**2
-fresh_block = layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(3, 3))).eval()
+operator = operators.DenseOperator(3, 3)
+fresh_block = layers.NonExpansiveBlock(layers.GradientField(operator)).eval()
 with torch.no_grad():
-    fresh_block.field.operator.weight.copy_(A)
+    operator.weight.copy_(A)
     _ = fresh_block(torch.zeros(1, 3))  # the norm is known now
-    fresh_block.field.operator.weight.mul_(3)
+    operator.weight.mul_(3)
 points = torch.randn(200, 3, generator=generator)
 fresh = lipschitz.jacobian_norms(fresh_block, points).max().item()
-print(
-    f"stale norm: Lipschitz constant {worst_slope(3 * A, 2 / norm_A**2):.1f}, as predicted: c - 1 = {stale_c - 1:.0f}"
-)
+stale = worst_slope(3 * A, 2 / norm_A**2)
+print(f"stale norm: Lipschitz constant {stale:.1f}, as predicted: c - 1 = {stale_c - 1:.0f}")
 print(f"our block:  measured slope {fresh:.4f}")
 assert fresh <= 1 + 1e-9
 
@@ -481,16 +406,14 @@ except ValueError as error:
 
 # %%
 for scale in (0.5, 1, 2, 3):
-    deep = layers.NonExpansiveBlock(
-        layers.GradientField(operators.DenseOperator(3, 3)), time_span=1.0
-    ).eval()
+    field = layers.GradientField(operators.DenseOperator(3, 3))
+    deep = layers.NonExpansiveBlock(field, time_span=1.0).eval()
     with torch.no_grad():
-        deep.field.operator.weight.copy_(scale * A)
-    number, size = deep.steps(deep.field.smoothness(points), points.dtype)
+        field.operator.weight.copy_(scale * A)
+    number, size = deep.steps(field.smoothness(points), points.dtype)
     slope = lipschitz.jacobian_norms(deep, points).max().item()
-    print(
-        f"||A|| = {scale * norm_A:5.2f}:  {number:2d} Euler steps of {size:.4f}   measured slope {slope:.4f}"
-    )
+    print(f"||A|| = {scale * norm_A:5.2f}:  {number:2d} Euler steps of {size:.4f}   ", end="")
+    print(f"measured slope {slope:.4f}")
     assert slope <= 1 + 1e-9
 
 # %% [markdown]
@@ -517,22 +440,21 @@ print(gradient_layer(torch.tensor([[1.0, 5.0], [5.0, 1.0]]), sort, torch.zeros(1
 
 
 # %%
-def absolute_value_network(step, depth, width=10):
-    blocks = [
-        layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(width, width)), step)
-        for _ in range(depth)
-    ]
+def absolute_value_network(c, depth, width=10):
+    fields = [layers.GradientField(operators.DenseOperator(width, width)) for _ in range(depth)]
+    blocks = [layers.NonExpansiveBlock(field, step=c) for field in fields]
     return nn.Sequential(layers.ZeroPadLift(1, width), *blocks, layers.NonExpansiveLinear(width, 1))
 
 
+def normalised(m, n):
+    return nn.utils.parametrizations.spectral_norm(nn.Linear(m, n))
+
+
 def normalised_network(depth, width=10):
-    normalised = nn.utils.parametrizations.spectral_norm
-    hidden = [
-        part for _ in range(depth - 1) for part in (normalised(nn.Linear(width, width)), nn.ReLU())
-    ]
-    return nn.Sequential(
-        normalised(nn.Linear(1, width)), nn.ReLU(), *hidden, normalised(nn.Linear(width, 1))
-    )
+    hidden = []
+    for _ in range(depth - 1):
+        hidden += [normalised(width, width), nn.ReLU()]
+    return nn.Sequential(normalised(1, width), nn.ReLU(), *hidden, normalised(width, 1))
 
 
 _ = torch.manual_seed(0)
@@ -558,28 +480,16 @@ for network in candidates.values():
 
 # %% tags=["nbval-ignore-output"]
 x = torch.linspace(-1, 1, 801)[:, None]
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
-left.plot(x, x.abs(), color=plotting.BLACK, linestyle="-", linewidth=1, label="$|x|$")
+fits = {}
 worst = {}
 for name, network in candidates.items():
     with torch.no_grad():
-        error = (network(x) - x.abs()).abs()
-        left.plot(x, network(x), label=name)
-        right.semilogy(x, error + 1e-5)
-    worst[name] = error.max().item()
-    print(
-        f"{name:21s} largest error {worst[name]:.3f}   "
-        f"guaranteed bound {lipschitz.lipschitz_bound(network, (1,)):.6f}"
-    )
+        fits[name] = network(x)
+    worst[name] = (fits[name] - x.abs()).abs().max().item()
+    bound = lipschitz.lipschitz_bound(network, (1,))
+    print(f"{name:21s} largest error {worst[name]:.3f}   guaranteed bound {bound:.6f}")
 assert all(worst["c = 2, 4 layers"] < worst[name] / 2 for name in list(worst)[:3])
-left.set(xlabel="$x$", title="networks")
-right.set(xlabel="$x$", title="distance to $|x|$ (logarithmic)")
-figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
-plotting.show(
-    figure,
-    "Only the network with the longest step, c = 2, follows |x| closely; the others are V shapes that are too flat, "
-    "too high at 0 and too low at both ends, and their errors are several times larger.",
-)
+figures.fits_of_absolute_value(x, fits)
 
 # %% [markdown]
 # The bound is 1 for all four (up to the error of its power iteration for the spectrally normalised one). Their fits are not alike.
@@ -600,12 +510,10 @@ plotting.show(
 # %%
 points, labels = data.two_moons(400, noise=0.08, seed=0)
 _ = torch.manual_seed(0)
+fields = [layers.GradientField(operators.DenseOperator(16, 16)) for _ in range(4)]
 network = nn.Sequential(
     layers.ZeroPadLift(2, 16),
-    *[
-        layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(16, 16)))
-        for _ in range(4)
-    ],
+    *map(layers.NonExpansiveBlock, fields),
     layers.NonExpansiveLinear(16, 2),
 )
 
@@ -624,61 +532,23 @@ history = training.fit(
 
 # %% tags=["nbval-ignore-output"]
 bound = lipschitz.lipschitz_bound(network, (2,))
-test_points, test_labels = points[300:], labels[300:]
+test_points = points[300:]
+test_labels = labels[300:]
 with torch.no_grad():
     logits = network(test_points)
-margin = (
-    logits.gather(1, test_labels[:, None])[:, 0] - logits.gather(1, 1 - test_labels[:, None])[:, 0]
-)
+own = logits.gather(1, test_labels[:, None])[:, 0]
+other = logits.gather(1, 1 - test_labels[:, None])[:, 0]
+margin = own - other
 radius = (margin / (2**0.5 * bound)).clamp_min(0)
 slope = lipschitz.jacobian_norms(network, test_points).max().item()
 print(f"measured slope {slope:.4f} <= guaranteed bound {bound:.6f}")
-print(
-    f"test accuracy {(margin > 0).double().mean():.2f};  certified at radius 0.1: {(radius > 0.1).double().mean():.2f}"
-)
-assert slope <= bound <= 1 + 1e-6 and (margin > 0).double().mean() > 0.95
+accuracy = (margin > 0).double().mean()
+certified = (radius > 0.1).double().mean()
+print(f"test accuracy {accuracy:.2f};  certified at radius 0.1: {certified:.2f}")
+assert slope <= bound <= 1 + 1e-6 and accuracy > 0.95
 
 # %% tags=["nbval-ignore-output"]
-grid_1, grid_2 = torch.meshgrid(
-    torch.linspace(-1.6, 2.6, 211), torch.linspace(-1.2, 1.7, 146), indexing="xy"
-)
-with torch.no_grad():
-    surface = network(torch.stack([grid_1.flatten(), grid_2.flatten()], 1))
-figure, axis = plt.subplots(figsize=(6.4, 4.4))
-axis.contour(
-    grid_1,
-    grid_2,
-    (surface[:, 1] - surface[:, 0]).reshape(grid_1.shape),
-    levels=[0],
-    colors=plotting.BLACK,
-)
-for label, colour, marker in ((0, plotting.BLUE, "o"), (1, plotting.ORANGE, "^")):
-    chosen = test_labels == label
-    axis.plot(
-        *test_points[chosen].T,
-        marker,
-        color=colour,
-        linestyle="",
-        markersize=4,
-        label=f"class {label}",
-    )
-    for centre, r in zip(test_points[chosen], radius[chosen], strict=True):
-        axis.add_patch(plt.Circle(centre.tolist(), r.item(), color=colour, alpha=0.12, linewidth=0))
-axis.set(
-    aspect="equal",
-    xlabel="$x_1$",
-    ylabel="$x_2$",
-    title="certified discs of the test points",
-    xlim=(-1.6, 2.6),
-    ylim=(-1.2, 1.7),
-)
-axis.grid(False)
-axis.legend(loc="upper left")
-plotting.show(
-    figure,
-    "Around each test point lies its certified disc, inside which the prediction cannot change. "
-    "No disc crosses the black decision curve.",
-)
+figures.certified_discs(network, test_points, test_labels, radius)
 
 # %% [markdown]
 # No disc crosses the curve, and none may: that is a theorem, not luck. A disc is usually a little smaller than the distance to the curve, because the certificate assumes that

@@ -23,12 +23,10 @@ import csv
 import itertools
 import json
 import warnings
+from functools import partial
 
-import ipywidgets
-import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
-from matplotlib.figure import Figure
 from torch import nn
 
 from chapter_utils import (
@@ -41,8 +39,8 @@ from chapter_utils import (
     robustness,
     switching,
     training,
-    widgets,
 )
+from figures import lesson_06 as figures
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)  # so that what we see is mathematics, not rounding
@@ -81,13 +79,10 @@ biases = torch.randn(20, 3, generator=generator)
 only_down = both = torch.randn(2, 3, generator=generator)  # a pair of points, as two rows
 print(f"at the start: {(both[0] - both[1]).norm().item():.3f}")
 for k in range(10):
-    only_down = down(only_down, orthogonal[2 * k], biases[2 * k], 0.5)
-    both = up(
-        down(both, orthogonal[2 * k], biases[2 * k], 0.5),
-        orthogonal[2 * k + 1],
-        biases[2 * k + 1],
-        0.3,
-    )
+    A, B = orthogonal[2 * k : 2 * k + 2]
+    b, b_up = biases[2 * k : 2 * k + 2]
+    only_down = down(only_down, A, b, 0.5)
+    both = up(down(both, A, b, 0.5), B, b_up, 0.3)
     if k in (0, 4, 9):
         distances = [(pair[0] - pair[1]).norm().item() for pair in (only_down, both)]
         print("after {:2d}: only down {:.3f}   down and up {:.3f}".format(k + 1, *distances))
@@ -122,8 +117,9 @@ def worst_slope(*layers_pieces):
 
 
 A, B = orthogonal[:2]
+pieces_down = linear_pieces(-0.5, A, (0.5, 1.0))
 for h2 in (0.1, 0.2, 0.3, 1 / 3, 0.4):
-    pair = worst_slope(linear_pieces(-0.5, A, (0.5, 1.0)), linear_pieces(h2, B, (0.0, 1.0)))
+    pair = worst_slope(pieces_down, linear_pieces(h2, B, (0.0, 1.0)))
     print(f"h1 = 0.5, h2 = {h2:.3f}: worst slope {pair:.4f}")
 if my_guess is not None:
     print(f"Your guess was {my_guess}; the limit is 1/3.")
@@ -152,12 +148,12 @@ J = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
 spiral = a * torch.eye(2) + (1 - a**2) ** 0.5 * J
 print("  h1    gradient: rule  worst    monotone: rule  worst")
 for h1 in (0.5, 1.0, 4 / 3):
-    sharp, loose = max(abs(1 - a * h1), abs(1 - h1)), (1 - 2 * a * h1 + h1**2) ** 0.5
+    sharp = max(abs(1 - a * h1), abs(1 - h1))
+    loose = (1 - 2 * a * h1 + h1**2) ** 0.5
     gradient = worst_slope(linear_pieces(-h1, A, (a, 1.0)))
     monotone = torch.linalg.matrix_norm(torch.eye(2) - h1 * spiral, 2).item()
-    print(
-        f"{h1:.3f}           {sharp:.3f}  {gradient:.3f}              {loose:.3f}  {monotone:.3f}"
-    )
+    print(f"{h1:.3f}           {sharp:.3f}  {gradient:.3f}", end="              ")
+    print(f"{loose:.3f}  {monotone:.3f}")
     assert abs(gradient - sharp) < 1e-12 and abs(monotone - loose) < 1e-12
     assert sharp == switching.contraction_factor(h1) and monotone > gradient + 0.1
 
@@ -217,85 +213,20 @@ for name, h1, h2, S1, S2 in (
 # The live figure shows all pairs at once. The bars on the right compare the two rules with the worst slope of a real pair of layers in the plane, found by trying all sign patterns.
 # Leave the last slider at 1 for now.
 
-# %% jupyter={"source_hidden": true}
-# The live figure: which pairs (h1, h2) each rule allows, and the worst slope of a real pair.
+# %%
 turn = torch.tensor([[0.8, -0.6], [0.6, 0.8]])
-h1_line = torch.linspace(0, 2, 101).tolist()
-map_figure = Figure(figsize=(9, 3.9))
-map_axis, bar_axis = map_figure.subplots(1, 2, width_ratios=[1.25, 1])
-regions, edges = {}, {}
-for rule, colour, style, hatch, label in (
-    ("gradient", plotting.SKY, "-", "", "allowed by the sharp rule"),
-    ("monotone", plotting.YELLOW, "--", "///", "allowed by the paper's rule too"),
-):
-    (regions[rule],) = map_axis.fill(
-        [0, 1, 1],
-        [0, 0, 1],
-        facecolor=colour,
-        alpha=0.45,
-        hatch=hatch,
-        label=label,
-        edgecolor="white",
-    )
-    (edges[rule],) = map_axis.plot([], [], color=plotting.BLACK, linestyle=style, linewidth=1.2)
-(map_dot,) = map_axis.plot([], [], color=plotting.ORANGE, marker="o", markersize=9)
-map_axis.set(xlim=(0, 2), ylim=(0, 1), xlabel="$h_1$ (down)", ylabel="$h_2$ (up)")
-map_axis.set_title("pairs of steps")
-map_figure.legend(*map_axis.get_legend_handles_labels(), loc="outside lower left", ncols=2)
-bar_names = ["worst slope\nfound", "sharp\nrule", "paper's\nrule"]
-bar_colours = [plotting.ORANGE, plotting.SKY, plotting.YELLOW]
-rule_bars = bar_axis.barh(range(3), [1, 1, 1], color=bar_colours, edgecolor=plotting.BLACK)
-rule_bars[2].set_hatch("///")
-label_box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-bar_labels = [bar_axis.text(0, k, "", va="center", bbox=label_box) for k in range(3)]
-bar_axis.axvline(1, color=plotting.BLACK, linestyle=":")
-bar_axis.set(
-    yticks=range(3), yticklabels=bar_names, xlim=(0, 2.5), title="Lipschitz constant of the pair"
-)
-bar_axis.grid(False)
 
 
-def pieces_of_pair(h1, h2, S, lambda_min):
-    """The linear pieces of S steps down and S steps up, for a matrix A with A^T A = diag(1, lambda_min), turned."""
-    A_map = torch.diag(torch.tensor([1.0, lambda_min**0.5])) @ turn
-    steps_down = [linear_pieces(-h1 / S, A_map, (0.5, 1.0))] * S
-    return steps_down + [linear_pieces(h2 / S, turn.T, (0.0, 1.0))] * S
+def worst_slope_of_pair(h1, h2, S, lambda_min):
+    """Of S steps down and S steps up, for a matrix A with A^T A = diag(1, lambda_min), turned."""
+    A_plane = torch.diag(torch.tensor([1.0, lambda_min**0.5])) @ turn
+    steps_down = [linear_pieces(-h1 / S, A_plane, (0.5, 1.0))] * S
+    steps_up = [linear_pieces(h2 / S, turn.T, (0.0, 1.0))] * S
+    return worst_slope(*steps_down, *steps_up)
 
 
-def draw_map(h1, h2, S, lambda_min):
-    kappa, values = 0.5 * lambda_min, [worst_slope(*pieces_of_pair(h1, h2, S, lambda_min))]
-    for rule in ("gradient", "monotone"):
-        top = [min(switching.largest_expansion(h, (S, S), kappa, rule), 2) for h in h1_line]
-        regions[rule].set_xy([(0, 0), *zip(h1_line, top, strict=True), (2, 0)])
-        edges[rule].set_data(h1_line, top)
-        values.append(switching.pair_factor((h1, h2), (S, S), kappa, rule))
-    map_dot.set_data([h1], [h2])
-    for bar, text, value in zip(rule_bars, bar_labels, values, strict=True):
-        bar.set_width(value)
-        text.set_x(min(max(value, 1) + 0.06, 2.1))  # longer bars are cut off
-        text.set_text(f"{value:.3f}")
-    found, sharp, paper = (value <= 1 + 1e-12 for value in values)
-    verdict = "Neither rule allows this pair, and some distances do grow."
-    if sharp:
-        verdict = (
-            "Both rules allow this pair." if paper else "Only the sharp rule allows this pair."
-        )
-        verdict += " No distance grows." if found else " Some distances grow!"
-    return (
-        f"For h1 = {h1:.2f} and h2 = {h2:.2f} the worst slope found is {values[0]:.3f}; the sharp rule "
-        f"promises {values[1]:.3f}, the paper's {values[2]:.3f}. {verdict}"
-    )
-
-
-live_map = widgets.LiveFigure(
-    map_figure,
-    draw_map,
-    h1=ipywidgets.FloatSlider(min=0, max=2, step=0.01, value=0.5, description="h1, down"),
-    h2=ipywidgets.FloatSlider(min=0, max=1, step=0.01, value=0.25, description="h2, up"),
-    S=ipywidgets.IntSlider(min=1, max=3, value=1, description="parts S"),
-    lambda_min=ipywidgets.FloatSlider(
-        min=0.05, max=1, step=0.05, value=1, description="lambda_min"
-    ),
+live_map = figures.pairs_of_steps(
+    worst_slope_of_pair, switching.pair_factor, switching.largest_expansion
 )
 live_map.still(h1=0.5, h2=0.25, S=1, lambda_min=1.0)
 
@@ -329,7 +260,7 @@ my_guess = None  # for example 0.5
 # %%
 for lambda_min in (1.0, 0.95, 0.9, 0.85, 0.725, 0.5):
     bound = switching.pair_factor((0.3, 0.141), (2, 2), kappa=0.5 * lambda_min)
-    found = worst_slope(*pieces_of_pair(0.3, 0.141, 2, lambda_min))
+    found = worst_slope_of_pair(0.3, 0.141, 2, lambda_min)
     print(f"lambda_min = {lambda_min:.3f}:  worst slope {found:.4f} <= bound {bound:.4f}")
     assert found <= bound + 1e-12
 # (1 - a h1/S lambda)(1 + h2/S) = 1, solved for lambda:
@@ -364,14 +295,17 @@ def circular(x, K):
     return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="circular"), K)
 
 
+def zero_padded(x, K):
+    return F.conv2d(x, K, padding=1)
+
+
 print("             circular padding        zero padding")
 for name, K in (("orthogonal", kernel), ("nearly so", noisy)):
-    ring = eigenvalue_range(lambda x, K=K: circular(x, K), (5, 6, 6))
-    zero = eigenvalue_range(lambda x, K=K: F.conv2d(x, K, padding=1), (5, 6, 6))
-    print(
-        f"{name:11s}"
-        + "".join(f"    [{abs(low):.3f}, {high:.3f}]   " for low, high in (ring, zero))
-    )
+    print(f"{name:11s}", end="")
+    for convolution in (circular, zero_padded):
+        low, high = eigenvalue_range(partial(convolution, K=K), (5, 6, 6))
+        print(f"    [{abs(low):.3f}, {high:.3f}]   ", end="")
+    print()
 
 # %% [markdown]
 # With zero padding the smallest eigenvalue drops to zero: an image that is moved out entirely leaves nothing for the step to shrink. No pair with $h_2>0$ can be certified there.
@@ -391,10 +325,9 @@ with torch.no_grad():
     print("orthogonal W:   [{:.3f}, {:.3f}]".format(*eigenvalue_range(shift, (5, 6, 6))))
     shift.weight.copy_(W @ torch.diag(torch.tensor([1.0, 1.0, 1.0, 1.0, 0.5])))
     low, high = eigenvalue_range(shift, (5, 6, 6))
-    print(
-        f"W made smaller: [{low:.3f}, {high:.3f}]   library: {shift.smallest_bound((5, 6, 6)) ** 2:.3f}"
-    )
-    assert shift.smallest_bound((5, 6, 6)) ** 2 <= low + 1e-12
+    guaranteed = shift.smallest_bound((5, 6, 6)) ** 2
+    print(f"W made smaller: [{low:.3f}, {high:.3f}]   library: {guaranteed:.3f}")
+    assert guaranteed <= low + 1e-12
 
 # %% [markdown]
 # ### Asking or enforcing
@@ -406,16 +339,15 @@ with torch.no_grad():
 points, labels = data.two_moons(400, noise=0.08, seed=0)
 
 
+def prescribed_pair(enforce):
+    A = operators.DenseOperator(8, 8, enforce)
+    B = operators.DenseOperator(8, 8, enforce)
+    return switching.SwitchingBlock(A, B, steps=(0.3, 0.141))
+
+
 def train_on_moons(penalty, enforce):
     _ = torch.manual_seed(0)
-    blocks = [
-        switching.SwitchingBlock(
-            operators.DenseOperator(8, 8, enforce),
-            operators.DenseOperator(8, 8, enforce),
-            steps=(0.3, 0.141),
-        )
-        for _ in range(3)
-    ]
+    blocks = [prescribed_pair(enforce) for _ in range(3)]
     network = nn.Sequential(layers.ZeroPadLift(2, 8), *blocks, layers.NonExpansiveLinear(8, 2))
 
     def loss(f, y):
@@ -423,9 +355,8 @@ def train_on_moons(penalty, enforce):
         return training.hinge_loss(f, y, margin=0.3) + asked
 
     restore = operators.restore_orthonormal_rows if enforce else None
-    training.fit(
-        network, points[:300], labels[:300], loss, 40, learning_rate=0.01, after_step=restore
-    )
+    known = points[:300], labels[:300]
+    training.fit(network, *known, loss, epochs=40, learning_rate=0.01, after_step=restore)
     return network, [eigenvalue_range(block.down.operator, (8,)) for block in blocks]
 
 
@@ -435,14 +366,14 @@ kinds = {
     "penalty 0.1": (0.1, False),
     "enforced": (0.0, True),
 }
-moon_networks, ratios = {}, {}
+moon_networks = {}
+ratios = {}
 for name, (penalty, enforce) in kinds.items():
     moon_networks[name], ranges = train_on_moons(penalty, enforce)
     ratios[name] = min(low / high for low, high in ranges)
     hoped = switching.pair_factor((0.3, 0.141), (2, 2), kappa=0.5 * ratios[name])
-    print(
-        f"{name:13s} smallest lambda_min / lambda_max {ratios[name]:.3f}   worst block would be {hoped:.3f}"
-    )
+    print(f"{name:13s} smallest lambda_min / lambda_max {ratios[name]:.3f}", end="   ")
+    print(f"worst block would be {hoped:.3f}")
 assert ratios["nothing"] < 0.5 and ratios["penalty 0.01"] < needed < ratios["penalty 0.1"]
 assert ratios["enforced"] > 1 - 1e-9
 
@@ -487,18 +418,14 @@ for name, network in moon_networks.items():
 my_guess = None  # for example "less"
 
 # %%
+dense = operators.DenseOperator
 try:
-    switching.SwitchingBlock(
-        operators.DenseOperator(4, 4), operators.DenseOperator(4, 4), steps=(0.3, 0.3)
-    )
+    switching.SwitchingBlock(dense(4, 4), dense(4, 4), steps=(0.3, 0.3))
 except ValueError as error:
     print("refused:", error)
 print("learned (r1, r2)     (h1, h2) in use      slope <= bound")
-block = switching.SwitchingBlock(
-    operators.DenseOperator(4, 4, orthonormal=True),
-    operators.DenseOperator(4, 4, orthonormal=True),
-    substeps=(2, 1),
-).eval()
+pair = dense(4, 4, orthonormal=True), dense(4, 4, orthonormal=True)
+block = switching.SwitchingBlock(*pair, substeps=(2, 1)).eval()
 x = 3 * torch.randn(400, 4, generator=generator)
 for r in ((0.0, 0.0), (-1.0, 1.0), (-50.0, 50.0), (50.0, 50.0), (0.0, -50.0)):
     with torch.no_grad():
@@ -510,9 +437,8 @@ for r in ((0.0, 0.0), (-1.0, 1.0), (-50.0, 50.0), (50.0, 50.0), (0.0, -50.0)):
     h1, h2 = block.steps((4,))
     slope = lipschitz.jacobian_norms(block, x).max().item()
     bound = lipschitz.lipschitz_bound(block, (4,))
-    print(
-        f"({r[0]:5.1f}, {r[1]:5.1f})       ({h1:.3f}, {h2 + 0.0:6.3f})      {slope:.4f} <= {bound:.4f}"
-    )
+    print(f"({r[0]:5.1f}, {r[1]:5.1f})       ({h1:.3f}, {h2 + 0.0:6.3f})", end="      ")
+    print(f"{slope:.4f} <= {bound:.4f}")
     assert slope <= bound + 1e-9 and bound <= 1 + 1e-6
 print("in all cases at most 1; your guess:", my_guess)
 
@@ -523,9 +449,7 @@ print("in all cases at most 1; your guess:", my_guess)
 
 # %%
 for used in (-1.9, 1.9):
-    slope = worst_slope(
-        *[linear_pieces(-0.5, A, (0.5, 1.0))] * 2, linear_pieces(used, B, (0.0, 1.0))
-    )
+    slope = worst_slope(pieces_down, pieces_down, linear_pieces(used, B, (0.0, 1.0)))
     print(f"h1 = 1, h2 used as {used:+.1f}: worst slope {slope:.3f}")
 
 # %% [markdown]
@@ -557,31 +481,34 @@ def stack(*blocks):
     return nn.Sequential(layers.ZeroPadLift(2, 16), *blocks, layers.NonExpansiveLinear(16, 1))
 
 
-def gradient_steps(c):
-    make = operators.DenseOperator
-    return [layers.NonExpansiveBlock(layers.GradientField(make(16, 16)), c) for _ in range(6)]
+def gradient_step(c):
+    field = layers.GradientField(operators.DenseOperator(16, 16))
+    return layers.NonExpansiveBlock(field, c)
 
 
-def flexible_pairs():
-    def make():
-        return operators.DenseOperator(16, 16, orthonormal=True)
+def flexible_pair():
+    A = operators.DenseOperator(16, 16, orthonormal=True)
+    B = operators.DenseOperator(16, 16, orthonormal=True)
+    return switching.SwitchingBlock(A, B, substeps=(2, 1))
 
-    return [switching.SwitchingBlock(make(), make(), substeps=(2, 1)) for _ in range(6)]
+
+def normalised(m, n):
+    return nn.utils.parametrizations.spectral_norm(nn.Linear(m, n))
 
 
 def normalised_layers():
-    normalised = nn.utils.parametrizations.spectral_norm
-    sizes = itertools.pairwise([2] + 6 * [16])
-    hidden = [part for m, n in sizes for part in (normalised(nn.Linear(m, n)), nn.ReLU())]
-    return nn.Sequential(*hidden, normalised(nn.Linear(16, 1)))
+    parts = []
+    for m, n in itertools.pairwise([2] + 6 * [16]):
+        parts += [normalised(m, n), nn.ReLU()]
+    return nn.Sequential(*parts, normalised(16, 1))
 
 
 _ = torch.manual_seed(0)
 painters = {
     "spectral norm + ReLU": normalised_layers(),
-    "c = 1": stack(*gradient_steps(1.0)),
-    "c = 2": stack(*gradient_steps(2.0)),
-    "flexible pairs": stack(*flexible_pairs()),
+    "c = 1": stack(*[gradient_step(1.0) for _ in range(6)]),
+    "c = 2": stack(*[gradient_step(2.0) for _ in range(6)]),
+    "flexible pairs": stack(*[flexible_pair() for _ in range(6)]),
 }
 
 # %% tags=["nbval-ignore-output"]
@@ -602,41 +529,22 @@ for network in painters.values():
 # %% tags=["nbval-ignore-output"]
 fine = torch.linspace(-1, 1, 81)
 grid = torch.cartesian_prod(fine, fine)
-pictures = {"distance to the circle": distance_to_circle(grid)}
+distance = distance_to_circle(grid)
+surfaces = {"distance to the circle": distance.reshape(81, 81).T}
 largest_error = {}
 for name, network in painters.items():
     with torch.no_grad():
-        pictures[name] = network(grid)
-    largest_error[name] = (pictures[name] - distance_to_circle(grid)).abs().max().item()
-    print(
-        f"{name:21s} largest error {largest_error[name]:.3f}   "
-        f"guaranteed bound {lipschitz.lipschitz_bound(network, (2,)):.4f}"
-    )
+        drawn = network(grid)
+    surfaces[name] = drawn.reshape(81, 81).T
+    largest_error[name] = (drawn - distance).abs().max().item()
+    bound = lipschitz.lipschitz_bound(network, (2,))
+    print(f"{name:21s} largest error {largest_error[name]:.3f}   guaranteed bound {bound:.4f}")
 rivals = [error for name, error in largest_error.items() if name != "c = 2"]
 assert largest_error["c = 2"] < min(rivals) / 2
 print("from best to worst:", ", ".join(sorted(largest_error, key=largest_error.get)))
 
 # %% tags=["nbval-ignore-output"]
-figure, axes = plt.subplots(2, 5, figsize=(9.6, 4.2), sharex="row", sharey="row")
-for axis, cut, (name, heights) in zip(axes[0], axes[1], pictures.items(), strict=True):
-    surface = heights.reshape(81, 81).T.numpy()
-    drawn = axis.contourf(
-        fine, fine, surface, levels=torch.linspace(0, 0.85, 18), cmap="viridis", extend="both"
-    )
-    axis.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
-    axis.set_title(name, fontsize=9, loc="center")
-    axis.grid(False)
-    cut.plot(fine, (fine.abs() - 0.6).abs(), color=plotting.BLACK, linestyle=":", linewidth=1)
-    cut.plot(fine, surface[40], color=plotting.BLUE, linestyle="-")
-    cut.set(xlabel="$x_1$", xticks=[-1, 0, 1], ylim=(-0.15, 0.7))
-axes[0, 0].set_ylabel("$x_2$")
-axes[1, 0].set_ylabel("cut at $x_2=0$")
-figure.colorbar(drawn, ax=axes[0], shrink=0.8, ticks=[0, 0.4, 0.8])
-plotting.show(
-    figure,
-    "Top: contour pictures of the distance and of four networks; bottom: cuts through the middle, the distance dotted. "
-    "Only the network with c = 2 shows the ring-shaped valley and the peak inside it; c = 1 has a low bump in a shallow ring, the spectrally normalised one a flat floor, the pairs a shallow bowl.",
-)
+figures.crater(fine, surfaces)
 
 # %% [markdown]
 # Only $c=2$ draws the crater. The reason is that of section 5.6: its blocks can reflect without losing slope. A ReLU layer loses slope where a unit is off, a step with $c=1$ where a unit is on,
@@ -707,18 +615,16 @@ my_guess = None  # for example ("naive", "flexible")
 five = {regime: train_regime(regime) for regime in regimes.REGIMES}
 
 # %% tags=["nbval-ignore-output"]
-five_bounds = {
-    name: lipschitz.lipschitz_bound(network, (1, 28, 28)) for name, network in five.items()
-}
+five_bounds = {}
 for name, network in five.items():
+    bound = lipschitz.lipschitz_bound(network, (1, 28, 28))
     slope = lipschitz.jacobian_norms(network, x_test).max().item()
     with torch.no_grad():
         right = network(digits.test_images).argmax(1) == digits.test_labels
-    print(
-        f"{name:14s} measured slope {slope:6.3f} <= guaranteed bound {five_bounds[name]:9.4f}   "
-        f"test accuracy {right.double().mean():.3f}"
-    )
-    assert slope <= five_bounds[name] + 1e-5
+    print(f"{name:14s} measured slope {slope:6.3f} <= guaranteed bound {bound:9.4f}", end="   ")
+    print(f"test accuracy {right.double().mean():.3f}")
+    assert slope <= bound + 1e-5
+    five_bounds[name] = bound
 assert all(five_bounds[name] <= 1 + 1e-6 for name in regimes.CERTIFIED)
 assert five_bounds["unconstrained"] > five_bounds["naive"] > 1.5
 
@@ -730,7 +636,8 @@ assert five_bounds["unconstrained"] > five_bounds["naive"] > 1.5
 
 # %% tags=["nbval-ignore-output"]
 radii = [0.0, 0.25, 0.5, 1.0, 1.5]
-survives, certified = {}, {}
+survives = {}
+certified = {}
 for name, network in five.items():
     survives[name] = robustness.attacked_correct(network, x_test, y_test, radii, steps=20)
     with torch.no_grad():
@@ -741,24 +648,14 @@ for name, network in five.items():
 curves = {}
 print(f"{'certified-survives':19s}" + "".join(f"{eps:13g}" for eps in radii))
 for name in five:
-    high, low = (table[name].double().mean(1).tolist() for table in (survives, certified))
+    high = survives[name].double().mean(1).tolist()
+    low = certified[name].double().mean(1).tolist()
     curves[name] = (high, low)
     print(f"{name:19s}" + "".join(f"   {p:.3f}-{s:.3f}" for p, s in zip(low, high, strict=True)))
     assert all(p <= s <= high[0] for p, s in zip(low, high, strict=True))
 
 # %% tags=["nbval-ignore-output"]
-figure, axis = plt.subplots(figsize=(8.2, 4.0))
-plotting.robustness_curves(
-    axis,
-    radii,
-    {name: pair if name in regimes.CERTIFIED else (pair[0], None) for name, pair in curves.items()},
-)
-axis.set_title("our five regimes: solid survives PGD, dashed certified")
-plotting.show(
-    figure,
-    "The unconstrained network is best or nearly so on clean digits and falls fastest under attack; the four others fall more slowly. "
-    "The dashed certificates of the three enforced regimes lie below their solid curves. The other two have next to none and are drawn without.",
-)
+figures.five_regimes(radii, curves, regimes.CERTIFIED)
 
 # %% tags=["nbval-ignore-output"]
 at_one = {name: curves[name][0][radii.index(1.0)] for name in five}
@@ -791,65 +688,31 @@ names = {
     "SF": "flexible",
 }
 published_radii = [float(key[4:]) for key in published[0] if key.startswith("eps_")]
-accuracies = {
-    (row["dataset"], row["margin"], names[row["regime"]]): [
-        float(row[key]) for key in row if key.startswith("eps_")
-    ]
-    for row in published
-}
+accuracies = {}
+for row in published:
+    key = row["dataset"], row["margin"], names[row["regime"]]
+    accuracies[key] = [float(row[column]) for column in row if column.startswith("eps_")]
 
 
 def area(heights):
     return torch.trapezoid(torch.tensor(heights), torch.tensor(published_radii)).item()
 
 
-columns = [(dataset, m) for dataset in ("CIFAR10", "CIFAR100") for m in ("0.07", "0.15", "0.3")]
-print(
-    "AUC, margin   "
-    + "".join(f"{m:>7s}" for _, m in columns)
-    + "   (three for CIFAR-10, three for CIFAR-100)"
-)
+columns = list(itertools.product(("CIFAR10", "CIFAR100"), ("0.07", "0.15", "0.3")))
+margins = [margin for _, margin in columns]
+print("AUC, margin   " + "".join(f"{margin:>7s}" for margin in margins), end="   ")
+print("(three for CIFAR-10, three for CIFAR-100)")
+areas = {}
 for regime in names.values():
-    print(
-        f"{regime:14s}"
-        + "".join(f"{area(accuracies[(*column, regime)]):7.3f}" for column in columns)
-    )
+    areas[regime] = [area(accuracies[(*column, regime)]) for column in columns]
+    print(f"{regime:14s}" + "".join(f"{value:7.3f}" for value in areas[regime]))
 for row in published:
-    key = (row["dataset"], row["margin"], names[row["regime"]])
-    assert abs(area(accuracies[key]) - float(row["auc"])) < 1e-4
+    place = columns.index((row["dataset"], row["margin"]))
+    assert abs(areas[names[row["regime"]]][place] - float(row["auc"])) < 1e-4
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.9), width_ratios=[1.25, 1])
-plotting.robustness_curves(
-    left,
-    published_radii,
-    {regime: (accuracies["CIFAR10", "0.15", regime], None) for regime in names.values()},
-)
-left.get_legend().remove()
-left.set(title="published: CIFAR-10, margin 0.15", ylabel="accuracy under attack", ylim=(0, 1))
-for n, (regime, marker) in enumerate(zip(names.values(), plotting.MARKERS, strict=False)):
-    right.plot(
-        [k + 0.1 * (n - 2) for k in range(6)],  # side by side, not on top of each other
-        [area(accuracies[(*column, regime)]) for column in columns],
-        marker=marker,
-        linestyle="",
-        label=regime,
-    )
-right.set(
-    xticks=range(6),
-    xticklabels=[m for _, m in columns],
-    xlabel="margin: CIFAR-10 | CIFAR-100",
-    ylabel="area under the curve",
-    title="all thirty areas",
-    ylim=(0, 0.8),
-)
-right.axvline(2.5, color=plotting.BLACK, linewidth=1, linestyle=":")
-figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=5)
-plotting.show(
-    figure,
-    "Left: on CIFAR-10 the unconstrained network starts highest and falls to below 0.1 at radius 1, the four others fall slowly "
-    "and end between 0.37 and 0.51. Right: in all six columns the unconstrained network has the smallest area, the naive one the second smallest, once by a hair.",
-)
+one_column = {name: accuracies["CIFAR10", "0.15", name] for name in names.values()}
+figures.published_table(published_radii, one_column, areas, margins)
 
 # %% [markdown]
 # In all six columns the unconstrained network is last. The naive one is next, though on CIFAR-100 with margin 0.15 only by a hair. The three others are within 0.03 of each other for CIFAR-10,
@@ -907,39 +770,13 @@ with open("../benchmarks/results/five_regimes_cifar10_subset.json") as file:
 print("margin, regime        bound     AUC   clean   at 0.3: certified - survives both attacks")
 for row in stored:
     at = row["radii"].index(0.3)
-    print(
-        f"{row['margin']:<6} {row['regime']:14s}{row['bound']:6.2f}   {row['auc']:.3f}   {row['clean']:.2f}"
-        f"            {row['certified'][at]:.3f} - {row['attacked'][at]:.3f}"
-    )
+    print("{margin:<6} {regime:14s}{bound:6.2f}   {auc:.3f}   {clean:.2f}".format(**row), end="")
+    print(f"            {row['certified'][at]:.3f} - {row['attacked'][at]:.3f}")
     assert row["broken"] == 0
     assert all(p <= s for p, s in zip(row["certified"], row["attacked"], strict=True))
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.7), sharey=True)
-for axis, m in zip(axes, (0.07, 0.15, 0.3), strict=True):
-    plotting.robustness_curves(
-        axis,
-        stored[0]["radii"],
-        {
-            row["regime"]: (row["attacked"], row["certified"] if row["bound"] <= 1 + 1e-6 else None)
-            for row in stored
-            if row["margin"] == m
-        },
-    )
-    axis.get_legend().remove()
-    axis.set(title=f"margin {m}", ylim=(0, 0.5), ylabel="accuracy" if m == 0.07 else "")
-figure.legend(
-    *axes[0].get_legend_handles_labels(),
-    loc="outside lower center",
-    ncols=5,
-    title="small run on 3,000 photographs: solid survives both attacks, dashed certified",
-)
-plotting.show(
-    figure,
-    "For each of three margins the curve of the unconstrained network falls fastest and reaches zero near radius 0.3 to 0.5; "
-    "the flexible one falls slowest. Certificates, dashed, lie close below the curve of the non-expansive network and farther below those of the pairs. "
-    "Larger margins lift the curves at large radii.",
-)
+figures.small_run(stored)
 
 # %% [markdown]
 # At every margin the areas under the attacked curves come in the order unconstrained, naive, non-expansive, prescribed, flexible (with margin 0.3 naive and non-expansive all but tie).

@@ -21,11 +21,9 @@
 # %%
 import itertools
 import math
+from functools import partial
 
-import ipywidgets
-import matplotlib.pyplot as plt
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 from chapter_utils import (
@@ -37,8 +35,8 @@ from chapter_utils import (
     plotting,
     structure,
     training,
-    widgets,
 )
+from figures import lesson_08 as figures
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)  # so that what we see is mathematics, not rounding
@@ -131,15 +129,21 @@ for h in (0.33, 1.5):
 
 # %%
 h = 0.25
-x_train, x_fresh = states[:400], states[400:800]  # the network is judged by states it never saw
+x_train = states[:400]
+x_fresh = states[400:800]  # the network is judged by states it never saw
 assert torch.allclose(x_train.sum(1), torch.ones(400))
-x_next, fresh_next = (ode.flow(sir, x, [0, h])[-1] for x in (x_train, x_fresh))
+x_next = ode.flow(sir, x_train, [0, h])[-1]
+fresh_next = ode.flow(sir, x_fresh, [0, h])[-1]
+
+
+def residual_network(d, width):
+    return layers.ResidualBlock(nn.Sequential(nn.Linear(d, width), nn.Tanh(), nn.Linear(width, d)))
+
+
 _ = torch.manual_seed(0)
 epidemic = {
     "mass-preserving": structure.MassPreservingBlock(3, width=32, step=h, method="heun"),
-    "unconstrained": layers.ResidualBlock(
-        nn.Sequential(nn.Linear(3, 48), nn.Tanh(), nn.Linear(48, 3))
-    ),
+    "unconstrained": residual_network(3, width=48),
 }
 
 
@@ -158,36 +162,22 @@ def roll_out(network, x, steps):
 
 # %% tags=["nbval-ignore-output"]
 outbreak = torch.tensor([[0.95, 0.05, 0.0]])
-rolled, drift = {}, {}
+rolled = {}
+drift = {}
 for name, network in epidemic.items():
     training.fit(network, x_train, x_next, mean_square, epochs=300, learning_rate=0.03)
     with torch.no_grad():
         error = mean_square(network(x_fresh), fresh_next).sqrt().item()
     rolled[name] = roll_out(network, outbreak, 1000)[:, 0]
     drift[name] = (rolled[name].sum(1) - 1).abs()
-    print(
-        f"{name:16s} one-step error {error:.4f}   mass drift over 1,000 steps "
-        f"{drift[name].max():.1e}   smallest entry {rolled[name].min():.3f}"
-    )
+    print(f"{name:16s} one-step error {error:.4f}   mass drift over 1,000 steps", end=" ")
+    print(f"{drift[name].max():.1e}   smallest entry {rolled[name].min():.3f}")
 assert drift["mass-preserving"].max() <= 1e-10 and drift["unconstrained"].max() > 0.01
 
 # %% tags=["nbval-ignore-output"]
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.8))
-true = ode.flow(sir, outbreak, h * torch.arange(61.0), max_step=0.05)[:, 0]
-left.plot(h * torch.arange(61), true[:, 1], color=plotting.BLACK, linestyle=":", label="true")
-for (name, states_seen), colour, style in zip(
-    rolled.items(), (plotting.BLUE, plotting.ORANGE), ("-", "--"), strict=True
-):
-    left.plot(h * torch.arange(61), states_seen[:61, 1], style, color=colour, label=name)
-    right.semilogy(drift[name].clamp_min(1e-17), style, color=colour, label=name)
-left.set(xlabel="time $t$", ylabel="infected $i$", title="the first 60 steps", ylim=(-0.1, 0.5))
-left.legend(loc="upper right")
-right.set(xlabel="step", ylim=(1e-17, None), title="$|s+i+r-1|$ (logarithmic)")
-plotting.show(
-    figure,
-    "Left: both networks rise and fall roughly like the true epidemic. Right: the mass of the unconstrained network "
-    "rises and falls, and is off by many orders of magnitude more than that of the mass-preserving one, which only shows rounding errors.",
-)
+times = h * torch.arange(61.0)
+true = ode.flow(sir, outbreak, times, max_step=0.05)[:, 0]
+figures.epidemic(times, true[:, 1], rolled, drift)
 
 # %% [markdown]
 # The one-step errors are alike. The difference appears when the network is repeated: nothing brings the sum of the unconstrained one back to 1.
@@ -219,9 +209,8 @@ projection = structure.SumPreservingProjection(8, 3)
 norm = torch.linalg.matrix_norm(lipschitz.dense_matrix(projection, (8,)), 2).item()
 bound = lipschitz.lipschitz_bound(projection, (8,))
 print(f"the whole network keeps the mass to 1e-12: {change < 1e-12}")
-print(
-    f"norm of the projection: measured {norm:.4f} <= stated {bound:.4f};  sqrt(8/3) = {math.sqrt(8 / 3):.4f}"
-)
+print(f"norm of the projection: measured {norm:.4f} <= stated {bound:.4f};", end="  ")
+print(f"sqrt(8/3) = {math.sqrt(8 / 3):.4f}")
 assert norm <= bound
 
 # %% [markdown]
@@ -253,19 +242,23 @@ def spin(x):
     return torch.linalg.cross(x, w * x)
 
 
+def length_and_energy(x):
+    """|x|^2 and 1/2 sum_i w_i x_i^2."""
+    return x.square().sum().item(), (w * x * x).sum().item() / 2
+
+
 keeps = []
 for method, steps in (("euler", 30), ("rk4", 300), ("implicit_midpoint", 300)):
     x = torch.tensor([[0.6, 1.0, 0.3]])
-    start = x.square().sum().item(), (w * x * x).sum().item() / 2
+    length_0, energy_0 = length_and_energy(x)
     for _ in range(steps):
         x = ode.runge_kutta_step(spin, x, 0.3, ode.TABLEAUS[method])
-    now = x.square().sum().item(), (w * x * x).sum().item() / 2
-    kept = abs(now[0] - start[0]) < 1e-10 and abs(now[1] - start[1]) < 1e-10
-    print(
-        f"{method:18s} {steps:3d} steps: length^2 {start[0]:.4f} -> {now[0]:.4f}   energy "
-        f"{start[1]:.4f} -> {now[1]:.4f}   kept to 10 digits: {kept}"
-    )
-    keeps += [method] if kept else []
+    length_1, energy_1 = length_and_energy(x)
+    kept = abs(length_1 - length_0) < 1e-10 and abs(energy_1 - energy_0) < 1e-10
+    print(f"{method:18s} {steps:3d} steps: length^2 {length_0:.4f} -> {length_1:.4f}", end="   ")
+    print(f"energy {energy_0:.4f} -> {energy_1:.4f}   kept to 10 digits: {kept}")
+    if kept:
+        keeps.append(method)
 print("keeps both:", keeps, "  your guess:", my_guess)
 
 # %% [markdown]
@@ -291,9 +284,8 @@ seen = [energy(x).item()]
 for _ in range(100):
     x = ode.runge_kutta_step(pendulum, x, 0.3, ode.TABLEAUS["implicit_midpoint"])
     seen.append(energy(x).item())
-print(
-    f"energy of the pendulum: start {seen[0]:.4f}, then between {min(seen):.4f} and {max(seen):.4f}"
-)
+print(f"energy of the pendulum: start {seen[0]:.4f},", end=" ")
+print(f"then between {min(seen):.4f} and {max(seen):.4f}")
 assert max(seen) - min(seen) > 1e-4
 
 # %% [markdown]
@@ -337,10 +329,9 @@ def simultaneous(x):
 
 x = 0.3 * torch.randn(6, generator=generator)
 for name, network in {"one after the other": block, "simultaneous Euler": simultaneous}.items():
+    small = str(defect(network, x) < 1e-10)
     determinant = torch.linalg.det(derivative(network, x)).item()
-    print(
-        f"{name:20s} defect below 1e-10: {defect(network, x) < 1e-10!s:5s}   determinant {determinant:.4f}"
-    )
+    print(f"{name:20s} defect below 1e-10: {small:5s}   determinant {determinant:.4f}")
 assert defect(block, x) <= 1e-10 < defect(simultaneous, x)
 
 # %% [markdown]
@@ -353,7 +344,8 @@ assert defect(block, x) <= 1e-10 < defect(simultaneous, x)
 
 # %%
 q, p = x.chunk(2)
-A, B = derivative(block.kick, q), derivative(block.drift, p)
+A = derivative(block.kick, q)
+B = derivative(block.drift, p)
 predicted = 0.01 * (A @ B).abs().max().item()
 print(f"defect: measured {defect(simultaneous, x):.5f}, predicted {predicted:.5f}")
 print(f"determinant predicted: {torch.linalg.det(torch.eye(3) + 0.01 * A @ B):.4f}")
@@ -361,33 +353,15 @@ print(f"determinant predicted: {torch.linalg.det(torch.eye(3) + 0.01 * A @ B):.4
 # %% [markdown]
 # For the pendulum the determinant is $1+h^2\cos q$: near the bottom each Euler step blows areas up. Follow a disc of starting states:
 
-# %% jupyter={"source_hidden": true}
-# The live figure: a disc of states under Euler's and the symplectic Euler method for the pendulum.
-area_h, area_steps = 0.2, 40
-turn = torch.linspace(0, 2 * torch.pi, 401)
-disc = torch.stack([0.4 * turn.cos(), 1.2 + 0.4 * turn.sin()], 1)
-area_paths = {"Euler": [disc], "symplectic Euler": [disc]}
-for _ in range(area_steps):
-    q_0, p_0 = area_paths["Euler"][-1].unbind(1)
-    area_paths["Euler"].append(torch.stack([q_0 + area_h * p_0, p_0 - area_h * torch.sin(q_0)], 1))
-    q_0, p_0 = area_paths["symplectic Euler"][-1].unbind(1)
-    p_0 = p_0 - area_h * torch.sin(q_0)
-    area_paths["symplectic Euler"].append(torch.stack([q_0 + area_h * p_0, p_0], 1))
-figure = Figure(figsize=(8.6, 3.6))
-area_axes = figure.subplots(1, 2)
-area_patches = []
-for axis, colour, hatch in zip(
-    area_axes, (plotting.ORANGE, plotting.BLUE), ("//////", ""), strict=True
-):
-    (patch,) = axis.fill(
-        *disc.T.numpy(), facecolor=colour, alpha=0.45, edgecolor=colour, hatch=hatch
-    )
-    axis.plot(*disc.T, color=plotting.BLACK, linestyle=":", linewidth=1)
-    axis.text(0.5, 1.5, "start", fontsize=9)
-    axis.set(
-        xlim=(-4.5, 4.5), ylim=(-3, 3), aspect="equal", xlabel="position $q$", ylabel="momentum $p$"
-    )
-    area_patches.append(patch)
+
+# %%
+def euler_step(q, p):
+    return q + 0.2 * p, p - 0.2 * torch.sin(q)
+
+
+def symplectic_euler_step(q, p):
+    p = p - 0.2 * torch.sin(q)
+    return q + 0.2 * p, p
 
 
 def enclosed(corners):
@@ -396,23 +370,13 @@ def enclosed(corners):
     return ((q * p.roll(-1)).sum() - (p * q.roll(-1)).sum()).abs().item() / 2
 
 
-def draw_areas(steps):
-    factors = []
-    for axis, patch, (name, path) in zip(area_axes, area_patches, area_paths.items(), strict=True):
-        patch.set_xy(path[steps].numpy())
-        factors.append(enclosed(path[steps]) / enclosed(disc))
-        axis.set_title(f"{name}: {factors[-1]:.2f} times the area")
-    return (
-        f"After {steps} steps of h = 0.2 the disc has {factors[0]:.2f} times its area under Euler's method "
-        f"and {factors[1]:.2f} times under the symplectic Euler method."
-    )
-
-
-live_areas = widgets.LiveFigure(
-    figure,
-    draw_areas,
-    steps=ipywidgets.IntSlider(min=0, max=area_steps, value=10, description="steps"),
-)
+angle = torch.linspace(0, 2 * torch.pi, 401)
+disc = torch.stack([0.4 * angle.cos(), 1.2 + 0.4 * angle.sin()], 1)
+area_paths = {"Euler": [disc], "symplectic Euler": [disc]}
+for path, step in zip(area_paths.values(), (euler_step, symplectic_euler_step), strict=True):
+    for _ in range(40):
+        path.append(torch.stack(step(*path[-1].T), 1))
+live_areas = figures.areas(area_paths, enclosed)
 live_areas.still(steps=30)
 
 # %%
@@ -455,19 +419,20 @@ print(f"both halves at once:     det = {volume_lost:.4f}")
 h = 0.3
 x_train = 2.5 * (2 * torch.rand(1600, 2, generator=generator) - 1)
 swinging = x_train[energy(x_train) < 1.7]  # it swings, and does not turn over
-x_train, x_fresh = swinging[:400], swinging[400:]
-x_next, fresh_next = (ode.flow(pendulum, x, [0, h])[-1] for x in (x_train, x_fresh))
+x_train = swinging[:400]
+x_fresh = swinging[400:]
+x_next = ode.flow(pendulum, x_train, [0, h])[-1]
+fresh_next = ode.flow(pendulum, x_fresh, [0, h])[-1]
 _ = torch.manual_seed(0)
 swings = {
     "symplectic": nn.Sequential(*[structure.SymplecticBlock(2, step=h / 3) for _ in range(3)]),
-    "unconstrained": layers.ResidualBlock(
-        nn.Sequential(nn.Linear(2, 64), nn.Tanh(), nn.Linear(64, 2))
-    ),
+    "unconstrained": residual_network(2, width=64),
 }
 
 # %% tags=["nbval-ignore-output"]
 starts = torch.tensor([[0.5, 0.0], [1.0, 0.0], [1.5, 0.0]])
-orbits, spread = {}, {}
+orbits = {}
+spread = {}
 for name, network in swings.items():
     training.fit(network, x_train, x_next, mean_square, 250, batch_size=100, learning_rate=0.05)
     with torch.no_grad():
@@ -475,32 +440,14 @@ for name, network in swings.items():
     orbits[name] = roll_out(network, starts, 2000)
     ratio = energy(orbits[name]) / energy(starts)
     spread[name] = ratio.log().abs().max().item()
-    print(
-        f"{name:14s} one-step error {error:.4f}   energy / energy at the start, over 2,000 steps: "
-        f"from {ratio.min():.2f} to {ratio.max():.2f}"
-    )
+    print(f"{name:14s} one-step error {error:.4f}   energy / energy at the start,", end=" ")
+    print(f"over 2,000 steps: from {ratio.min():.2f} to {ratio.max():.2f}")
 assert spread["symplectic"] < 0.15 and spread["unconstrained"] > 2 * spread["symplectic"]
 
 # %% tags=["nbval-ignore-output"]
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.8))
-for (name, path), colour, style in zip(
-    orbits.items(), (plotting.BLUE, plotting.ORANGE), ("-", "--"), strict=True
-):
-    late = path[-200:, 0]
-    left.plot(*late.T, "." if name == "symplectic" else "x", color=colour, markersize=4, label=name)
-    right.plot(energy(path[:, 0]), style, color=colour, linewidth=1, label=name)
 circle = ode.flow(pendulum, starts[:1], torch.linspace(0, 6.4, 65))[:, 0]
-left.plot(*circle.T, color=plotting.BLACK, linestyle=":", label="true orbit")
-left.set(aspect="equal", xlabel="position $q$", ylabel="momentum $p$", title="steps 1,801 to 2,000")
-left.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2))
-right.set(xlabel="step", ylabel="energy $H$", title="from (0.5, 0)", ylim=(0, None))
-figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-low, high = (energy(orbits["unconstrained"][:, 0]) / energy(starts[0])).aminmax()
-plotting.show(
-    figure,
-    "Left: after 1800 steps the symplectic network still swings on the true orbit, the unconstrained one elsewhere. Right: the energy of the "
-    f"symplectic network stays nearly level; that of the unconstrained one ranges from {low:.1f} to {high:.1f} times its start.",
-)
+first_orbits = {name: path[:, 0] for name, path in orbits.items()}
+figures.learned_pendulums(first_orbits, circle, energy)
 
 # %% [markdown]
 # The one-step errors are of the same size; the energies are not. The symplectic network behaves *as if* it followed another pendulum, with a slightly different energy (as in Claim 2.13).
@@ -536,10 +483,17 @@ def cayley(S, h):
     return torch.linalg.solve(I - h / 2 * S, I + h / 2 * S)
 
 
+def heun_step(x, h, A, b):
+    return ode.runge_kutta_step(partial(gradient_part, A=A, b=b), x, h, ode.TABLEAUS["heun"])
+
+
 def strang_layer(x, h, A, b, S):
     C = cayley(S, h / 2)
-    x = ode.runge_kutta_step(lambda z: gradient_part(z, A, b), x @ C.T, h, ode.TABLEAUS["heun"])
-    return x @ C.T
+    return heun_step(x @ C.T, h, A, b) @ C.T
+
+
+def euler_layer(x, h, A, b, S):
+    return x + h * (gradient_part(x, A, b) + x @ S.T)
 
 
 # %% [markdown]
@@ -550,21 +504,17 @@ my_guess = None  # for example 2.0
 
 # %%
 A = torch.randn(4, 4, generator=generator)
-A, b = A / torch.linalg.matrix_norm(A, 2), torch.randn(4, generator=generator)
+A = A / torch.linalg.matrix_norm(A, 2)
+b = torch.randn(4, generator=generator)
 S = torch.randn(4, 4, generator=generator)
 S = (S - S.T) / torch.linalg.matrix_norm(S - S.T, 2)
 points = 2 * torch.randn(200, 4, generator=generator)
 for speed in (0.1, 1.0, 10.0, 100.0):
-    whole = lipschitz.jacobian_norms(
-        lambda x, speed=speed: x + gradient_part(x, A, b) + speed * x @ S.T, points
-    )
-    split = lipschitz.jacobian_norms(
-        lambda x, speed=speed: strang_layer(x, 1.0, A, b, speed * S), points
-    )
-    print(
-        f"||S|| = {speed:5.1f}:  largest slope of Euler on the sum {whole.max():7.3f}   "
-        f"of the split layer {split.max():.3f} <= 1"
-    )
+    fast = speed * S
+    whole = lipschitz.jacobian_norms(partial(euler_layer, h=1.0, A=A, b=b, S=fast), points)
+    split = lipschitz.jacobian_norms(partial(strang_layer, h=1.0, A=A, b=b, S=fast), points)
+    print(f"||S|| = {speed:5.1f}:  largest slope of Euler on the sum {whole.max():7.3f}", end="   ")
+    print(f"of the split layer {split.max():.3f} <= 1")
     assert split.max() <= 1 + 1e-9
 print(f"the rotation may be as fast as you like; your guess: {my_guess}")
 
@@ -578,16 +528,16 @@ print(f"the rotation may be as fast as you like; your guess: {my_guess}")
 # *Why.* Heun's and the Cayley step differ from the flows of their parts by $O(h^3)$. Strang's product of flows differs from the flow by $O(h^3)$, that of Lie by $O(h^2)$. So do the products of steps. Each layer is non-expansive for $h\le2/L$, so earlier errors are not magnified: $N$ of them just add up. $\square$
 
 # %%
-start, t, quick = points[:20], 2.0, 2 * S
+start = points[:20]
+t = 2.0
+quick = 2 * S
 exact = ode.flow(lambda x: gradient_part(x, A, b) + x @ quick.T, start, [0, t])[-1]
-counts, errors = [10, 20, 40, 80, 160], {"Lie": [], "Strang": []}
+counts = [10, 20, 40, 80, 160]
+errors = {"Lie": [], "Strang": []}
 for N in counts:
-    lie, strang = start, start
+    lie = strang = start
     for _ in range(N):
-        lie = ode.runge_kutta_step(
-            lambda z: gradient_part(z, A, b), lie, t / N, ode.TABLEAUS["heun"]
-        )
-        lie = lie @ cayley(quick, t / N).T
+        lie = heun_step(lie, t / N, A, b) @ cayley(quick, t / N).T
         strang = strang_layer(strang, t / N, A, b, quick)
     errors["Lie"].append((lie - exact).norm().item())
     errors["Strang"].append((strang - exact).norm().item())
@@ -596,24 +546,7 @@ for name, values in errors.items():
     print(f"{name:7s} error ratio when N doubles: {ratios}")
 
 # %%
-figure, axis = plt.subplots(figsize=(5.6, 3.6))
-for (name, values), style in zip(errors.items(), ("o-", "s--"), strict=True):
-    axis.loglog(counts, values, style, label=name)
-for order, name in ((1, "Lie"), (2, "Strang")):
-    guide = 0.7 * errors[name][-1] * (counts[-1] / torch.tensor(counts)) ** order
-    axis.loglog(counts, guide, color=plotting.BLACK, linestyle=":", linewidth=1)
-axis.set(
-    xlabel="number of layers $N$",
-    ylabel="error at time 2",
-    title="a gradient and a rotation (dotted: slopes $-1$ and $-2$)",
-)
-axis.set_xticks(counts, counts)
-axis.minorticks_off()
-axis.legend(loc="lower left")
-plotting.show(
-    figure,
-    "On logarithmic axes the error of the Lie layers approaches slope -1 in the number of layers, that of the symmetric Strang layers has slope -2.",
-)
+figures.orders_of_layers(counts, errors)
 
 # %% [markdown]
 # Drop the symmetry and an order is lost; the non-expansiveness stays. Compositions of structured steps keep the structure, and a symmetric composition buys accuracy. Whole families of networks are designed in this way (2210.02373).
@@ -676,9 +609,8 @@ def compose(*alphas):
 
 for number in (1, 2, 4, 8):
     alpha = compose(*[0.5] * number)
-    print(
-        f"{number} layers with c = 1: alpha = {alpha:.4f}   alpha/(1-alpha) = {alpha / (1 - alpha):.0f}"
-    )
+    added = alpha / (1 - alpha)
+    print(f"{number} layers with c = 1: alpha = {alpha:.4f}   alpha/(1-alpha) = {added:.0f}")
 
 # %% [markdown]
 # The number $\alpha/(1-\alpha)$, which is the one in Claim 8.10, simply adds up. This is so for all $\alpha$'s, since $1-\alpha=\dfrac{(1-\alpha_1)(1-\alpha_2)}{1-\alpha_1\alpha_2}$ in Claim 5.4.
@@ -737,9 +669,8 @@ def convolution_layer(c):
 
 
 digits = data.load_images("mnist5k")
-clean, test_digits = (
-    images[:, :, 4:24, 4:24] for images in (digits.train_images[:2000], digits.test_images)
-)
+clean = digits.train_images[:2000, :, 4:24, 4:24]
+test_digits = digits.test_images[:, :, 4:24, 4:24]
 _ = torch.manual_seed(0)
 denoisers = {
     "averaged": nn.Sequential(
@@ -771,9 +702,8 @@ for name, denoiser in denoisers.items():
     with torch.no_grad():
         error = mean_square(denoiser(noisy), test_digits[::50]).sqrt().item()
     slopes[name] = lipschitz.jacobian_norms(denoiser, noisy[:6]).max().item()
-    print(
-        f"{name:14s} pixel error 0.100 -> {error:.3f}   largest measured slope {slopes[name]:.3f}"
-    )
+    print(f"{name:14s} pixel error 0.100 -> {error:.3f}", end="   ")
+    print(f"largest measured slope {slopes[name]:.3f}")
 bound = lipschitz.lipschitz_bound(denoisers["averaged"], (1, 20, 20))
 print(f"guaranteed for the averaged denoiser: {bound:.6f}")
 assert slopes["averaged"] <= bound <= 1 + 1e-6 and slopes["unconstrained"] > 1.02
@@ -785,7 +715,8 @@ assert slopes["averaged"] <= bound <= 1 + 1e-6 and slopes["unconstrained"] > 1.0
 # %%
 def plug_and_play(denoiser, y, mask, tau, iterations):
     """Last picture, and the residual of each picture in each iteration, shape (iterations, B)."""
-    x, residuals = y, []
+    x = y
+    residuals = []
     with torch.no_grad():
         for _ in range(iterations):
             new = denoiser(x - tau * mask * (x - y)).clamp(0, 1)
@@ -805,38 +736,37 @@ print(f"known pixels: {int(mask.sum())} of 400")
 # %%
 my_guess = None  # for example ["averaged"]
 
+
 # %% tags=["nbval-ignore-output"]
-restored, last_move = {}, {}
-alpha = compose(0.5, *[0.5] * 4, 1.9 / 2)  # clipping, four layers, gradient step
-limits = torch.sqrt(alpha * 400 / ((1 - alpha) * torch.arange(1, 201)))
-print(f"alpha of the whole iteration: {alpha:.4f};  your guess: {my_guess}")
+def alpha_of_iteration(tau):
+    return compose(0.5, *[0.5] * 4, tau / 2)  # clipping, four layers, gradient step
+
+
+def residual_bound(tau):
+    """Claim 8.10 for the iterations 1 to 200, from a start in the box of 400 pixels."""
+    alpha = alpha_of_iteration(tau)
+    return torch.sqrt(alpha * 400 / ((1 - alpha) * torch.arange(1, 201)))
+
+
+restored = {}
+last_move = {}
+limits = residual_bound(1.9)
+print(f"alpha of the whole iteration: {alpha_of_iteration(1.9):.4f};  your guess: {my_guess}")
 for name, denoiser in denoisers.items():
     restored[name], residuals = plug_and_play(denoiser, known, mask, 1.9, 200)
     last_move[name] = residuals[-1]
     rises = (residuals[1:] > residuals[:-1] + 1e-5).any().item()
-    print(
-        f"{name:14s} largest residual after 10 and 200 iterations: {residuals[9].max():.1e}, "
-        f"{residuals[-1].max():.1e}   it rises at some time: {rises}   "
-        f"pictures not at rest: {(residuals[-1] > 1e-3).sum()} of 4"
-    )
+    restless = (residuals[-1] > 1e-3).sum()
+    print(f"{name:14s} largest residual after 10 and 200 iterations:", end=" ")
+    print(f"{residuals[9].max():.1e}, {residuals[-1].max():.1e}", end="   ")
+    print(f"it rises at some time: {rises}   pictures not at rest: {restless} of 4")
     if name == "averaged":
-        print(
-            f"{'':14s} the bound says at most                     {limits[9]:.1e}, {limits[-1]:.1e}"
-        )
+        print(f"{'':14s} the bound says at most                    ", end=" ")
+        print(f"{limits[9]:.1e}, {limits[-1]:.1e}")
         assert not rises and (residuals <= limits[:, None]).all() and residuals[-1].max() < 1e-3
 
 # %% tags=["nbval-ignore-output"]
-figure, axes = plt.subplots(4, 4, figsize=(5.4, 5.6))
-for row, (name, images) in zip(
-    axes, {"known": known, **restored, "truth": pictures}.items(), strict=True
-):
-    plotting.image_row(row, images, ["", "", "", ""])
-    row[0].set_title(name)
-plotting.show(
-    figure,
-    "Four digits: the known 30 percent of their pixels; the picture after 200 iterations with the averaged denoiser, grey and blurred, with some gaps half filled; "
-    "with the unconstrained one, darker and with gaps; and the true digits.",
-)
+figures.restored_digits({"known": known, **restored, "truth": pictures})
 
 # %% [markdown]
 # Neither method restores the 9: a gap remains between loop and stem, where too few pixels were known. But the averaged denoiser came to rest, and its residual never rose, as proved. The bound is loose: it knows nothing but $\alpha$, and for the first two dozen iterations it says less than the trivial $\sqrt{400}=20$ (both pictures lie in the box). For the other one the theory is silent. Some of its pictures settled, by luck, and at least one on our machine did not. With another seed or a smaller $\tau$ it may be none or all.
@@ -845,61 +775,15 @@ plotting.show(
 # Now the other hypothesis, $\tau<2/L_F$. At a known pixel one gradient step multiplies the distance to $y$ by $|1-\tau|$. For $\tau>2$ it overshoots by more than it was away, and only the denoiser can hold against it.
 # Move the slider across 2. (Each position was computed beforehand, for the digit on which the unconstrained denoiser is most restless.)
 
-# %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
-# The live figure: residuals and pictures of plug-and-play over the step tau, for both denoisers.
+# %% tags=["nbval-ignore-output"]
 tau_grid = [round(0.1 * k, 1) for k in range(1, 31)]
-restless = int(last_move["unconstrained"].argmax())
-puzzle = known[restless].expand(len(tau_grid), -1, -1, -1)
+most_restless = last_move["unconstrained"].argmax()
+puzzle = known[most_restless].expand(len(tau_grid), -1, -1, -1)
 tau_column = torch.tensor(tau_grid, dtype=puzzle.dtype)[:, None, None, None]
-pnp_results = {
-    name: plug_and_play(denoiser, puzzle, mask, tau_column, 200)
-    for name, denoiser in denoisers.items()
-}
-figure = Figure(figsize=(9.2, 3.4))
-pnp_axes = figure.subplots(1, 3, width_ratios=[1.7, 1, 1])
-pnp_lines, pnp_images = {}, {}
-for axis, name, colour, style in zip(
-    pnp_axes[1:], denoisers, (plotting.BLUE, plotting.ORANGE), ("-", "--"), strict=True
-):
-    (pnp_lines[name],) = pnp_axes[0].semilogy([1], [1], style, color=colour, label=name)
-    pnp_images[name] = axis.imshow(puzzle[0, 0].numpy(), vmin=0, vmax=1, cmap="gray_r")
-    axis.set_title(name)
-    axis.axis("off")
-(pnp_bound,) = pnp_axes[0].semilogy([1], [1], ":", color=plotting.BLACK, label="bound, averaged")
-pnp_axes[0].set(
-    xlim=(0, 200), ylim=(1e-8, 1e3), xlabel="iteration $k$", ylabel=r"$\|x_{k+1}-x_k\|$"
-)
-figure.legend(*pnp_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-pnp_steps = torch.arange(1, 201)
-
-
-def draw_plug_and_play(tau):
-    position = tau_grid.index(round(tau, 1))
-    last = {}
-    for name, (images, residuals) in pnp_results.items():
-        curve = residuals[:, position]
-        pnp_lines[name].set_data(pnp_steps, curve.clamp_min(1e-8))
-        pnp_images[name].set_data(images[position, 0].numpy())
-        last[name] = curve[-1].item()
-    if tau < 2 - 1e-9:
-        total = compose(0.5, 0.5, 0.5, 0.5, 0.5, tau / 2)
-        pnp_bound.set_data(pnp_steps, torch.sqrt(400 * total / ((1 - total) * pnp_steps)))
-        promise = f"convergence is guaranteed for the averaged denoiser, alpha = {total:.4f}"
-    else:
-        pnp_bound.set_data([], [])
-        promise = "nothing is guaranteed"
-    pnp_axes[0].set_title(rf"$\tau$ = {tau:.1f}: {'inside' if tau < 2 - 1e-9 else 'outside'}")
-    return (
-        f"At tau = {tau:.1f} {promise}. After 200 iterations its picture moves by {last['averaged']:.1e} "
-        f"an iteration, that of the unconstrained denoiser by {last['unconstrained']:.1e}."
-    )
-
-
-live_plug = widgets.LiveFigure(
-    figure,
-    draw_plug_and_play,
-    tau=ipywidgets.FloatSlider(min=0.1, max=3, step=0.1, value=1.0, description="step tau"),
-)
+pnp_results = {}
+for name, denoiser in denoisers.items():
+    pnp_results[name] = plug_and_play(denoiser, puzzle, mask, tau_column, 200)
+live_plug = figures.plug_and_play(tau_grid, pnp_results, alpha_of_iteration, residual_bound)
 live_plug.still(tau=1.9)
 
 # %%

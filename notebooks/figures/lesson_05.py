@@ -1,0 +1,156 @@
+"""The figures of lesson 5."""
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+
+from chapter_utils import plotting, widgets
+
+
+def step_size(layer, worst_slope, A, direction):
+    """Live: a ring of points and a pair along `direction` after one layer of step c; on the right
+    the Lipschitz constant over c."""
+    norm = torch.linalg.matrix_norm(A, 2)
+    bias = 2 * torch.ones(2)  # all units are on near the ring: the worst case
+    angle = torch.linspace(0, 2 * torch.pi, 73)
+    ring = torch.stack([angle.cos(), angle.sin()], 1)
+    pair = torch.stack([0.5 * direction, -0.5 * direction])
+    figure = Figure(figsize=(8.4, 3.8))
+    left, right = figure.subplots(1, 2)
+    left.plot(*ring.T, color=plotting.BLACK, linewidth=0.8, linestyle=":", label="before")
+    (after,) = left.plot([], [], color=plotting.BLUE, linestyle="-", label="after")
+    left.plot(*pair.T, color=plotting.BLACK, marker="o", linestyle=":")
+    (moved,) = left.plot(
+        [],
+        [],
+        color=plotting.ORANGE,
+        marker="o",
+        linestyle="-",
+        linewidth=3,
+        label="pair after",
+        gid="pair",
+    )
+    left.set(
+        xlim=(-2.1, 2.1),
+        ylim=(-2.1, 2.1),
+        aspect="equal",
+        title="the ring, centred",
+        xlabel="$x_1$",
+        ylabel="$x_2$",
+    )
+    left.legend(loc="upper right")
+    steps = torch.linspace(0, 3, 61)
+    constants = [worst_slope(A, c / norm**2) for c in steps]
+    right.plot(steps, constants, color=plotting.BLUE, linestyle="-")
+    right.axvline(2, color=plotting.BLACK, linestyle="--", linewidth=1)
+    right.text(1.95, 1.85, "theorem: up to here", ha="right", fontsize=9)
+    (dot,) = right.plot([], [], color=plotting.ORANGE, marker="o", markersize=9, gid="constant")
+    right.set(
+        xlabel=r"$c=\tau\,\|A\|^2$",
+        title="Lipschitz constant",
+        ylim=(0, 2.1),
+        xlim=(0, 3),
+    )
+
+    def draw(c):
+        tau = c / norm**2
+        centre = layer(torch.zeros(1, 2), A, bias, tau)  # a shift says nothing about distances
+        ring_after = layer(ring, A, bias, tau) - centre
+        pair_after = layer(pair, A, bias, tau) - centre
+        constant = worst_slope(A, tau)
+        after.set_data(*ring_after.T)
+        moved.set_data(*pair_after.T)
+        dot.set_data([c], [constant])
+        stretch = (pair_after[0] - pair_after[1]).norm().item()
+        verdict = "Some distances grow."
+        if constant <= 1 + 1e-12:
+            verdict = "No distance grows."
+        return (
+            f"At c = {c:.1f} the marked pair, one apart before, "
+            f"is {stretch:.2f} apart after the layer. {verdict}"
+        )
+
+    slider = ipywidgets.FloatSlider(min=0, max=3, step=0.1, value=1.0, description="step c")
+    return widgets.LiveFigure(figure, draw, c=slider)
+
+
+def rotation_and_average(paths):
+    """The paths of a rotation and of its averaged map, each a list of points, by name."""
+    figure, axis = plt.subplots(figsize=(4.6, 4.0))
+    for (name, path), style in zip(paths.items(), ("s--", "o-"), strict=True):
+        axis.plot(*torch.stack(path).T, style, label=name)
+    axis.set(
+        aspect="equal",
+        xlabel="$x_1$",
+        ylabel="$x_2$",
+        title="twelve repetitions from (1, 0)",
+        xlim=(-1.25, 1.25),
+        ylim=(-1.25, 1.45),
+    )
+    axis.legend(loc="upper center", ncols=2)
+    plotting.show(
+        figure,
+        "The rotation jumps between four points of the unit circle for ever; "
+        "the averaged map spirals into the origin.",
+    )
+
+
+def fits_of_absolute_value(x, fits):
+    """The networks fitted to |x|, by name, and their distances to it."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    left.plot(x, x.abs(), color=plotting.BLACK, linestyle="-", linewidth=1, label="$|x|$")
+    for name, values in fits.items():
+        left.plot(x, values, label=name)
+        right.semilogy(x, (values - x.abs()).abs() + 1e-5)  # a zero has no logarithm
+    left.set(xlabel="$x$", title="networks")
+    right.set(xlabel="$x$", title="distance to $|x|$ (logarithmic)")
+    handles, names = left.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=8)
+    plotting.show(
+        figure,
+        "Only the network with the longest step, c = 2, follows |x| closely; "
+        "the others are V shapes that are too flat, too high at 0 and too low at both ends, "
+        "and their errors are several times larger.",
+    )
+
+
+def certified_discs(network, points, labels, radius):
+    """The decision curve of a network on the plane, and around each point its certified disc."""
+    x_1, x_2 = torch.meshgrid(
+        torch.linspace(-1.6, 2.6, 211),
+        torch.linspace(-1.2, 1.7, 146),
+        indexing="xy",
+    )
+    with torch.no_grad():
+        logits = network(torch.stack([x_1.flatten(), x_2.flatten()], 1))
+    lead = (logits[:, 1] - logits[:, 0]).reshape(x_1.shape)
+    figure, axis = plt.subplots(figsize=(6.4, 4.4))
+    axis.contour(x_1, x_2, lead, levels=[0], colors=plotting.BLACK)
+    for label, colour, marker in ((0, plotting.BLUE, "o"), (1, plotting.ORANGE, "^")):
+        chosen = labels == label
+        axis.plot(
+            *points[chosen].T,
+            marker,
+            color=colour,
+            linestyle="",
+            markersize=4,
+            label=f"class {label}",
+        )
+        for centre, r in zip(points[chosen].tolist(), radius[chosen].tolist(), strict=True):
+            axis.add_patch(plt.Circle(centre, r, color=colour, alpha=0.12, linewidth=0))
+    axis.set(
+        aspect="equal",
+        xlabel="$x_1$",
+        ylabel="$x_2$",
+        title="certified discs of the test points",
+        xlim=(-1.6, 2.6),
+        ylim=(-1.2, 1.7),
+    )
+    axis.grid(False)
+    axis.legend(loc="upper left")
+    plotting.show(
+        figure,
+        "Around each test point lies its certified disc, inside which the prediction cannot "
+        "change. No disc crosses the black decision curve.",
+    )
