@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from chapter_utils import image_operators, layers, parts, training
+from chapter_utils import image_operators, layers, plain_layers, training
 
 
 class Size(NamedTuple):
@@ -44,7 +44,7 @@ def chains(size: Size) -> dict[str, nn.Module]:
         if name == "bare":
             return nn.Sequential(conv(False), conv(False))
         if name == "residual":
-            return parts.ResidualBlock(nn.Sequential(conv(True), nn.ReLU(), conv(False)))
+            return plain_layers.ResidualBlock(nn.Sequential(conv(True), nn.ReLU(), conv(False)))
         return layers.NonExpansiveBlock(
             layers.GradientField(image_operators.ConvOperator(size.channels, size.channels))
         )

@@ -47,8 +47,9 @@ from chapter_utils import (
     image_operators,
     layers,
     models,
+    norms,
     operators,
-    parts,
+    plain_layers,
     training,
 )
 
@@ -75,7 +76,7 @@ def nonexpansive_cnn(
         for stage in (1, 2):
             narrow = 4 * wide
             wide = max(narrow, stage * channels)
-            stack += [nn.PixelUnshuffle(2), parts.ZeroPadLift(narrow, wide)]
+            stack += [nn.PixelUnshuffle(2), plain_layers.ZeroPadLift(narrow, wide)]
             for _ in range(depth):
                 operator = image_operators.ConvOperator(wide, wide)
                 stack.append(layers.NonExpansiveBlock(layers.GradientField(operator), c))
@@ -127,7 +128,7 @@ QUICK = Effort(0, 20, 50, 1, (20, 1), 20, (3, 15), 4, (4, 30))
 
 
 def train(model: nn.Module, images: Tensor, labels: Tensor, epochs: int, seed: int) -> None:
-    naive = any(isinstance(part, parts.UntiedBlock) and part.keep < 1 for part in model)
+    naive = any(isinstance(part, plain_layers.UntiedBlock) and part.keep < 1 for part in model)
 
     def loss(logits, y):
         value = training.margin_cross_entropy(logits, y, margin=1.0, temperature=0.25)
@@ -146,9 +147,14 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, epochs: int, seed: i
 
 
 def network(
-    family: str, kind: str, digits: data.ImageData, epochs: int, seed: int, norms: str | None = None
+    family: str,
+    kind: str,
+    digits: data.ImageData,
+    epochs: int,
+    seed: int,
+    kept_norms: str | None = None,
 ) -> nn.Module:
-    """A network in float64. With `norms` its operators state norms that are too small."""
+    """A network in float64. With `kept_norms` its operators state norms that are too small."""
     model, draw = (
         FAMILIES[family](image_shape=SHAPE, seed=seed),
         torch.Generator().manual_seed(seed),
@@ -178,14 +184,14 @@ def network(
             p.mul_(1e-170)
         p.copy_(exactly(p))
     for part in model.modules():
-        if norms and isinstance(part, operators.LinearOperator):
-            _, (shape, _), norm = part._known["norm"]
-            if norms == "power iteration":
+        if kept_norms and isinstance(part, operators.LinearOperator):
+            _, case, norm = part._known["largest"]
+            if kept_norms == "power iteration":
+                shape, _ = case
+                adjoint = partial(part.adjoint, input_shape=shape)
                 start = torch.randn(1, *shape, generator=draw).double()
-                norm = norms.power_iteration(
-                    part, lambda y, part=part, shape=shape: part.adjoint(y, shape), start
-                )[0].item()
-            part._known["norm"] = (part.weight.detach().clone(), part._known["norm"][1], norm)
+                norm = norms.power_iteration(part, adjoint, start)[0].item()
+            part._known["largest"] = (part.weight.detach().clone(), case, norm)
     if kind != "trained":  # several classes are to be predicted
         model[-1].bias.copy_(exactly(model[-1].bias - model(images).mean(0)))
     return model
@@ -256,7 +262,7 @@ def boundary(frame: Frame, labels: Tensor, seed: int, pool: Tensor, attack) -> T
     return found
 
 
-def attacks(effort: Effort, pool: Tensor) -> dict[str, tuple]:
+def all_attacks(effort: Effort, pool: Tensor) -> dict[str, tuple]:
     """Name: (attack, whether it is confined to the certified ball, number of images or None for all)."""
     (steps, restarts), (searches, each), (few, walk) = effort.pgd, effort.carlini, effort.boundary
     carlini = foolbox.attacks.L2CarliniWagnerAttack(
@@ -324,7 +330,7 @@ def hunt(
         ):
             continue  # another network
         room = 2 * certificates.rounding_bound(attacked, images.shape[1:])
-        for name, (attack, confined, few) in attacks(effort, pool).items():
+        for name, (attack, confined, few) in all_attacks(effort, pool).items():
             x, y, claimed = images[:few], labels[:few], radii[:few]
             frame = Frame(
                 attacked, x.to(dtype), 0.9999 * claimed if confined else guess[:few], leads[:few]
@@ -372,7 +378,7 @@ def hunted(
     effort: Effort,
     seed: int,
     enlarge: float = 1.0,
-    norms: str | None = None,
+    kept_norms: str | None = None,
 ) -> dict:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", "the smallest eigenvalue")
@@ -381,7 +387,9 @@ def hunted(
         : effort.images
     ]
     images, labels = digits.test_images[chosen], digits.test_labels[chosen]
-    model = network(family, kind, digits._replace(test_images=images), effort.epochs, seed, norms)
+    model = network(
+        family, kind, digits._replace(test_images=images), effort.epochs, seed, kept_norms
+    )
     if kind != "trained":
         labels = model(images.double()).argmax(1)
     row = hunt(model, images, labels, effort, seed, enlarge)

@@ -16,7 +16,7 @@ from .expansive import SwitchingBlock
 from .image_operators import ShiftOperator
 from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear
 from .operators import DenseOperator, Shape
-from .parts import ResidualBlock, UntiedBlock, ZeroPadLift
+from .plain_layers import ResidualBlock, UntiedBlock, ZeroPadLift
 
 # The five ways to train of lesson 6 (Celledoni et al., 2210.02373), from free to learned steps.
 REGIMES = {

@@ -3,7 +3,6 @@
 The layers of lessons 5, 6 and 8 are made of them. Those for images are in `image_operators`.
 """
 
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -116,7 +116,7 @@ class SumPreservingProjection(nn.Module):
     """Keeps the first entries and spreads the sum of the others evenly over them (lesson 8).
 
     The sum of the entries stays. Its norm sqrt(in_features / out_features) is the smallest that a
-    linear map with this property can have. The lift that belongs to it is `parts.ZeroPadLift`.
+    linear map with this property can have. The lift that belongs to it is `plain_layers.ZeroPadLift`.
     Shapes (B, in_features) -> (B, out_features). Raises ValueError if there are too few features.
     """
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from chapter_utils import certificates, conv_norms, norms, parts
+from chapter_utils import certificates, conv_norms, norms, plain_layers
 
 SLACK = 1e-9
 D = torch.float64
@@ -157,7 +157,9 @@ def test_claim_3_4_pooling(k):
     assert norm(norms.dense_matrix(nn.AdaptiveAvgPool2d(1), (2, side, k))) == pytest.approx(
         1 / math.sqrt(side * k)
     )
-    assert norm(norms.dense_matrix(parts.ScaledAvgPool2d(k), (2, side, side))) == pytest.approx(1)
+    assert norm(
+        norms.dense_matrix(plain_layers.ScaledAvgPool2d(k), (2, side, side))
+    ) == pytest.approx(1)
     assert (
         norm(norms.dense_matrix(nn.AvgPool2d(k, 1), (1, side, side))) > 1.5 / k
     )  # overlapping tiles
@@ -193,7 +195,7 @@ def test_claim_3_5_product_and_skip(seed, sizes):
     assert norms.jacobian_norms(network, x).max().item() <= product + SLACK
     assert certificates.lipschitz_bound(network, (sizes[0],)) == pytest.approx(product)
     branch = nn.Sequential(nn.Linear(4, 4, dtype=D), nn.Tanh())
-    block = parts.ResidualBlock(branch)
+    block = plain_layers.ResidualBlock(branch)
     gain = norm(branch[0].weight.detach())
     z = random(500, 4, seed=seed) / 4
     measured = norms.jacobian_norms(block, z).max().item()

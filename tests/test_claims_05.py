@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from chapter_utils import layers, norms, operators, runge_kutta
-from lesson import run_until
+from lesson import artists, run_until
 
 SEEDS = range(5)
 
@@ -275,7 +275,9 @@ def test_claim_5_8_the_endpoint_matters():
 
 def test_widget_of_the_step_size():
     names = run_until("05", "live_step")
-    draw, dot, moved = names["live_step"].update, names["dot"], names["moved"]
+    draw = names["live_step"].update
+    (dot,) = artists(names["live_step"], "constant")
+    (moved,) = artists(names["live_step"], "pair")
     for c, stretch, grows in (
         (0.0, 1.0, False),
         (1.0, 0.0, False),

@@ -16,7 +16,7 @@ from chapter_utils import (
     models,
     norms,
     operators,
-    parts,
+    plain_layers,
     training,
 )
 
@@ -285,7 +285,9 @@ def test_only_reflecting_steps_draw_the_distance_to_a_circle(seed):
     def steps(c):
         fields = [layers.GradientField(operators.DenseOperator(16, 16)) for _ in range(4)]
         blocks = [layers.NonExpansiveBlock(field, c) for field in fields]
-        return nn.Sequential(parts.ZeroPadLift(2, 16), *blocks, layers.NonExpansiveLinear(16, 1))
+        return nn.Sequential(
+            plain_layers.ZeroPadLift(2, 16), *blocks, layers.NonExpansiveLinear(16, 1)
+        )
 
     def normalised():
         spectral = nn.utils.parametrizations.spectral_norm

@@ -15,10 +15,10 @@ from chapter_utils import (
     muon,
     norms,
     operators,
-    parts,
+    plain_layers,
     training,
 )
-from lesson import run_until
+from lesson import artists, run_until
 
 SEEDS = range(5)
 
@@ -204,7 +204,7 @@ def test_claim_7_5_travel(steps, step_size):
 
 
 def test_numbers_of_the_normalisation_section():
-    normalisation = parts.Normalization([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
+    normalisation = plain_layers.Normalization([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
     assert 0.15 / math.sqrt(2) / certificates.lipschitz_bound(
         normalisation, (3, 32, 32)
     ) == pytest.approx(0.0211, rel=0.01)
@@ -215,13 +215,14 @@ def test_numbers_of_the_normalisation_section():
 @pytest.mark.slow
 def test_widget_of_the_attack():
     names = run_until("07", "live_attack")
-    draw, bars = names["live_attack"].update, names["bars"]
+    draw = names["live_attack"].update
+    bars = artists(names["live_attack"], "non-expansive")
     model, x = names["contestants"]["non-expansive"], names["examples"]
     radius = certificates.certify(model, x, torch.arange(10, device=x.device))
     for digit in range(10):
         for eps in (0.0, 0.99 * radius[digit].item(), 6.0):
             sentence = draw(digit=digit, eps=eps)
-            lead = [bar.get_height() for bar in bars[1]]
+            lead = [bar.get_height() for bar in bars]
             misread = max(lead) > 0
             assert lead[digit] == 0 and (f"non-expansive: {digit} (" not in sentence) is misread
             assert misread is (

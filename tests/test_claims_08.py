@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from chapter_utils import layers, norms, ode, operators, parts, runge_kutta, structure, training
+from chapter_utils import (
+    layers,
+    norms,
+    ode,
+    operators,
+    plain_layers,
+    runge_kutta,
+    structure,
+    training,
+)
 
 SEEDS = range(5)
 
@@ -270,7 +279,7 @@ def test_a_symplectic_network_keeps_an_energy_that_nobody_told_it():
             "symplectic": nn.Sequential(
                 *[structure.SymplecticBlock(2, h=0.1) for _ in range(3)]
             ).double(),
-            "free": parts.ResidualBlock(
+            "free": plain_layers.ResidualBlock(
                 nn.Sequential(nn.Linear(2, 64), nn.Tanh(), nn.Linear(64, 2))
             ).double(),
         }

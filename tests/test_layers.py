@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chapter_utils import certificates, layers, norms, operators, parts
+from chapter_utils import certificates, layers, norms, operators, plain_layers
 from chapter_utils.image_operators import ConvOperator
 from chapter_utils.layers import GradientField, NonExpansiveBlock, NonExpansiveLinear
 from chapter_utils.operators import DenseOperator
@@ -353,9 +353,9 @@ def test_restoring_leaves_other_weights_alone():
 @pytest.mark.parametrize(
     "module",
     [
-        parts.ZeroPadLift(3, 5),
-        parts.ScaledAvgPool2d(2),
-        parts.Normalization([0.1] * 3, [0.5, 0.2, 1]),
+        plain_layers.ZeroPadLift(3, 5),
+        plain_layers.ScaledAvgPool2d(2),
+        plain_layers.Normalization([0.1] * 3, [0.5, 0.2, 1]),
     ],
 )
 def test_small_layers_state_their_exact_norm(module):
@@ -404,30 +404,30 @@ def test_steps_beyond_the_bound_are_refused_with_the_limit():
         (lambda: ConvOperator(2, 1)(torch.zeros(1, 3, 4, 4)), r"\(2, height, width\)"),
         (lambda: ConvOperator(2, 1).norm_bound((3, 4, 4)), r"\(2, height, width\)"),
         (lambda: DenseOperator(2, 1).norm_bound((3,)), "2 features"),
-        (lambda: parts.ZeroPadLift(3, 2), "cannot lift"),
-        (lambda: parts.ZeroPadLift(2, 4)(torch.zeros(1, 3)), "does not take"),
+        (lambda: plain_layers.ZeroPadLift(3, 2), "cannot lift"),
+        (lambda: plain_layers.ZeroPadLift(2, 4)(torch.zeros(1, 3)), "does not take"),
         (lambda: DenseOperator(2, 1)(torch.zeros(1, 3)), "2 features"),
         (
-            lambda: parts.Normalization([0.5] * 3, [0.2] * 3)(torch.zeros(1, 1, 4, 4)),
+            lambda: plain_layers.Normalization([0.5] * 3, [0.2] * 3)(torch.zeros(1, 1, 4, 4)),
             "does not take",
         ),
         (
             lambda: certificates.lipschitz_bound(
-                parts.Normalization([0.5] * 3, [0.2] * 3), (1, 4, 4)
+                plain_layers.Normalization([0.5] * 3, [0.2] * 3), (1, 4, 4)
             ),
             "does not take",
         ),
         (
-            lambda: certificates.lipschitz_bound(parts.ResidualBlock(nn.Linear(4, 1)), (4,)),
+            lambda: certificates.lipschitz_bound(plain_layers.ResidualBlock(nn.Linear(4, 1)), (4,)),
             "does not take",
         ),
-        (lambda: parts.ResidualBlock(nn.Linear(4, 1))(torch.zeros(1, 4)), "does not take"),
+        (lambda: plain_layers.ResidualBlock(nn.Linear(4, 1))(torch.zeros(1, 4)), "does not take"),
         (
             lambda: NonExpansiveBlock(GradientField(DenseOperator(2, 2)), 1.0, time_span=1.0),
             "not both",
         ),
-        (lambda: parts.Normalization([0.0], [0.0]), "positive"),
-        (lambda: parts.Normalization([0.0, 0.0], [1.0]), "one number a channel"),
+        (lambda: plain_layers.Normalization([0.0], [0.0]), "positive"),
+        (lambda: plain_layers.Normalization([0.0, 0.0], [1.0]), "one number a channel"),
     ],
 )
 def test_clear_sentences(make, message):

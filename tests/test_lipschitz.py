@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chapter_utils import certificates, conv_norms, expansive, layers, norms, operators, parts
+from chapter_utils import (
+    certificates,
+    conv_norms,
+    expansive,
+    layers,
+    norms,
+    operators,
+    plain_layers,
+)
 
 SEEDS = range(4)
 
@@ -225,7 +233,7 @@ def test_networks_multiply_and_skips_add():
     norm = torch.linalg.matrix_norm(linear.weight, 2).item()
     branch = nn.Sequential(linear, nn.ReLU(), nn.Sigmoid())
     assert certificates.lipschitz_bound(branch, (4,)) == pytest.approx(norm / 4, rel=1e-8)
-    assert certificates.lipschitz_bound(parts.ResidualBlock(branch), (4,)) == pytest.approx(
+    assert certificates.lipschitz_bound(plain_layers.ResidualBlock(branch), (4,)) == pytest.approx(
         1 + norm / 4, rel=1e-8
     )
 
@@ -234,8 +242,8 @@ def test_bound_of_random_networks_exceeds_every_measured_slope():
     for seed in SEEDS:
         torch.manual_seed(seed)
         network = nn.Sequential(
-            parts.Normalization([0.4, 0.5], [0.2, 0.3]), nn.Conv2d(2, 4, 3, 2, 1), nn.GELU(), nn.MaxPool2d(3, 2, 1),
-            parts.ResidualBlock(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.SiLU())), nn.AvgPool2d(2), nn.Flatten(),
+            plain_layers.Normalization([0.4, 0.5], [0.2, 0.3]), nn.Conv2d(2, 4, 3, 2, 1), nn.GELU(), nn.MaxPool2d(3, 2, 1),
+            plain_layers.ResidualBlock(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.SiLU())), nn.AvgPool2d(2), nn.Flatten(),
             nn.Linear(16, 5), nn.Softmax(1),
         ).double().eval()  # fmt: skip
         x = torch.rand(20, 2, 16, 16, dtype=torch.float64)
@@ -456,7 +464,7 @@ def test_settings_changed_after_construction():
     same.dilation = (1, 1)
     with pytest.raises(ValueError, match="changed after it was made"):
         certificates.lipschitz_bound(same, (1, 8, 8))
-    normalisation = parts.Normalization([0.5, 0.5], [0.1, 0.2]).eval()
+    normalisation = plain_layers.Normalization([0.5, 0.5], [0.1, 0.2]).eval()
     for bad in (-0.1, 0.0, math.nan, math.inf):
         normalisation.std[0] = bad
         with pytest.raises(ValueError, match="positive and finite"):
@@ -466,7 +474,7 @@ def test_settings_changed_after_construction():
 def test_a_model_that_is_refused_is_not_changed():
     norm = nn.BatchNorm2d(1)
     with pytest.raises(ValueError, match=r"model.eval"):
-        certificates.lipschitz_bound(parts.ResidualBlock(nn.Sequential(norm)), (1, 4, 4))
+        certificates.lipschitz_bound(plain_layers.ResidualBlock(nn.Sequential(norm)), (1, 4, 4))
     assert norm.num_batches_tracked == 0 and norm.running_var == 1
 
 
@@ -489,16 +497,16 @@ def test_a_model_that_is_refused_is_not_changed():
         (nn.LeakyReLU(math.nan), (3,), "no bound"),
         (nn.MaxPool2d(2, return_indices=True), (1, 4, 4), "indices"),
         (
-            parts.ResidualBlock(nn.Sequential(nn.SiLU(inplace=True), nn.Linear(3, 3))),
+            plain_layers.ResidualBlock(nn.Sequential(nn.SiLU(inplace=True), nn.Linear(3, 3))),
             (3,),
             "in place",
         ),
         (
-            parts.ResidualBlock(nn.Sequential(nn.Flatten(), nn.ELU(3, inplace=True))),
+            plain_layers.ResidualBlock(nn.Sequential(nn.Flatten(), nn.ELU(3, inplace=True))),
             (3,),
             "in place",
         ),
-        (parts.ResidualBlock(nn.Linear(3, 4)), (3,), "does not take inputs"),
+        (plain_layers.ResidualBlock(nn.Linear(3, 4)), (3,), "does not take inputs"),
     ],
 )
 def test_clear_sentences(module, shape, message):

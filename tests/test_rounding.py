@@ -20,7 +20,7 @@ from chapter_utils import (
     models,
     norms,
     operators,
-    parts,
+    plain_layers,
 )
 
 SHAPE = {"image_shape": (1, 8, 8), "classes": 3}
@@ -397,7 +397,7 @@ def test_a_changed_activation_of_a_pair_is_noticed():
 def test_numbers_that_may_overflow_have_no_bound(dtype, size):
     linear = nn.Linear(2, 1).to(dtype)
     linear.weight.data.fill_(size)
-    untied = parts.UntiedBlock(*(operators.DenseOperator(2, 2) for _ in range(2))).to(dtype)
+    untied = plain_layers.UntiedBlock(*(operators.DenseOperator(2, 2) for _ in range(2))).to(dtype)
     untied.inner.weight.data.fill_(size)
     untied.outer.weight.data.fill_(1 / size)
     for module in (linear, untied):
@@ -453,7 +453,7 @@ def test_parametrised_weights_count_with_their_absolute_values():
 
 
 def test_a_normalisation_is_part_of_the_network():
-    normalisation = parts.Normalization([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
+    normalisation = plain_layers.Normalization([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
     x = torch.rand(200, 3, 6, 6, generator=seeded(0))
     error = (
         (normalisation(x).double() - copy.deepcopy(normalisation).double()(x.double()))

@@ -89,14 +89,14 @@ def test_errors_in_float32_only_must_be_within_its_rounding_bound(monkeypatch):
     )  # of all logits: nothing changes, but float32 now resolves 1/32 only
     row = soundness.hunt(model, images, model.double()(images.double()).argmax(1), TINY)
     assert row["violations"] == 0 < row["float32_only"]
-    monkeypatch.setattr(soundness.rounding, "rounding_bound", lambda model, shape: 0.0)
+    monkeypatch.setattr(soundness.certificates, "rounding_bound", lambda model, shape: 0.0)
     row = soundness.hunt(model, images, model(images.double()).argmax(1), TINY)
     assert row["violations"] == row["float32_only"] > 0
 
 
 @pytest.mark.parametrize("norms", [None, "before"])
 def test_norms_from_before_a_change_are_found(norms):
-    row = soundness.hunted("nonexpansive_net", "spiked", TINY, 0, norms=norms)
+    row = soundness.hunted("nonexpansive_net", "spiked", TINY, 0, kept_norms=norms)
     assert (row["violations"] > 0) == (norms is not None) and row["certified"] == 12
 
 
@@ -105,7 +105,7 @@ def test_convolution_bounds_below_the_truth_would_be_found(monkeypatch):
     assert all(value is None or value >= 0 for value in excesses)
     true_bound = certificates.lipschitz_bound
     monkeypatch.setattr(
-        lipschitz, "lipschitz_bound", lambda conv, shape: true_bound(conv, shape) / 8
+        certificates, "lipschitz_bound", lambda conv, shape: true_bound(conv, shape) / 8
     )
     assert any(
         value is not None and value < 0 for value in convolution_bounds.random_excesses(8, 0)

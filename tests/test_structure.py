@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chapter_utils import certificates, norms, parts, structure
+from chapter_utils import certificates, norms, plain_layers, structure
 from chapter_utils.layers import ACTIVATIONS
 from chapter_utils.structure import (
     MassPreservingBlock,
@@ -129,7 +129,7 @@ def test_projection_keeps_the_sum_and_states_its_norm(inputs, outputs):
 
 def test_a_network_with_lift_and_projection_keeps_the_sum():
     network = nn.Sequential(
-        parts.ZeroPadLift(3, 9),
+        plain_layers.ZeroPadLift(3, 9),
         MassPreservingBlock(9),
         MassPreservingBlock(9, method="rk4"),
         SumPreservingProjection(9, 3),

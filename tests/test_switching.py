@@ -9,7 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chapter_utils import certificates, expansive, image_operators, models, norms, operators, parts
+from chapter_utils import (
+    certificates,
+    expansive,
+    image_operators,
+    models,
+    norms,
+    operators,
+    plain_layers,
+)
 from chapter_utils.expansive import (
     SwitchingBlock,
     contraction_factor,
@@ -325,12 +333,12 @@ def test_penalty_vanishes_exactly_for_orthogonal_maps():
 
 def test_untied_block_takes_maps_through_another_size_and_copies_nothing():
     for seed in range(5):
-        block = parts.UntiedBlock(
+        block = plain_layers.UntiedBlock(
             operators.DenseOperator(3, 5), operators.DenseOperator(5, 3), 0.5
         ).double()
         randomise(block, seed)
         assert measured_slope(block, (3,), seed) <= certificates.lipschitz_bound(block, (3,))
-    copied = parts.UntiedBlock(
+    copied = plain_layers.UntiedBlock(
         image_operators.ConvOperator(4, 4), image_operators.ConvOperator(4, 1)
     )
     for call in (

@@ -4,17 +4,12 @@ import math
 
 import pytest
 
-from lesson import run_until
+from lesson import artists, run_until
 
 
 @pytest.fixture(scope="module")
 def lesson():
     return run_until("06", "live_map")
-
-
-def artists(live, name):
-    """Those artists of a live figure that its function marked with this name."""
-    return live.figure.findobj(lambda artist: artist.get_gid() == name)
 
 
 BOTH, SHARP, NEITHER = "Both rules allow", "Only the sharp rule allows", "Neither rule allows"

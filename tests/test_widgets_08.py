@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from chapter_utils import lipschitz
+from chapter_utils import certificates, norms
 from lesson import run_until
 
 
@@ -82,8 +82,6 @@ def test_plug_and_play(names, tau):
 
 
 def test_the_averaged_denoiser_is_certified(names):
-    bound = lipschitz.lipschitz_bound(names["denoisers"]["averaged"], (1, 20, 20))
-    measured = (
-        lipschitz.jacobian_norms(names["denoisers"]["averaged"], names["pictures"]).max().item()
-    )
+    bound = certificates.lipschitz_bound(names["denoisers"]["averaged"], (1, 20, 20))
+    measured = norms.jacobian_norms(names["denoisers"]["averaged"], names["pictures"]).max().item()
     assert measured <= bound <= 1 + 1e-6

@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from chapter_utils import ode
+from chapter_utils import ode, runge_kutta
 
 from ..engine import Attempt, exercise
 from ..sendable import ridge_field
@@ -60,7 +60,7 @@ def contractivity_radius(attempt: Attempt) -> None:
         return attempt.uniform(0.0, 1.0, stages, stages).tril(-1), b / b.sum()
 
     known = [
-        (name, *ode.TABLEAUS[name])
+        (name, *runge_kutta.TABLEAUS[name])
         for name in ("euler", "ralston2", "kutta3", "three_eighths", "rk4", "trapezoidal")
     ]
     made = [(f"a random method with {s} stages", *random_method(s)) for s in (2, 3, 4)]
@@ -83,14 +83,14 @@ def contractivity_radius(attempt: Attempt) -> None:
             f"Too small for {name}: M + B/r has no negative eigenvalue for a larger r either.",
         )
     for name in ("implicit_euler", "implicit_midpoint"):
-        r = attempt.number("contractivity_radius", *ode.TABLEAUS[name], finite=False)
+        r = attempt.number("contractivity_radius", *runge_kutta.TABLEAUS[name], finite=False)
         attempt.require(
             r == math.inf,
             f"For {name} M has no negative eigenvalue: "
             f"every step is safe and r is math.inf, not {r:g}.",
         )
     for name in ("midpoint", "heun3"):
-        r = attempt.number("contractivity_radius", *ode.TABLEAUS[name], finite=False)
+        r = attempt.number("contractivity_radius", *runge_kutta.TABLEAUS[name], finite=False)
         attempt.require(
             abs(r) <= 1e-6, f"For {name} a weight is 0, and no r > 0 helps: return 0, not {r:g}."
         )
@@ -116,9 +116,9 @@ def midpoint_slope(attempt: Attempt) -> None:
 
     def stretch(f, x, h, method):
         """Largest stretch of a very short pair around x, measured."""
-        tableau = ode.TABLEAUS[method]
-        plus = ode.runge_kutta_step(f, x + directions, h, tableau)
-        minus = ode.runge_kutta_step(f, x - directions, h, tableau)
+        tableau = runge_kutta.TABLEAUS[method]
+        plus = runge_kutta.runge_kutta_step(f, x + directions, h, tableau)
+        minus = runge_kutta.runge_kutta_step(f, x - directions, h, tableau)
         return ((plus - minus) / 2e-6).norm(dim=1).max().item()
 
     def crossing(h):  # the lesson's two ramps: half a step leads from one to the other
@@ -150,8 +150,8 @@ def midpoint_slope(attempt: Attempt) -> None:
                     f"This is the slope of a step of {method}. "
                     "The midpoint rule goes h f(X) with X half an Euler step away."
                 )
-        derivative = torch.func.jacrev(ode.runge_kutta_step, argnums=1)
-        J = derivative(f, x, h, ode.TABLEAUS["midpoint"])
+        derivative = torch.func.jacrev(runge_kutta.runge_kutta_step, argnums=1)
+        J = derivative(f, x, h, runge_kutta.TABLEAUS["midpoint"])
         mistakes = {
             "the Frobenius norm. The largest stretch is the spectral norm": (
                 torch.linalg.matrix_norm(J)

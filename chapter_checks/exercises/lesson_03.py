@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chapter_utils import layers, lipschitz
+from chapter_utils import certificates, conv_norms, norms, plain_layers
 
 from ..engine import NOT_YET, Attempt, CheckFailed, exercise
 from ..wire import sendable
@@ -22,7 +22,7 @@ def convolution_norm(attempt: Attempt) -> None:
         def convolution(x):
             return F.conv2d(F.pad(x, (p, p, p, p), mode=mode), K)
 
-        return lipschitz.dense_matrix(convolution, (K.shape[1], n, n))
+        return norms.dense_matrix(convolution, (K.shape[1], n, n))
 
     def size(M):
         return torch.linalg.matrix_norm(M, 2).item()
@@ -70,7 +70,7 @@ def convolution_norm(attempt: Attempt) -> None:
                     size(matrix(K, larger, "circular"))
                 ),
                 "the library's bound, the best of four on the larger torus: not the norm": (
-                    lipschitz.conv_norm_bound(K, (n, n), padding=(k // 2, k // 2))
+                    conv_norms.conv_norm_bound(K, (n, n), padding=(k // 2, k // 2))
                 ),
             }
         attempt.rule_out(value, mistakes, "This is {}.", rtol=0, atol=1e-6 * right)
@@ -232,7 +232,7 @@ def built(parts: list) -> nn.Sequential:
         elif kind == "sequential":
             made.append(built(rest[0]))
         elif kind == "residual":
-            made.append(layers.ResidualBlock(built(rest[0])))
+            made.append(plain_layers.ResidualBlock(built(rest[0])))
         else:
             made.append(simple[kind]())
     return nn.Sequential(*made)
@@ -265,10 +265,10 @@ def network_bound(attempt: Attempt) -> None:
     for name, parts, inputs in cases:
         network = built(parts)
         value = attempt.number("network_bound", network)
-        right = lipschitz.lipschitz_bound(network, (inputs,))
+        right = certificates.lipschitz_bound(network, (inputs,))
         if abs(value - right) <= 2e-3 * right:
             continue
-        measured = lipschitz.jacobian_norms(network, attempt.randn(200, inputs)).max().item()
+        measured = norms.jacobian_norms(network, attempt.randn(200, inputs)).max().item()
         weights = [W for key, W in network.state_dict().items() if key.endswith("weight")]
         no_skip = math.prod(torch.linalg.matrix_norm(W, 2).item() for W in weights)
         frobenius = math.prod(W.norm().item() for W in weights)
@@ -406,7 +406,7 @@ def power_step(attempt: Attempt) -> None:
             abs(new.norm() - 1) < 1e-6, f"The new v should have length 1, it has {new.norm():.4g}."
         )
         convolution = partial(F.conv2d, weight=K, padding=k // 2)
-        norm = torch.linalg.matrix_norm(lipschitz.dense_matrix(convolution, v.shape), 2)
+        norm = torch.linalg.matrix_norm(norms.dense_matrix(convolution, v.shape), 2)
         before = forward(K, v).norm() / v.norm()
         if estimate > norm * (1 + 1e-9) or estimate < before * (1 - 1e-9):
             mistakes = {

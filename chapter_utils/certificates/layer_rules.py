@@ -14,7 +14,7 @@ from ..expansive import SwitchingBlock, pair_factor
 from ..image_operators import ConvOperator, ShiftOperator
 from ..layers import ACTIVATIONS, GradientField, NonExpansiveBlock, NonExpansiveLinear, need
 from ..operators import DenseOperator, LinearOperator
-from ..parts import Normalization, ResidualBlock, ScaledAvgPool2d, UntiedBlock, ZeroPadLift
+from ..plain_layers import Normalization, ResidualBlock, ScaledAvgPool2d, UntiedBlock, ZeroPadLift
 from ..runge_kutta import named_tableau
 from ..structure import SumPreservingProjection
 from ..verified import gamma

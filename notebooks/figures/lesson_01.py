@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 
-from chapter_utils import norms, plotting, widgets
+from chapter_utils import plotting, widgets
 from chapter_utils.plotting import BLACK, BLUE, ORANGE, PINK
 from figures.common import (
     BLACK_DOTS,

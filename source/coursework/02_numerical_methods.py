@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from chapter_checks import check, passed
-from chapter_utils import lipschitz, ode, plotting
+from chapter_utils import ode, plotting, runge_kutta
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)
@@ -96,8 +96,8 @@ def contractivity_radius(A, b):
 
 # %%
 if passed("2.2"):
-    three_euler_steps = ode.substeps(ode.TABLEAUS["euler"], 3)
-    for name, method in (ode.TABLEAUS | {"three Euler steps": three_euler_steps}).items():
+    three_euler_steps = runge_kutta.substeps(runge_kutta.TABLEAUS["euler"], 3)
+    for name, method in (runge_kutta.TABLEAUS | {"three Euler steps": three_euler_steps}).items():
         print(f"{name:18s} r = {contractivity_radius(method.A, method.b):.4f}")
 
 # %% [markdown]

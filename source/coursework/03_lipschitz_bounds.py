@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from chapter_checks import check, passed
-from chapter_utils import layers, lipschitz, plotting
+from chapter_utils import certificates, norms, plain_layers, plotting
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)
@@ -123,7 +123,7 @@ if passed("3.2"):
 #
 # <details><summary>Hint 1</summary>
 #
-# Average pooling is linear: build its matrix, for example with `lipschitz.dense_matrix(nn.AvgPool2d(k, s), (1, n, n))`, and take its norm.
+# Average pooling is linear: build its matrix, for example with `norms.dense_matrix(nn.AvgPool2d(k, s), (1, n, n))`, and take its norm.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -145,7 +145,7 @@ def max_pool_constant(n, k, s):
 def average_pool_constant(n, k, s):
     """Lipschitz constant of average pooling with k x k windows and stride s on images of n x n pixels."""
     ### BEGIN SOLUTION
-    pooling = lipschitz.dense_matrix(nn.AvgPool2d(k, s), (1, n, n))
+    pooling = norms.dense_matrix(nn.AvgPool2d(k, s), (1, n, n))
     return torch.linalg.svdvals(pooling).max().item()
     ### END SOLUTION
 
@@ -164,10 +164,10 @@ if passed("3.3"):
 # *Why it matters: this is the function behind every certificate. It must follow each path through the network, and it must refuse what it does not know.*
 #
 # Write a function that computes the product bound of a network (Claim 3.5). Networks are built of
-# `nn.Sequential` (perhaps inside another one), `nn.Linear`, `nn.ReLU`, `nn.Tanh`, `nn.Sigmoid`, `nn.GELU`, and `layers.ResidualBlock`, which computes $x+\mathrm{branch}(x)$ and keeps its branch, again a network, as `block.branch`.
+# `nn.Sequential` (perhaps inside another one), `nn.Linear`, `nn.ReLU`, `nn.Tanh`, `nn.Sigmoid`, `nn.GELU`, and `plain_layers.ResidualBlock`, which computes $x+\mathrm{branch}(x)$ and keeps its branch, again a network, as `block.branch`.
 # Any other layer must raise an error. The constants of the activations are in Section 3.2; for GELU take 1.129.
 #
-# The library's `lipschitz.lipschitz_bound` does this and more. Write your own, in about ten lines.
+# The library's `certificates.lipschitz_bound` does this and more. Write your own, in about ten lines.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -187,7 +187,7 @@ def network_bound(network):
     ### BEGIN SOLUTION
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part) for part in network)
-    if isinstance(network, layers.ResidualBlock):
+    if isinstance(network, plain_layers.ResidualBlock):
         return 1 + network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return torch.linalg.svdvals(network.weight).max().item()
@@ -203,16 +203,16 @@ if passed("3.4"):
     tenth = nn.Linear(2, 2)
     tenth.load_state_dict({"weight": 0.1 * torch.eye(2), "bias": torch.zeros(2)})
     for depth in (1, 10, 50):
-        deep = nn.Sequential(*[layers.ResidualBlock(tenth)] * depth)
+        deep = nn.Sequential(*[plain_layers.ResidualBlock(tenth)] * depth)
         print(f"{depth:2d} blocks x + 0.1 x: bound {network_bound(deep):.1f}")
     _ = torch.manual_seed(0)
     classifier = nn.Sequential(
         nn.Linear(8, 16),
-        layers.ResidualBlock(nn.Sequential(nn.Linear(16, 16), nn.GELU())),
+        plain_layers.ResidualBlock(nn.Sequential(nn.Linear(16, 16), nn.GELU())),
         nn.Sigmoid(),
         nn.Linear(16, 3),
     )
-    slopes = lipschitz.jacobian_norms(classifier, torch.randn(500, 8))
+    slopes = norms.jacobian_norms(classifier, torch.randn(500, 8))
     print(
         f"a classifier: largest measured slope {slopes.max():.3f} <= bound {network_bound(classifier):.3f}"
     )
@@ -302,7 +302,7 @@ if passed("3.6"):
         torch.randn(3, 8, 8, generator=random),
     )
     exact = torch.linalg.matrix_norm(
-        lipschitz.dense_matrix(lambda x: F.conv2d(x, K, padding=1), (3, 8, 8)), 2
+        norms.dense_matrix(lambda x: F.conv2d(x, K, padding=1), (3, 8, 8)), 2
     )
     estimates = []
     for _ in range(30):

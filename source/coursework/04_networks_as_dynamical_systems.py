@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from chapter_checks import check, passed
-from chapter_utils import ode, plotting
+from chapter_utils import plotting, runge_kutta
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)
@@ -199,7 +199,7 @@ if passed("4.3"):
     for method, steps in (("euler", 100), ("euler", 5000), ("rk4", 100)):
         x = start
         for _ in range(steps):
-            x = ode.runge_kutta_step(repaired, x, 5 / steps, ode.TABLEAUS[method])
+            x = runge_kutta.runge_kutta_step(repaired, x, 5 / steps, runge_kutta.TABLEAUS[method])
         print(f"{method:5s} {steps:4d} steps: V(5)/V(0) = {x.square().sum():.4f}")
     print(
         f"bound for the flow e^(-2.5) = {math.exp(-2.5):.4f}; without projection e^5 = {math.exp(5):.0f}"

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from chapter_checks import check, passed
-from chapter_utils import layers, lipschitz, operators, plotting
+from chapter_utils import layers, norms, operators, plotting
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)
@@ -328,7 +328,7 @@ if passed("5.6"):
     layer = StableLayer(torch.randn(8, 4, generator=generator), torch.randn(8, generator=generator))
     x = torch.randn(300, 4, generator=generator)
     for step in range(4):
-        slope = lipschitz.jacobian_norms(layer, x).max().item()
+        slope = norms.jacobian_norms(layer, x).max().item()
         size = torch.linalg.matrix_norm(layer.weight, 2).item()
         print(
             f"after {step} steps of training: ||W|| = {size:7.3f}, largest measured slope {slope:.4f}"

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from chapter_checks import check, passed
-from chapter_utils import lipschitz, plotting
+from chapter_utils import norms, plotting
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)
@@ -165,7 +165,7 @@ if passed("6.3"):
     A, B = torch.linalg.qr(torch.randn(2, 4, 4, generator=random)).Q
     b, c, x = (torch.randn(*n, generator=random) for n in ((4,), (4,), (500, 4)))
     for h2 in (0.141, 0.2, 0.4):
-        slopes = lipschitz.jacobian_norms(
+        slopes = norms.jacobian_norms(
             lambda z, h2=h2: pair(z, A, b, B, c, (0.3, h2), parts, 0.5), 2 * x
         )
         bound = pair_bound((0.3, h2), parts, 0.5)

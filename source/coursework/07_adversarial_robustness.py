@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from chapter_checks import check, passed
-from chapter_utils import data, plotting, robustness
+from chapter_utils import certificates, data, plotting
 
 plotting.use_house_style()
 torch.set_default_dtype(torch.float64)
@@ -104,7 +104,7 @@ if passed("7.2"):
     features, labels = torch.tensor([[2.0, -0.5], [0.2, 2.0]]), torch.tensor([0, 2])
     scores = features @ P.T
     pairs = pairwise_radius(features, labels, P, torch.zeros(3), 1.0)
-    plain = robustness.certified_radius(scores, labels, spectral_norm.item())
+    plain = certificates.certified_radius(scores, labels, spectral_norm.item())
     for k in range(2):
         print(
             f"logits {[round(v, 2) for v in scores[k].tolist()]}: Claim 7.1 certifies {plain[k]:.3f}, "

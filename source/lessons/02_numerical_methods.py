@@ -119,7 +119,9 @@ h = 0.8
 z = h * complex(-0.3, 1.0)
 print(f"exact factor  {torch.exp(torch.tensor(z)).item():.4f}")
 for name in ("euler", "heun", "rk4", "implicit_euler"):
-    x_new = runge_kutta.runge_kutta_step(lambda x: x @ spiral.T, x, h, runge_kutta.TABLEAUS[name])[0]
+    x_new = runge_kutta.runge_kutta_step(lambda x: x @ spiral.T, x, h, runge_kutta.TABLEAUS[name])[
+        0
+    ]
     R = runge_kutta.stability_function(runge_kutta.TABLEAUS[name], z).item()
     print(f"{name:14s} R = {R:.4f}   the step gives {complex(*x_new.tolist()):.4f}")
     assert abs(R - complex(*x_new.tolist())) < 1e-12
@@ -131,7 +133,10 @@ for name in ("euler", "heun", "rk4", "implicit_euler"):
 # %%
 states = torch.tensor([[0.5], [1.0], [2.0]])
 for name in ("euler", "rk4"):
-    quotient = runge_kutta.runge_kutta_step(lambda x: -(x**3), states, 0.4, runge_kutta.TABLEAUS[name]) / states
+    quotient = (
+        runge_kutta.runge_kutta_step(lambda x: -(x**3), states, 0.4, runge_kutta.TABLEAUS[name])
+        / states
+    )
     rounded = [round(value, 3) for value in quotient[:, 0].tolist()]
     print(f"{name:6s} x_new / x from 0.5, 1 and 2: {rounded}")
 
@@ -144,7 +149,10 @@ decays = {"decay": complex(-1, 0), "spiral": complex(-0.3, 1), "rotation": compl
 real_axis = torch.linspace(-6, 2, 161)
 upper = torch.linspace(0, 4, 81)  # the lower half is its mirror image
 plane = torch.complex(*torch.meshgrid(real_axis, upper, indexing="xy"))
-sizes = {name: runge_kutta.stability_function(method, plane).abs() for name, method in runge_kutta.TABLEAUS.items()}
+sizes = {
+    name: runge_kutta.stability_function(method, plane).abs()
+    for name, method in runge_kutta.TABLEAUS.items()
+}
 
 
 def size_of_factor(name, h, rate):
@@ -157,7 +165,10 @@ def step_limit(name, rate, longest=6.0):
     0 if there is none, inf if it exceeds `longest`.
     """
     grid = torch.arange(0.01, longest, 0.01)
-    bad = runge_kutta.stability_function(runge_kutta.TABLEAUS[name], grid * torch.tensor(rate)).abs() > 1 + 1e-10
+    bad = (
+        runge_kutta.stability_function(runge_kutta.TABLEAUS[name], grid * torch.tensor(rate)).abs()
+        > 1 + 1e-10
+    )
     if not bad.any():
         return math.inf
     first = int(bad.double().argmax())
@@ -210,7 +221,9 @@ live_region
 # %%
 print("                 |R(-10)|   |R(-1000)|   largest on the left half-plane shown")
 for name, method in runge_kutta.TABLEAUS.items():
-    near, far = runge_kutta.stability_function(method, torch.tensor([-10.0, -1000.0])).abs().tolist()
+    near, far = (
+        runge_kutta.stability_function(method, torch.tensor([-10.0, -1000.0])).abs().tolist()
+    )
     largest = sizes[name][:, real_axis <= 0].max().item()
     kind = "explicit" if method.explicit else "A-stable"
     print(f"{name:18s} {near:8.3g} {far:10.3g} {largest:14.4g}   {kind}")
@@ -232,7 +245,11 @@ paths = {}
 for name in ("euler", "rk4", "implicit_euler"):
     path = [torch.tensor([[1.0, 0.0]])]
     for _ in range(70):
-        path.append(runge_kutta.runge_kutta_step(lambda x: x @ turn.T, path[-1], 0.1, runge_kutta.TABLEAUS[name]))
+        path.append(
+            runge_kutta.runge_kutta_step(
+                lambda x: x @ turn.T, path[-1], 0.1, runge_kutta.TABLEAUS[name]
+            )
+        )
     paths[name] = path
     predicted = size_of_factor(name, 0.1, 1j) ** 70
     print(f"{name:15s} length after 70 steps {path[-1].norm():.4f}   predicted {predicted:.4f}")
@@ -395,7 +412,9 @@ figures.longest_steps({name: (two_r[name], limits[name, "decay"]) for name in ex
 # %%
 def slopes_of_step(f, x, h, name):
     """Norm of the Jacobian of one step at each point of x (B, d)."""
-    return norms.jacobian_norms(lambda z: runge_kutta.runge_kutta_step(f, z, h, runge_kutta.TABLEAUS[name]), x)
+    return norms.jacobian_norms(
+        lambda z: runge_kutta.runge_kutta_step(f, z, h, runge_kutta.TABLEAUS[name]), x
+    )
 
 
 points = 2 * torch.randn(2000, 2, generator=torch.Generator().manual_seed(1))
@@ -504,7 +523,9 @@ for name, stretch in stretches.items():
 # %%
 linear = {}
 for name, method in runge_kutta.TABLEAUS.items():  # worst of all decays between 0 and L
-    fine = runge_kutta.stability_function(method, -torch.arange(0, 501) / 100).abs().cummax(0).values
+    fine = (
+        runge_kutta.stability_function(method, -torch.arange(0, 501) / 100).abs().cummax(0).values
+    )
     linear[name] = fine[10::10]
 
 
@@ -550,11 +571,11 @@ def crossing_point(h):
 
 
 for name in ("midpoint", "euler", "heun"):
-    norms = []
+    measured = []
     for hL in (0.1, 0.5, 1.0, 2.0):
         h = hL / 1.5
-        norms.append(slopes_of_step(two_ramps, crossing_point(h)[None], h, name).item())
-    listed = "  ".join(f"{norm:.6f}" for norm in norms)
+        measured.append(slopes_of_step(two_ramps, crossing_point(h)[None], h, name).item())
+    listed = "  ".join(f"{norm:.6f}" for norm in measured)
     print(f"{name:9s} slope of the step at hL = 0.1, 0.5, 1, 2: {listed}")
 
 # %% [markdown]
@@ -571,12 +592,12 @@ h = 2 / 3
 x = crossing_point(h)
 middle = x + h / 2 * two_ramps(x)
 steps = torch.logspace(-1, math.log10(5.9), 40) / 1.5
-norms = torch.cat(
+measured = torch.cat(
     [slopes_of_step(two_ramps, crossing_point(h)[None], h, "midpoint") for h in steps.tolist()]
 )
 proved = (1 + 3 * steps**4 / 64).sqrt()
-assert (norms > proved - 1e-12).all()
-figures.midpoint_on_two_ramps(rows, x, middle, 1.5 * steps, norms - 1, proved - 1)
+assert (measured > proved - 1e-12).all()
+figures.midpoint_on_two_ramps(rows, x, middle, 1.5 * steps, measured - 1, proved - 1)
 
 # %% [markdown]
 # At small steps the excess is tiny, roughly like $h^3$. But it is there, at every $h$, in every layer. A bound of 1 that is almost true is not a bound.
@@ -656,7 +677,9 @@ def ramp(x):
 
 pair = torch.tensor([[1.0], [2.0]])
 for name in ("trapezoidal", "implicit_midpoint", "implicit_euler"):
-    one, two = runge_kutta.runge_kutta_step(ramp, pair, 5.0, runge_kutta.TABLEAUS[name])[:, 0].tolist()
+    one, two = runge_kutta.runge_kutta_step(ramp, pair, 5.0, runge_kutta.TABLEAUS[name])[
+        :, 0
+    ].tolist()
     distance = abs(one - two)
     print(f"{name:18s} 1 and 2 go to {one:7.4f} and {two:7.4f}   distance {distance:.4f}")
 
@@ -703,10 +726,14 @@ for h in (0.1, 1.0, 10.0):
 
 # %%
 try:
-    runge_kutta.runge_kutta_step(lambda x: x**2 + 1, torch.ones(1), 1.0, runge_kutta.TABLEAUS["implicit_euler"])
+    runge_kutta.runge_kutta_step(
+        lambda x: x**2 + 1, torch.ones(1), 1.0, runge_kutta.TABLEAUS["implicit_euler"]
+    )
 except ArithmeticError as error:
     print("refused:", str(error).split(":")[0])
-grown = runge_kutta.runge_kutta_step(lambda x: x, torch.ones(1), 0.5, runge_kutta.TABLEAUS["implicit_euler"]).item()
+grown = runge_kutta.runge_kutta_step(
+    lambda x: x, torch.ones(1), 0.5, runge_kutta.TABLEAUS["implicit_euler"]
+).item()
 print(f"x' = x with h = 0.5: factor {grown:.1f}")
 
 # %% [markdown]
@@ -842,8 +869,8 @@ flow_of = {
 }
 flow_of["kick, then drift"] = flow_of["drift"] @ flow_of["kick"]
 flow_of["the rotation"] = torch.linalg.matrix_exp(0.5 * (kick + drift))
-norms = [f"{name} {torch.linalg.matrix_norm(M, 2):.3f}" for name, M in flow_of.items()]
-print("   ".join(norms))
+printed = [f"{name} {torch.linalg.matrix_norm(M, 2):.3f}" for name, M in flow_of.items()]
+print("   ".join(printed))
 x = torch.tensor([0.3, -0.8])
 same = torch.allclose(flow_of["kick, then drift"] @ x, symplectic_euler(x, 0.5))
 print("kick, then drift = symplectic Euler:", same)

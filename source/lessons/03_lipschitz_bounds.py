@@ -27,7 +27,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from chapter_utils import certificates, conv_norms, data, norms, parts, plotting, training
+from chapter_utils import (
+    certificates,
+    conv_norms,
+    data,
+    norms,
+    plain_layers,
+    plotting,
+    training,
+)
 from figures import lesson_03 as figures
 
 plotting.use_house_style()
@@ -214,18 +222,21 @@ for k, s in ((3, 3), (3, 2), (3, 1)):
 # The bright pixel shows what overlap does: with stride 1 a single pixel fills a whole $3\times3$ square. And look at the average with stride 1: its norm is 0.91, not $\frac13$. Overlap matters for both kinds.
 #
 # A constant *below* 1 is not good news either. If a network may have the constant 1 in total, an average pooling with $1/k$ wastes most of it. Multiply by $k$: the norm becomes exactly 1.
-# The library's `parts.ScaledAvgPool2d` does that. Here are some more linear layers:
+# The library's `plain_layers.ScaledAvgPool2d` does that. Here are some more linear layers:
 
 # %%
 small = (3, 4, 4)
 mix = nn.Conv2d(3, 5, kernel_size=1, bias=False)
 norm_of_mix = torch.linalg.matrix_norm(mix.weight[:, :, 0, 0], 2).item()
 examples = {
-    "k x average pooling, k = 2": (parts.ScaledAvgPool2d(2), 1.0),
+    "k x average pooling, k = 2": (plain_layers.ScaledAvgPool2d(2), 1.0),
     "mean over 16 pixels": (nn.AdaptiveAvgPool2d(1), 1 / math.sqrt(16)),
-    "append two zero channels": (parts.ZeroPadLift(3, 5), 1.0),
+    "append two zero channels": (plain_layers.ZeroPadLift(3, 5), 1.0),
     "keep one channel": (lambda x: x[:, :1], 1.0),
-    "divide by standard deviations": (parts.Normalization([0.0] * 3, [0.2, 0.25, 0.5]), 1 / 0.2),
+    "divide by standard deviations": (
+        plain_layers.Normalization([0.0] * 3, [0.2, 0.25, 0.5]),
+        1 / 0.2,
+    ),
     "1 x 1 convolution: its matrix": (mix, norm_of_mix),
 }
 for name, (layer, expected) in examples.items():
@@ -276,7 +287,7 @@ assert abs(bound / library - 1) < 1e-6
 
 # %%
 branch = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
-deep = nn.Sequential(*[parts.ResidualBlock(branch) for _ in range(3)])
+deep = nn.Sequential(*[plain_layers.ResidualBlock(branch) for _ in range(3)])
 measured = norms.jacobian_norms(deep, x / 4).max().item()
 wrong = product_bound(branch) ** 3
 right = certificates.lipschitz_bound(deep, (4,))
@@ -675,9 +686,7 @@ def ring_norm(n):
 
 
 sizes = range(3, 17)
-zero_norms = [
-    torch.linalg.matrix_norm(norms.dense_matrix(conv1d, (1, n)), 2).item() for n in sizes
-]
+zero_norms = [torch.linalg.matrix_norm(norms.dense_matrix(conv1d, (1, n)), 2).item() for n in sizes]
 same_ring = [ring_norm(n) for n in sizes]
 larger_ring = [ring_norm(n + 1) for n in sizes]
 figures.waves_on_a_ring(symbol, sizes, zero_norms, same_ring, larger_ring)
@@ -831,7 +840,7 @@ _ = torch.manual_seed(0)
 network = nn.Sequential(
     nn.Conv2d(1, 8, 3, stride=2, padding=1),
     nn.ReLU(),
-    parts.ResidualBlock(nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Tanh())),
+    plain_layers.ResidualBlock(nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Tanh())),
     nn.MaxPool2d(2),
     nn.Flatten(),
     nn.Linear(72, 5),

@@ -954,7 +954,9 @@ def endpoint_loss(f):
     x = inputs[chosen]
     eta = torch.zeros(128, 2)
     for _ in range(8):
-        eta = runge_kutta.runge_kutta_step(lambda eta: f(eta, x), eta, 1 / 8, runge_kutta.TABLEAUS["rk4"])
+        eta = runge_kutta.runge_kutta_step(
+            lambda eta: f(eta, x), eta, 1 / 8, runge_kutta.TABLEAUS["rk4"]
+        )
     return potential(eta, classes[chosen]).mean()
 
 

@@ -25,7 +25,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from chapter_utils import data, layers, lipschitz, ode, operators, plotting, training
+from chapter_utils import (
+    certificates,
+    data,
+    image_operators,
+    layers,
+    norms,
+    operators,
+    plain_layers,
+    plotting,
+    runge_kutta,
+    training,
+)
 from figures import lesson_05 as figures
 
 plotting.use_house_style()
@@ -272,8 +283,8 @@ def wrapped(x, kernel):
 
 def slope_of_pair(forward, adjoint, c):
     """Exact Lipschitz constant of x - tau adjoint(forward(x)) for 4 x 4 images: all units on."""
-    K = lipschitz.dense_matrix(forward, (1, 4, 4))
-    Kt = lipschitz.dense_matrix(adjoint, (1, 4, 4))
+    K = norms.dense_matrix(forward, (1, 4, 4))
+    Kt = norms.dense_matrix(adjoint, (1, 4, 4))
     tau = c / torch.linalg.matrix_norm(K, 2) ** 2
     return torch.linalg.matrix_norm(torch.eye(16) - tau * Kt @ K, 2).item()
 
@@ -286,15 +297,15 @@ print(f"mixed paddings, half the allowed step: {mixed:.3f}")
 assert correct <= 1 + 1e-12 < mixed
 
 # %% [markdown]
-# The library's `operators.ConvOperator` does what you just wrote, for both paddings. `layers.GradientField` joins an operator and an activation,
+# The library's `image_operators.ConvOperator` does what you just wrote. `layers.GradientField` joins an operator and an activation,
 # and `layers.NonExpansiveBlock` takes the step. A block with random weights, on images, with the longest step:
 
 # %%
-operator = operators.ConvOperator(in_channels=3, out_channels=8, stride=2)
-block = layers.NonExpansiveBlock(layers.GradientField(operator, "relu"), step=2.0).eval()
+operator = image_operators.ConvOperator(in_channels=3, out_channels=8, stride=2)
+block = layers.NonExpansiveBlock(layers.GradientField(operator, "relu"), c=2.0).eval()
 images = torch.rand(5, 3, 9, 9, generator=generator)
-bound = lipschitz.lipschitz_bound(block, (3, 9, 9))
-slope = lipschitz.jacobian_norms(block, images).max().item()
+bound = certificates.lipschitz_bound(block, (3, 9, 9))
+slope = norms.jacobian_norms(block, images).max().item()
 print(f"measured slope {slope:.4f} <= bound {bound:.4f}")
 assert slope <= bound + 1e-9
 
@@ -313,9 +324,7 @@ large = torch.randn(64, 64, generator=generator)
 truth = torch.linalg.matrix_norm(large, 2).item()
 start = torch.randn(64, generator=generator)
 for steps in (0, 1, 5, 20, 100):
-    estimate, _ = lipschitz.power_iteration(
-        lambda v: large @ v, lambda w: large.T @ w, start, steps
-    )
+    estimate, _ = norms.power_iteration(lambda v: large @ v, lambda w: large.T @ w, start, steps)
     c = 2 * (truth / estimate.item()) ** 2
     print(f"{steps:3d} steps: estimate / truth = {estimate / truth:.4f}   ", end="")
     print(f"the 'safe' step is in fact c = {c:.2f}, Lipschitz {max(1, c - 1):.2f}")
@@ -373,7 +382,7 @@ with torch.no_grad():
     _ = fresh_block(torch.zeros(1, 3))  # the norm is known now
     operator.weight.mul_(3)
 points = torch.randn(200, 3, generator=generator)
-fresh = lipschitz.jacobian_norms(fresh_block, points).max().item()
+fresh = norms.jacobian_norms(fresh_block, points).max().item()
 stale = worst_slope(3 * A, 2 / norm_A**2)
 print(f"stale norm: Lipschitz constant {stale:.1f}, as predicted: c - 1 = {stale_c - 1:.0f}")
 print(f"our block:  measured slope {fresh:.4f}")
@@ -390,9 +399,9 @@ assert fresh <= 1 + 1e-9
 # > **Claim 5.7 (Runge–Kutta layers).** One step of a method with radius $r$ for $x'=-A^\top\sigma(Ax+b)$ is non-expansive if $\tau\le 2r/(L_\sigma\|A\|^2)$.
 
 # %%
-for name, method in ode.TABLEAUS.items():
+for name, method in runge_kutta.TABLEAUS.items():
     if method.explicit:
-        radius = ode.circle_contractivity_radius(method)
+        radius = runge_kutta.circle_contractivity_radius(method)
         print(f"{name:14s} r = {radius:.4f}   longest step c = {2 * radius:.2f}")
 try:
     layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(3, 3)), method="midpoint")
@@ -410,8 +419,8 @@ for scale in (0.5, 1, 2, 3):
     deep = layers.NonExpansiveBlock(field, time_span=1.0).eval()
     with torch.no_grad():
         field.operator.weight.copy_(scale * A)
-    number, size = deep.steps(field.smoothness(points), points.dtype)
-    slope = lipschitz.jacobian_norms(deep, points).max().item()
+    number, size = deep.steps(field.L(points), points.dtype)
+    slope = norms.jacobian_norms(deep, points).max().item()
     print(f"||A|| = {scale * norm_A:5.2f}:  {number:2d} Euler steps of {size:.4f}   ", end="")
     print(f"measured slope {slope:.4f}")
     assert slope <= 1 + 1e-9
@@ -442,8 +451,10 @@ print(gradient_layer(torch.tensor([[1.0, 5.0], [5.0, 1.0]]), sort, torch.zeros(1
 # %%
 def absolute_value_network(c, depth, width=10):
     fields = [layers.GradientField(operators.DenseOperator(width, width)) for _ in range(depth)]
-    blocks = [layers.NonExpansiveBlock(field, step=c) for field in fields]
-    return nn.Sequential(layers.ZeroPadLift(1, width), *blocks, layers.NonExpansiveLinear(width, 1))
+    blocks = [layers.NonExpansiveBlock(field, c=c) for field in fields]
+    return nn.Sequential(
+        plain_layers.ZeroPadLift(1, width), *blocks, layers.NonExpansiveLinear(width, 1)
+    )
 
 
 def normalised(m, n):
@@ -486,7 +497,7 @@ for name, network in candidates.items():
     with torch.no_grad():
         fits[name] = network(x)
     worst[name] = (fits[name] - x.abs()).abs().max().item()
-    bound = lipschitz.lipschitz_bound(network, (1,))
+    bound = certificates.lipschitz_bound(network, (1,))
     print(f"{name:21s} largest error {worst[name]:.3f}   guaranteed bound {bound:.6f}")
 assert all(worst["c = 2, 4 layers"] < worst[name] / 2 for name in list(worst)[:3])
 figures.fits_of_absolute_value(x, fits)
@@ -512,7 +523,7 @@ points, labels = data.two_moons(400, noise=0.08, seed=0)
 _ = torch.manual_seed(0)
 fields = [layers.GradientField(operators.DenseOperator(16, 16)) for _ in range(4)]
 network = nn.Sequential(
-    layers.ZeroPadLift(2, 16),
+    plain_layers.ZeroPadLift(2, 16),
     *map(layers.NonExpansiveBlock, fields),
     layers.NonExpansiveLinear(16, 2),
 )
@@ -531,7 +542,7 @@ history = training.fit(
 # The same network before and after training obeys the same bound; training only moves the margins.
 
 # %% tags=["nbval-ignore-output"]
-bound = lipschitz.lipschitz_bound(network, (2,))
+bound = certificates.lipschitz_bound(network, (2,))
 test_points = points[300:]
 test_labels = labels[300:]
 with torch.no_grad():
@@ -540,7 +551,7 @@ own = logits.gather(1, test_labels[:, None])[:, 0]
 other = logits.gather(1, 1 - test_labels[:, None])[:, 0]
 margin = own - other
 radius = (margin / (2**0.5 * bound)).clamp_min(0)
-slope = lipschitz.jacobian_norms(network, test_points).max().item()
+slope = norms.jacobian_norms(network, test_points).max().item()
 print(f"measured slope {slope:.4f} <= guaranteed bound {bound:.6f}")
 accuracy = (margin > 0).double().mean()
 certified = (radius > 0.1).double().mean()

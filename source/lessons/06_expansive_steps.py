@@ -30,14 +30,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from chapter_utils import (
+    attacks,
+    certificates,
     data,
+    expansive,
+    image_operators,
     layers,
-    lipschitz,
+    models,
+    norms,
     operators,
+    plain_layers,
     plotting,
-    regimes,
-    robustness,
-    switching,
     training,
 )
 from figures import lesson_06 as figures
@@ -155,7 +158,7 @@ for h1 in (0.5, 1.0, 4 / 3):
     print(f"{h1:.3f}           {sharp:.3f}  {gradient:.3f}", end="              ")
     print(f"{loose:.3f}  {monotone:.3f}")
     assert abs(gradient - sharp) < 1e-12 and abs(monotone - loose) < 1e-12
-    assert sharp == switching.contraction_factor(h1) and monotone > gradient + 0.1
+    assert sharp == expansive.contraction_factor(h1) and monotone > gradient + 0.1
 
 # %% [markdown]
 # At $h_1=\tfrac43$ the two rules disagree about everything: for a gradient the layer shrinks to a third, for the spiral it *expands* by a fifth. Drop "gradient", and the sharp rule is wrong.
@@ -200,11 +203,11 @@ for name, h1, h2, S1, S2 in (
     print(f"{name}: (h1, h2) = ({h1}, {h2})")
     print("    bound, paper {:.5f}, sharp {:.5f}".format(*bounds))
     print("    longest h2, paper {:.5f}, sharp {:.5f}".format(*limits))
-    assert abs(bounds[1] - switching.pair_factor((h1, h2), (S1, S2))) < 1e-15
-    assert abs(limits[0] - switching.largest_expansion(h1, (S1, S2), rule="monotone")) < 1e-12
+    assert abs(bounds[1] - expansive.pair_factor((h1, h2), (S1, S2))) < 1e-15
+    assert abs(limits[0] - expansive.largest_expansion(h1, (S1, S2), rule="monotone")) < 1e-12
 
 # %% [markdown]
-# (The library's names for these three: `switching.contraction_factor`, `pair_factor` and `largest_expansion`.)
+# (The library's names for these three: `expansive.contraction_factor`, `pair_factor` and `largest_expansion`.)
 #
 # The pair $(0.3,\,0.141)$ is the *prescribed* one of the paper. By its own rule nothing is wasted: 0.99986. By the sharp rule two per cent are left.
 # The last line belongs to the paper's *flexible* networks, which learn $h_1$ and $h_2$ within the rectangle $0.11\le h_1\le1.89$, $h_2\le0.05$. Its worst corner is shown.
@@ -226,7 +229,7 @@ def worst_slope_of_pair(h1, h2, S, lambda_min):
 
 
 live_map = figures.pairs_of_steps(
-    worst_slope_of_pair, switching.pair_factor, switching.largest_expansion
+    worst_slope_of_pair, expansive.pair_factor, expansive.largest_expansion
 )
 live_map.still(h1=0.5, h2=0.25, S=1, lambda_min=1.0)
 
@@ -259,7 +262,7 @@ my_guess = None  # for example 0.5
 
 # %%
 for lambda_min in (1.0, 0.95, 0.9, 0.85, 0.725, 0.5):
-    bound = switching.pair_factor((0.3, 0.141), (2, 2), kappa=0.5 * lambda_min)
+    bound = expansive.pair_factor((0.3, 0.141), (2, 2), kappa=0.5 * lambda_min)
     found = worst_slope_of_pair(0.3, 0.141, 2, lambda_min)
     print(f"lambda_min = {lambda_min:.3f}:  worst slope {found:.4f} <= bound {bound:.4f}")
     assert found <= bound + 1e-12
@@ -277,7 +280,7 @@ print(f"lambda_min must be at least {needed:.3f}; your guess: {my_guess}")
 
 # %%
 W = torch.linalg.qr(torch.randn(5, 5, generator=generator)).Q
-moves = operators.ShiftOperator.MOVES  # none, up, down, left, right: one for each channel
+moves = image_operators.ShiftOperator.MOVES  # none, up, down, left, right: one for each channel
 kernel = torch.zeros(5, 5, 3, 3)
 for channel, (dy, dx) in enumerate(moves):
     kernel[:, channel, 1 - dy, 1 - dx] = W[:, channel]  # a shift is a kernel with a single one
@@ -287,7 +290,7 @@ noisy = kernel + 0.02 * torch.randn(5, 5, 3, 3, generator=generator)
 def eigenvalue_range(operator, shape):
     """Smallest and largest eigenvalue of A^T A, from the dense matrix of a linear map."""
     with torch.no_grad():
-        values = torch.linalg.svdvals(lipschitz.dense_matrix(operator, shape)) ** 2
+        values = torch.linalg.svdvals(norms.dense_matrix(operator, shape)) ** 2
     return values[-1].item(), values[0].item()
 
 
@@ -310,14 +313,14 @@ for name, K in (("orthogonal", kernel), ("nearly so", noisy)):
 # %% [markdown]
 # With zero padding the smallest eigenvalue drops to zero: an image that is moved out entirely leaves nothing for the step to shrink. No pair with $h_2>0$ can be certified there.
 #
-# `operators.ShiftOperator` is this convolution on the torus. Its `smallest_bound` is a guaranteed lower bound of the smallest singular value.
+# `image_operators.ShiftOperator` is this convolution on the torus. Its `smallest_bound` is a guaranteed lower bound of the smallest singular value.
 #
 # > **Claim 6.5 (shift convolution).** Shifts around the border, followed by a matrix $W$ on the channels of each pixel, have the singular values of $W$. So the convolution is orthogonal exactly if $W$ is.
 #
 # *Proof.* Shifting around the border only renumbers the entries: a permutation, and permutations are orthogonal. The second map is block diagonal with $W$ in every block. $\square$
 
 # %%
-shift = operators.ShiftOperator(5)
+shift = image_operators.ShiftOperator(5)
 with torch.no_grad():
     shift.weight.copy_(W)
     x = torch.randn(1, 5, 6, 6, generator=generator)
@@ -342,16 +345,18 @@ points, labels = data.two_moons(400, noise=0.08, seed=0)
 def prescribed_pair(enforce):
     A = operators.DenseOperator(8, 8, enforce)
     B = operators.DenseOperator(8, 8, enforce)
-    return switching.SwitchingBlock(A, B, steps=(0.3, 0.141))
+    return expansive.SwitchingBlock(A, B, c=(0.3, 0.141))
 
 
 def train_on_moons(penalty, enforce):
     _ = torch.manual_seed(0)
     blocks = [prescribed_pair(enforce) for _ in range(3)]
-    network = nn.Sequential(layers.ZeroPadLift(2, 8), *blocks, layers.NonExpansiveLinear(8, 2))
+    network = nn.Sequential(
+        plain_layers.ZeroPadLift(2, 8), *blocks, layers.NonExpansiveLinear(8, 2)
+    )
 
     def loss(f, y):
-        asked = penalty * regimes.orthogonality_penalty(network)
+        asked = penalty * operators.orthogonality_penalty(network)
         return training.hinge_loss(f, y, margin=0.3) + asked
 
     restore = operators.restore_orthonormal_rows if enforce else None
@@ -371,7 +376,7 @@ ratios = {}
 for name, (penalty, enforce) in kinds.items():
     moon_networks[name], ranges = train_on_moons(penalty, enforce)
     ratios[name] = min(low / high for low, high in ranges)
-    hoped = switching.pair_factor((0.3, 0.141), (2, 2), kappa=0.5 * ratios[name])
+    hoped = expansive.pair_factor((0.3, 0.141), (2, 2), kappa=0.5 * ratios[name])
     print(f"{name:13s} smallest lambda_min / lambda_max {ratios[name]:.3f}", end="   ")
     print(f"worst block would be {hoped:.3f}")
 assert ratios["nothing"] < 0.5 and ratios["penalty 0.01"] < needed < ratios["penalty 0.1"]
@@ -387,8 +392,8 @@ assert ratios["enforced"] > 1 - 1e-9
 for name, network in moon_networks.items():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        bound = lipschitz.lipschitz_bound(network, (2,))
-        slope = lipschitz.jacobian_norms(network, points).max().item()
+        bound = certificates.lipschitz_bound(network, (2,))
+        slope = norms.jacobian_norms(network, points).max().item()
         right = network(points[300:]).argmax(1) == labels[300:]
     print(f"{name:13s} measured slope {slope:.4f} <= bound {bound:.4f}", end="   ")
     print(f"test accuracy {right.double().mean():.2f}")
@@ -420,12 +425,12 @@ my_guess = None  # for example "less"
 # %%
 dense = operators.DenseOperator
 try:
-    switching.SwitchingBlock(dense(4, 4), dense(4, 4), steps=(0.3, 0.3))
+    expansive.SwitchingBlock(dense(4, 4), dense(4, 4), c=(0.3, 0.3))
 except ValueError as error:
     print("refused:", error)
 print("learned (r1, r2)     (h1, h2) in use      slope <= bound")
 pair = dense(4, 4, orthonormal=True), dense(4, 4, orthonormal=True)
-block = switching.SwitchingBlock(*pair, substeps=(2, 1)).eval()
+block = expansive.SwitchingBlock(*pair, substeps=(2, 1)).eval()
 x = 3 * torch.randn(400, 4, generator=generator)
 for r in ((0.0, 0.0), (-1.0, 1.0), (-50.0, 50.0), (50.0, 50.0), (0.0, -50.0)):
     with torch.no_grad():
@@ -435,8 +440,8 @@ for r in ((0.0, 0.0), (-1.0, 1.0), (-50.0, 50.0), (50.0, 50.0), (0.0, -50.0)):
             field.bias.copy_(torch.randn(4, generator=generator))
         operators.restore_orthonormal_rows(block)
     h1, h2 = block.steps((4,))
-    slope = lipschitz.jacobian_norms(block, x).max().item()
-    bound = lipschitz.lipschitz_bound(block, (4,))
+    slope = norms.jacobian_norms(block, x).max().item()
+    bound = certificates.lipschitz_bound(block, (4,))
     print(f"({r[0]:5.1f}, {r[1]:5.1f})       ({h1:.3f}, {h2 + 0.0:6.3f})", end="      ")
     print(f"{slope:.4f} <= {bound:.4f}")
     assert slope <= bound + 1e-9 and bound <= 1 + 1e-6
@@ -478,7 +483,7 @@ def distance_to_circle(x):
 
 
 def stack(*blocks):
-    return nn.Sequential(layers.ZeroPadLift(2, 16), *blocks, layers.NonExpansiveLinear(16, 1))
+    return nn.Sequential(plain_layers.ZeroPadLift(2, 16), *blocks, layers.NonExpansiveLinear(16, 1))
 
 
 def gradient_step(c):
@@ -489,7 +494,7 @@ def gradient_step(c):
 def flexible_pair():
     A = operators.DenseOperator(16, 16, orthonormal=True)
     B = operators.DenseOperator(16, 16, orthonormal=True)
-    return switching.SwitchingBlock(A, B, substeps=(2, 1))
+    return expansive.SwitchingBlock(A, B, substeps=(2, 1))
 
 
 def normalised(m, n):
@@ -537,7 +542,7 @@ for name, network in painters.items():
         drawn = network(grid)
     surfaces[name] = drawn.reshape(81, 81).T
     largest_error[name] = (drawn - distance).abs().max().item()
-    bound = lipschitz.lipschitz_bound(network, (2,))
+    bound = certificates.lipschitz_bound(network, (2,))
     print(f"{name:21s} largest error {largest_error[name]:.3f}   guaranteed bound {bound:.4f}")
 rivals = [error for name, error in largest_error.items() if name != "c = 2"]
 assert largest_error["c = 2"] < min(rivals) / 2
@@ -584,12 +589,14 @@ x_test, y_test = digits.test_images[::5], digits.test_labels[::5]
 
 
 def train_regime(regime):
-    network = regimes.regime_net(regime, channels=12, depth=1).to(device, torch.float32)
-    certified = regime in regimes.CERTIFIED
+    network = models.regime_net(regime, channels=12, depth=1).to(device, torch.float32)
+    certified = regime in models.CERTIFIED
 
     def loss(logits, labels):
         hinge = training.hinge_loss(logits, labels, margin=0.7)
-        return hinge + 0.1 * regimes.orthogonality_penalty(network) if regime == "naive" else hinge
+        return (
+            hinge + 0.1 * operators.orthogonality_penalty(network) if regime == "naive" else hinge
+        )
 
     training.fit(
         network,
@@ -612,20 +619,20 @@ def train_regime(regime):
 my_guess = None  # for example ("naive", "flexible")
 
 # %% tags=["nbval-ignore-output"]
-five = {regime: train_regime(regime) for regime in regimes.REGIMES}
+five = {regime: train_regime(regime) for regime in models.REGIMES}
 
 # %% tags=["nbval-ignore-output"]
 five_bounds = {}
 for name, network in five.items():
-    bound = lipschitz.lipschitz_bound(network, (1, 28, 28))
-    slope = lipschitz.jacobian_norms(network, x_test).max().item()
+    bound = certificates.lipschitz_bound(network, (1, 28, 28))
+    slope = norms.jacobian_norms(network, x_test).max().item()
     with torch.no_grad():
         right = network(digits.test_images).argmax(1) == digits.test_labels
     print(f"{name:14s} measured slope {slope:6.3f} <= guaranteed bound {bound:9.4f}", end="   ")
     print(f"test accuracy {right.double().mean():.3f}")
     assert slope <= bound + 1e-5
     five_bounds[name] = bound
-assert all(five_bounds[name] <= 1 + 1e-6 for name in regimes.CERTIFIED)
+assert all(five_bounds[name] <= 1 + 1e-6 for name in models.CERTIFIED)
 assert five_bounds["unconstrained"] > five_bounds["naive"] > 1.5
 
 # %% [markdown]
@@ -639,9 +646,9 @@ radii = [0.0, 0.25, 0.5, 1.0, 1.5]
 survives = {}
 certified = {}
 for name, network in five.items():
-    survives[name] = robustness.attacked_correct(network, x_test, y_test, radii, steps=20)
+    survives[name] = attacks.attacked_correct(network, x_test, y_test, radii, steps=20)
     with torch.no_grad():
-        radius = robustness.certified_radius(network(x_test), y_test, five_bounds[name])
+        radius = certificates.certified_radius(network(x_test), y_test, five_bounds[name])
     certified[name] = torch.stack([radius > eps for eps in radii])
     assert not (certified[name] & ~survives[name]).any(), "a certificate was broken"
 
@@ -655,7 +662,7 @@ for name in five:
     assert all(p <= s <= high[0] for p, s in zip(low, high, strict=True))
 
 # %% tags=["nbval-ignore-output"]
-figures.five_regimes(radii, curves, regimes.CERTIFIED)
+figures.five_regimes(radii, curves, models.CERTIFIED)
 
 # %% tags=["nbval-ignore-output"]
 at_one = {name: curves[name][0][radii.index(1.0)] for name in five}
@@ -663,7 +670,7 @@ clean = {name: curves[name][0][0] for name in five}
 best = [name for name in five if clean[name] == max(clean.values())]
 print("best on clean digits:", ", ".join(best))
 print("best under attack at radius 1:", max(at_one, key=at_one.get), "  your guess:", my_guess)
-assert min(at_one[name] for name in regimes.CERTIFIED) > at_one["unconstrained"]
+assert min(at_one[name] for name in models.CERTIFIED) > at_one["unconstrained"]
 assert max(curves["unconstrained"][1][1:]) == 0 and curves["nonexpansive"][1][2] > 0.3
 
 # %% [markdown]
@@ -735,7 +742,7 @@ my_guess = None  # for example 0.5
 print("surviving at radius 1   weak attack   strong attack")
 gaps = {}
 for name, network in five.items():
-    moved = robustness.pgd(
+    moved = attacks.pgd(
         network, x_test, y_test, 1.0, steps=10, step_size=0.025, loss="cross_entropy"
     )
     with torch.no_grad():

@@ -30,15 +30,15 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from chapter_utils import (
+    attacks,
+    certificates,
     data,
-    layers,
-    lipschitz,
     models,
+    muon,
+    norms,
     operators,
-    optimisers,
+    plain_layers,
     plotting,
-    robustness,
-    rounding,
     training,
 )
 from figures import lesson_07 as figures
@@ -151,10 +151,10 @@ print(f"your guess: {my_guess}")
 assert forty_steps <= one_step < 0.9
 
 # %% [markdown]
-# The same attack, with random starts, restarts, a choice of norms and a memory for the best point, is `robustness.pgd`. Look at what it finds:
+# The same attack, with random starts, restarts, a choice of norms and a memory for the best point, is `attacks.pgd`. Look at what it finds:
 
 # %% tags=["nbval-ignore-output"]
-attacked = robustness.pgd(resnet, examples, torch.arange(10, device=device), eps=1.5)
+attacked = attacks.pgd(resnet, examples, torch.arange(10, device=device), eps=1.5)
 with torch.no_grad():
     read_as = resnet(attacked).argmax(1).tolist()
 figures.attacked_digits(attacked, examples, read_as)
@@ -181,13 +181,13 @@ def certified_radius(logits, labels, L):
 # %% tags=["nbval-ignore-output"]
 with torch.no_grad():
     logits = resnet(x_test)
-L = lipschitz.lipschitz_bound(resnet, (1, 28, 28))
-slope = lipschitz.jacobian_norms(resnet, x_test[::4]).max().item()
+L = certificates.lipschitz_bound(resnet, (1, 28, 28))
+slope = norms.jacobian_norms(resnet, x_test[::4]).max().item()
 radius = certified_radius(logits, y_test, L)
 print(f"ResNet: measured slope {slope:.0f} <= guaranteed bound {L:.0f};", end=" ")
 print(f"median certified radius {radius.median():.5f}")
 assert slope <= L and radius.median() < 0.05
-assert torch.allclose(radius, robustness.certified_radius(logits, y_test, L), atol=1e-6)
+assert torch.allclose(radius, certificates.certified_radius(logits, y_test, L), atol=1e-6)
 
 # %% [markdown]
 # The bound of the plain network is in the thousands, its radii are a few thousandths, where one pixel turned from white to black counts 1.
@@ -212,7 +212,7 @@ print(f"gain for the classes 0 and 1: {gain[0, 1]:.3f};", end=" ")
 print(f"0 and 2: {gain[0, 2]:.3f}; 1 and 2: {gain[1, 2]:.3f}")
 
 # %% [markdown]
-# From here on we use `robustness.certify(model, images, labels)`. It finds the guaranteed bound, takes Claim 7.2 if the last layer is linear, and
+# From here on we use `certificates.certify(model, images, labels)`. It finds the guaranteed bound, takes Claim 7.2 if the last layer is linear, and
 # computes in float64 with room for every rounding error (section 7.9).
 #
 # *Coursework 7.2 asks for this certificate.*
@@ -253,7 +253,7 @@ constrained = partial(
     train,
     loss=cross_entropy_with_margin,
     batch_size=256,
-    optimiser=optimisers.Muon,
+    optimiser=muon.Muon,
     learning_rate=0.03,
     after_step=operators.restore_orthonormal_rows,
 )
@@ -264,7 +264,7 @@ _ = constrained(contestants["non-expansive"], epochs=40)
 # Adversarial training attacks each batch with five steps of PGD on the margin loss before it learns from it, so an epoch costs about six times as much.
 
 # %% tags=["nbval-ignore-output"]
-attack_batch = partial(robustness.pgd, eps=1.0, steps=5)
+attack_batch = partial(attacks.pgd, eps=1.0, steps=5)
 contestants["ResNet + PGD"] = models.resnet().to(device)
 _ = train(contestants["ResNet + PGD"], loss=F.cross_entropy, epochs=10, perturb=attack_batch)
 
@@ -278,8 +278,8 @@ _ = constrained(contestants["non-expansive + PGD"], epochs=20, perturb=attack_ba
 # %% tags=["nbval-ignore-output"]
 bounds = {}
 for name, model in contestants.items():
-    bounds[name] = lipschitz.lipschitz_bound(model, (1, 28, 28))
-    slope = lipschitz.jacobian_norms(model, x_test[::4]).max().item()
+    bounds[name] = certificates.lipschitz_bound(model, (1, 28, 28))
+    slope = norms.jacobian_norms(model, x_test[::4]).max().item()
     print(f"{name:20s} measured slope {slope:7.2f} <= guaranteed bound {bounds[name]:10.4f}")
     assert slope <= bounds[name] + 1e-5
 assert bounds["non-expansive"] <= 1 + 1e-6 and bounds["non-expansive + PGD"] <= 1 + 1e-6
@@ -294,7 +294,7 @@ assert bounds["ResNet"] > 100 > bounds["spectral ResNet"] > 2
 #
 # **Question.** Which fraction of the test images is *certified* at radius $\varepsilon$, and which fraction merely *survives* PGD?
 #
-# > **Claim 7.3 (sandwich).** For each image and each $\varepsilon$: certified implies that no attack in the ball succeeds, which implies that PGD does not succeed; and if PGD also tries the unchanged image, as `robustness.pgd` does,
+# > **Claim 7.3 (sandwich).** For each image and each $\varepsilon$: certified implies that no attack in the ball succeeds, which implies that PGD does not succeed; and if PGD also tries the unchanged image, as `attacks.pgd` does,
 # > this implies that the clean image is right.
 # > Hence certified accuracy $\le$ true robust accuracy $\le$ accuracy under PGD $\le$ clean accuracy.
 #
@@ -306,9 +306,9 @@ radii = [0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0]
 survives = {}
 certified = {}
 for name, model in tqdm(contestants.items(), unit="network", leave=False):
-    attack = partial(robustness.attacked_correct, model, x_test, y_test, radii, steps=20)
+    attack = partial(attacks.attacked_correct, model, x_test, y_test, radii, steps=20)
     survives[name] = attack(loss="margin") & attack(loss="cross_entropy")
-    radius = robustness.certify(model, x_test, y_test)
+    radius = certificates.certify(model, x_test, y_test)
     certified[name] = torch.stack([radius > eps for eps in radii])
     assert not (certified[name] & ~survives[name]).any(), "a certificate was broken"
 
@@ -411,8 +411,8 @@ print(f"lowest at 1.58: {worst};  your guess: {my_guess}")
 # %% tags=["nbval-ignore-output"]
 pair = {name: contestants[name] for name in ("ResNet", "non-expansive")}
 every_digit = torch.arange(10, device=device)
-proved = {name: robustness.certify(model, examples, every_digit) for name, model in pair.items()}
-attack = partial(robustness.pgd, steps=20)
+proved = {name: certificates.certify(model, examples, every_digit) for name, model in pair.items()}
+attack = partial(attacks.pgd, steps=20)
 live_attack = figures.attack_on_a_digit(pair, attack, examples, proved)
 live_attack.still(digit=4, eps=1.5)
 
@@ -442,7 +442,7 @@ def scaled(x, factor):
 on_entropy = {}
 on_margin = {}
 for factor in (1, 100, 1000):
-    attack_on = partial(robustness.pgd, partial(scaled, factor=factor), few, few_labels, eps=2.0)
+    attack_on = partial(attacks.pgd, partial(scaled, factor=factor), few, few_labels, eps=2.0)
     on_entropy[factor] = accuracy(model, attack_on(loss="cross_entropy"), few_labels)
     on_margin[factor] = accuracy(model, attack_on(loss="margin"), few_labels)
     print(
@@ -469,8 +469,8 @@ assert abs(on_margin[1000] - on_margin[1]) <= 0.02
 # Measure the effect, with the same loss and the same number of steps:
 
 # %% tags=["nbval-ignore-output"]
-weak = robustness.pgd(resnet, few, few_labels, eps=1.0, steps=10, step_size=0.025)
-strong = robustness.pgd(resnet, few, few_labels, eps=1.0, steps=10)
+weak = attacks.pgd(resnet, few, few_labels, eps=1.0, steps=10, step_size=0.025)
+strong = attacks.pgd(resnet, few, few_labels, eps=1.0, steps=10)
 weak_accuracy = accuracy(resnet, weak, few_labels)
 strong_accuracy = accuracy(resnet, strong, few_labels)
 print(f"ResNet at radius 1: {weak_accuracy:.3f} survive 10 short steps,", end=" ")
@@ -486,8 +486,10 @@ assert weak_accuracy > strong_accuracy + 0.1
 #   (*coursework 7.1*). With a network of $L=1$ behind it:
 
 # %%
-normalisation = layers.Normalization(mean=[0.4914, 0.4822, 0.4465], std=[0.2023, 0.1994, 0.2010])
-bound = lipschitz.lipschitz_bound(normalisation, (3, 32, 32))
+normalisation = plain_layers.Normalization(
+    mean=[0.4914, 0.4822, 0.4465], std=[0.2023, 0.1994, 0.2010]
+)
+bound = certificates.lipschitz_bound(normalisation, (3, 32, 32))
 print(f"bound of the usual CIFAR-10 normalisation: {bound:.4f}")
 print(f"a margin of 0.15 behind it certifies {0.15 / math.sqrt(2) * 0.1994:.4f} in pixel units")
 
@@ -495,7 +497,7 @@ print(f"a margin of 0.15 behind it certifies {0.15 / math.sqrt(2) * 0.1994:.4f} 
 # * In the **maximum norm**, where every pixel may change by $\varepsilon_\infty$, the change has Euclidean norm up to $\sqrt{d}\,\varepsilon_\infty$ with $d$ pixels.
 #   So a Euclidean radius $r$ certifies $\varepsilon_\infty=r/\sqrt d$: here $r/28$.
 # * The proof is about the network in **exact arithmetic**, but a computer rounds. A sum of $k$ products errs by at most about $ku$ times the sum of their absolute values,
-#   with $u=6\cdot10^{-8}$ in float32 and $10^{-16}$ in float64. These errors pass through non-expansive layers without growing, and add up. `rounding.rounding_bound` adds them up for the worst case:
+#   with $u=6\cdot10^{-8}$ in float32 and $10^{-16}$ in float64. These errors pass through non-expansive layers without growing, and add up. `certificates.rounding_bound` adds them up for the worst case:
 #   its result $E$ bounds the norm of *computed minus exact logits*, at $x$ and at every $x+\delta$ in question. So each logit is wrong by at most $E$, and a difference of two by at most $2E$ at either place. ($\sqrt2E$ would do, as in Claim 7.1.)
 #   With $\hat F$ for what is computed,
 #
@@ -508,8 +510,8 @@ net = contestants["non-expansive"]
 exact = copy.deepcopy(net).double()
 with torch.no_grad():
     difference = (net(x_test) - exact(x_test.double())).norm(dim=1).max().item()
-E_single = rounding.rounding_bound(net, (1, 28, 28))
-E_double = rounding.rounding_bound(exact, (1, 28, 28))
+E_single = certificates.rounding_bound(net, (1, 28, 28))
+E_double = certificates.rounding_bound(exact, (1, 28, 28))
 print(f"float32: logits are wrong by at most {E_single:.1e}")
 print(f"float64: logits are wrong by at most {E_double:.1e}")
 print(f"measured: float32 and float64 differ by {difference:.1e}")

@@ -27,12 +27,16 @@ import torch
 from torch import nn
 
 from chapter_utils import (
+    certificates,
     data,
+    image_operators,
     layers,
-    lipschitz,
+    norms,
     ode,
     operators,
+    plain_layers,
     plotting,
+    runge_kutta,
     structure,
     training,
 )
@@ -84,7 +88,7 @@ for name, field in {"skew": sir, "not skew": lambda x: sir(x) * leaky}.items():
     for method in ("euler", "rk4"):
         state = x
         for _ in range(100):
-            state = ode.runge_kutta_step(field, state, 0.5, ode.TABLEAUS[method])
+            state = runge_kutta.runge_kutta_step(field, state, 0.5, runge_kutta.TABLEAUS[method])
         lost = abs(state.sum().item() - 1)
         print(f"{name:9s} {method:6s} mass changed by more than 1e-12: {lost > 1e-12}")
 
@@ -137,12 +141,14 @@ fresh_next = ode.flow(sir, x_fresh, [0, h])[-1]
 
 
 def residual_network(d, width):
-    return layers.ResidualBlock(nn.Sequential(nn.Linear(d, width), nn.Tanh(), nn.Linear(width, d)))
+    return plain_layers.ResidualBlock(
+        nn.Sequential(nn.Linear(d, width), nn.Tanh(), nn.Linear(width, d))
+    )
 
 
 _ = torch.manual_seed(0)
 epidemic = {
-    "mass-preserving": structure.MassPreservingBlock(3, width=32, step=h, method="heun"),
+    "mass-preserving": structure.MassPreservingBlock(3, width=32, h=h, method="heun"),
     "unconstrained": residual_network(3, width=48),
 }
 
@@ -198,7 +204,7 @@ figures.epidemic(times, true[:, 1], rolled, drift)
 # %%
 _ = torch.manual_seed(1)
 wide = nn.Sequential(
-    layers.ZeroPadLift(3, 8),
+    plain_layers.ZeroPadLift(3, 8),
     structure.MassPreservingBlock(8),
     structure.MassPreservingBlock(8),
     structure.SumPreservingProjection(8, 3),
@@ -206,8 +212,8 @@ wide = nn.Sequential(
 with torch.no_grad():
     change = (wide(x_train).sum(1) - 1).abs().max().item()
 projection = structure.SumPreservingProjection(8, 3)
-norm = torch.linalg.matrix_norm(lipschitz.dense_matrix(projection, (8,)), 2).item()
-bound = lipschitz.lipschitz_bound(projection, (8,))
+norm = torch.linalg.matrix_norm(norms.dense_matrix(projection, (8,)), 2).item()
+bound = certificates.lipschitz_bound(projection, (8,))
 print(f"the whole network keeps the mass to 1e-12: {change < 1e-12}")
 print(f"norm of the projection: measured {norm:.4f} <= stated {bound:.4f};", end="  ")
 print(f"sqrt(8/3) = {math.sqrt(8 / 3):.4f}")
@@ -252,7 +258,7 @@ for method, steps in (("euler", 30), ("rk4", 300), ("implicit_midpoint", 300)):
     x = torch.tensor([[0.6, 1.0, 0.3]])
     length_0, energy_0 = length_and_energy(x)
     for _ in range(steps):
-        x = ode.runge_kutta_step(spin, x, 0.3, ode.TABLEAUS[method])
+        x = runge_kutta.runge_kutta_step(spin, x, 0.3, runge_kutta.TABLEAUS[method])
     length_1, energy_1 = length_and_energy(x)
     kept = abs(length_1 - length_0) < 1e-10 and abs(energy_1 - energy_0) < 1e-10
     print(f"{method:18s} {steps:3d} steps: length^2 {length_0:.4f} -> {length_1:.4f}", end="   ")
@@ -282,7 +288,7 @@ def energy(x):
 x = torch.tensor([[1.5, 0.0]])
 seen = [energy(x).item()]
 for _ in range(100):
-    x = ode.runge_kutta_step(pendulum, x, 0.3, ode.TABLEAUS["implicit_midpoint"])
+    x = runge_kutta.runge_kutta_step(pendulum, x, 0.3, runge_kutta.TABLEAUS["implicit_midpoint"])
     seen.append(energy(x).item())
 print(f"energy of the pendulum: start {seen[0]:.4f},", end=" ")
 print(f"then between {min(seen):.4f} and {max(seen):.4f}")
@@ -315,7 +321,7 @@ def defect(network, x):
 
 
 _ = torch.manual_seed(2)
-block = structure.SymplecticBlock(6, width=8, step=0.1, method="symplectic_euler")
+block = structure.SymplecticBlock(6, width=8, h=0.1, method="symplectic_euler")
 with torch.no_grad():
     for parameter in block.parameters():
         parameter.normal_(generator=generator)
@@ -395,7 +401,7 @@ live_areas
 
 # %%
 _ = torch.manual_seed(3)
-block_v = structure.VolumePreservingBlock(6, step=0.5)
+block_v = structure.VolumePreservingBlock(6, h=0.5)
 
 
 def both_at_once(x):
@@ -425,7 +431,7 @@ x_next = ode.flow(pendulum, x_train, [0, h])[-1]
 fresh_next = ode.flow(pendulum, x_fresh, [0, h])[-1]
 _ = torch.manual_seed(0)
 swings = {
-    "symplectic": nn.Sequential(*[structure.SymplecticBlock(2, step=h / 3) for _ in range(3)]),
+    "symplectic": nn.Sequential(*[structure.SymplecticBlock(2, h=h / 3) for _ in range(3)]),
     "unconstrained": residual_network(2, width=64),
 }
 
@@ -484,7 +490,9 @@ def cayley(S, h):
 
 
 def heun_step(x, h, A, b):
-    return ode.runge_kutta_step(partial(gradient_part, A=A, b=b), x, h, ode.TABLEAUS["heun"])
+    return runge_kutta.runge_kutta_step(
+        partial(gradient_part, A=A, b=b), x, h, runge_kutta.TABLEAUS["heun"]
+    )
 
 
 def strang_layer(x, h, A, b, S):
@@ -511,8 +519,8 @@ S = (S - S.T) / torch.linalg.matrix_norm(S - S.T, 2)
 points = 2 * torch.randn(200, 4, generator=generator)
 for speed in (0.1, 1.0, 10.0, 100.0):
     fast = speed * S
-    whole = lipschitz.jacobian_norms(partial(euler_layer, h=1.0, A=A, b=b, S=fast), points)
-    split = lipschitz.jacobian_norms(partial(strang_layer, h=1.0, A=A, b=b, S=fast), points)
+    whole = norms.jacobian_norms(partial(euler_layer, h=1.0, A=A, b=b, S=fast), points)
+    split = norms.jacobian_norms(partial(strang_layer, h=1.0, A=A, b=b, S=fast), points)
     print(f"||S|| = {speed:5.1f}:  largest slope of Euler on the sum {whole.max():7.3f}", end="   ")
     print(f"of the split layer {split.max():.3f} <= 1")
     assert split.max() <= 1 + 1e-9
@@ -623,9 +631,9 @@ for number in (1, 2, 4, 8):
 
 # %%
 for c in (0.5, 1.0, 1.5):
-    N = layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(3, 3)), step=c).eval()
+    N = layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(3, 3)), c=c).eval()
     N.field.bias.data.fill_(5.0)  # all units are on near 0
-    slope = lipschitz.jacobian_norms(lambda x, N=N: x - N(x), torch.zeros(1, 3)).item()
+    slope = norms.jacobian_norms(lambda x, N=N: x - N(x), torch.zeros(1, 3)).item()
     print(f"c = {c}, alpha = {c / 2:.2f}: slope of I - N measured {slope:.3f} <= 2 alpha = {c}")
     assert slope <= c + 1e-9
 
@@ -660,12 +668,15 @@ class FirstChannel(nn.Module):
     def forward(self, x):
         return x[:, :1]
 
-    def lipschitz_bound(self, input_shape):
-        return 1.0
+
+@certificates.lipschitz_bound.register(FirstChannel)
+def first_channel(layer, input_shape):
+    """Dropping numbers stretches nothing and rounds nothing."""
+    return certificates.Bound(1.0, certificates.exact)
 
 
 def convolution_layer(c):
-    return layers.NonExpansiveBlock(layers.GradientField(operators.ConvOperator(8, 8)), step=c)
+    return layers.NonExpansiveBlock(layers.GradientField(image_operators.ConvOperator(8, 8)), c=c)
 
 
 digits = data.load_images("mnist5k")
@@ -674,9 +685,11 @@ test_digits = digits.test_images[:, :, 4:24, 4:24]
 _ = torch.manual_seed(0)
 denoisers = {
     "averaged": nn.Sequential(
-        layers.ZeroPadLift(1, 8), *[convolution_layer(c=1.0) for _ in range(4)], FirstChannel()
+        plain_layers.ZeroPadLift(1, 8),
+        *[convolution_layer(c=1.0) for _ in range(4)],
+        FirstChannel(),
     ).float(),  # the images have single precision
-    "unconstrained": layers.ResidualBlock(
+    "unconstrained": plain_layers.ResidualBlock(
         nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1),
             nn.ReLU(),
@@ -701,10 +714,10 @@ for name, denoiser in denoisers.items():
     training.fit(denoiser, clean, clean, mean_square, epochs, 64, rate, augment=add_noise)
     with torch.no_grad():
         error = mean_square(denoiser(noisy), test_digits[::50]).sqrt().item()
-    slopes[name] = lipschitz.jacobian_norms(denoiser, noisy[:6]).max().item()
+    slopes[name] = norms.jacobian_norms(denoiser, noisy[:6]).max().item()
     print(f"{name:14s} pixel error 0.100 -> {error:.3f}", end="   ")
     print(f"largest measured slope {slopes[name]:.3f}")
-bound = lipschitz.lipschitz_bound(denoisers["averaged"], (1, 20, 20))
+bound = certificates.lipschitz_bound(denoisers["averaged"], (1, 20, 20))
 print(f"guaranteed for the averaged denoiser: {bound:.6f}")
 assert slopes["averaged"] <= bound <= 1 + 1e-6 and slopes["unconstrained"] > 1.02
 

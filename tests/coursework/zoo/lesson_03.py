@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from chapter_utils import certificates, conv_norms, norms, parts
+from chapter_utils import certificates, conv_norms, norms, plain_layers
 
 
 # %% 3.1 right: the library's matrix
@@ -472,7 +472,7 @@ def network_bound(network):
         for layer in network:
             bound *= network_bound(layer)
         return bound
-    if isinstance(network, parts.ResidualBlock):
+    if isinstance(network, plain_layers.ResidualBlock):
         return 1.0 + network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -488,7 +488,7 @@ def network_bound(network):
         nn.Tanh,
         nn.Sigmoid,
         nn.GELU,
-        parts.ResidualBlock,
+        plain_layers.ResidualBlock,
     )
     for part in network.modules():
         assert isinstance(part, allowed), type(part)
@@ -501,7 +501,7 @@ def network_bound(network):
     match network:
         case nn.Sequential():
             return math.prod(map(network_bound, network))
-        case parts.ResidualBlock():
+        case plain_layers.ResidualBlock():
             return network_bound(network.branch) + 1
         case nn.Linear():
             return np.linalg.norm(network.weight.detach().numpy(), 2)
@@ -532,7 +532,7 @@ def network_bound(network):
 def network_bound(network):
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part) for part in network)
-    if isinstance(network, parts.ResidualBlock):
+    if isinstance(network, plain_layers.ResidualBlock):
         return network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -553,7 +553,7 @@ def network_bound(network):
 def network_bound(network):
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part) for part in network)
-    if isinstance(network, parts.ResidualBlock):
+    if isinstance(network, plain_layers.ResidualBlock):
         return 1 + network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -584,7 +584,7 @@ def network_bound(network):
 def network_bound(network):
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part) for part in network)
-    if isinstance(network, parts.ResidualBlock):
+    if isinstance(network, plain_layers.ResidualBlock):
         return 1 + network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -595,7 +595,7 @@ def network_bound(network):
 def network_bound(network):
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part) for part in network)
-    if isinstance(network, parts.ResidualBlock):
+    if isinstance(network, plain_layers.ResidualBlock):
         return 1 + network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return network.weight.norm().item()
@@ -606,7 +606,7 @@ def network_bound(network):
 def network_bound(network, skip=0):
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part, skip) for part in network)
-    if isinstance(network, parts.ResidualBlock):
+    if isinstance(network, plain_layers.ResidualBlock):
         return network_bound(network.branch, 1)
     if isinstance(network, nn.Linear):
         return skip + torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -617,7 +617,7 @@ def network_bound(network, skip=0):
 def network_bound(network):
     if isinstance(network, nn.Sequential):
         return sum(network_bound(part) for part in network)
-    if isinstance(network, parts.ResidualBlock):
+    if isinstance(network, plain_layers.ResidualBlock):
         return 1 + network_bound(network.branch)
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
@@ -628,7 +628,7 @@ def network_bound(network):
 def network_bound(network):
     if isinstance(network, nn.Sequential):
         return math.prod(network_bound(part) for part in network)
-    if isinstance(network, parts.ResidualBlock):
+    if isinstance(network, plain_layers.ResidualBlock):
         return max(1.0, 0.5 * network_bound(network.branch))
     if isinstance(network, nn.Linear):
         return torch.linalg.matrix_norm(network.weight.detach(), 2).item()
