@@ -31,7 +31,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chapter_utils import (
-    checkpoints,
     data,
     lipschitz,
     models,
@@ -40,6 +39,7 @@ from chapter_utils import (
     robustness,
     training,
 )
+from files import replace_file
 
 RADII = (0.1, 0.25, 0.5, 1.0, 1.58)
 ATTACKED = (1.0, 1.58)
@@ -271,9 +271,7 @@ def main() -> None:
                 "validation": options.ablation,
                 "rows": kept,
             }
-            checkpoints.replace_file(
-                options.results, (json.dumps(content, indent=1) + "\n").encode()
-            )
+            replace_file(options.results, (json.dumps(content, indent=1) + "\n").encode())
         *rates, weights, ms, memory = torch.tensor(rows, dtype=torch.float64).mean(0).tolist()
         print(
             f"{name:36s}{steps:6d}"

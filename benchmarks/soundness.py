@@ -40,7 +40,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chapter_utils import (
-    checkpoints,
     data,
     lipschitz,
     models,
@@ -50,6 +49,7 @@ from chapter_utils import (
     rounding,
     training,
 )
+from files import replace_file
 
 SHAPE = (1, 12, 12)  # the digits, averaged
 FAMILIES = {
@@ -453,7 +453,7 @@ def main() -> int:
             "effort": asdict(effort),
         }
         content |= {"hunts": rows, "controls": wrong}
-        checkpoints.replace_file(options.results, (json.dumps(content, indent=1) + "\n").encode())
+        replace_file(options.results, (json.dumps(content, indent=1) + "\n").encode())
     return int(broken > 0 or found < len(wrong) or pairs < effort.needed)
 
 
