@@ -460,7 +460,7 @@ def run(options: argparse.Namespace) -> None:
 def experiment(
     options: argparse.Namespace, images: data.ImageData, settings: dict[str, Any], fabric: Fabric
 ) -> None:
-    versions = {"torch": torch.__version__, "python": sys.version.split()[0]}
+    versions = {"torch": str(torch.__version__), "python": sys.version.split()[0]}
     rows = finished_rows(options.results, settings, versions)
 
     def write() -> None:

@@ -90,35 +90,47 @@ def test_training_on_the_gpu_learns_and_keeps_its_bound(name, digits):
         assert lipschitz.lipschitz_bound(net, (1, 28, 28)) <= 1 + 1e-6
 
 
-def test_a_training_goes_on_from_its_checkpoint_here_and_on_the_cpu(digits, tmp_path):
-    """The recipe of lesson 7, stopped within the second of three epochs."""
-    images, labels = digits.train_images[::8], digits.train_labels[::8]
-    left = [5]
+def test_a_training_goes_on_from_its_checkpoint_here_and_on_the_cpu(tmp_path):
+    """One of benchmarks/five_regimes.py, stopped within the second of three epochs."""
+    test_checkpoints = pytest.importorskip("test_checkpoints")
+    kept = tmp_path / "training.pt"
 
-    def after_step(model):
-        operators.restore_orthonormal_rows(model)
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-
-    def train(device, checkpoint=None):
-        model = models.nonexpansive_net(width=16, depth=2).to(device)
-        history = training.fit(
-            model, images.to(device), labels.to(device), lambda f, y: training.margin_cross_entropy(f, y, 0.5, 0.2), 3, 128, 0.03,
-            after_step, training.random_affine, progress=False, checkpoint=checkpoint, optimiser=optimisers.Muon,
-        )  # fmt: skip
+    def train(device, file, every_step=lambda: None):
+        model = test_checkpoints.NETWORKS["nonexpansive_cnn"]()
+        losses = test_checkpoints.train(model, file, every_step, device=device)
         assert all(parameter.device.type == device for parameter in model.parameters())
-        return model, history
+        return model, losses
 
-    _, history = train("cuda", tmp_path / "training")
-    assert history.interrupted and len(history.losses) == 1
-    (tmp_path / "copy").write_bytes((tmp_path / "training").read_bytes())
-    whole, unbroken = train("cuda")
-    for device, file in (("cuda", "training"), ("cpu", "copy")):
-        model, history = train(device, tmp_path / file)
-        assert history.losses == pytest.approx(unbroken.losses, rel=1e-3)
-        x = digits.test_images[:50]
+    with pytest.raises(KeyboardInterrupt):
+        train("cuda", kept, test_checkpoints.stopping(5))
+    (tmp_path / "copy.pt").write_bytes(kept.read_bytes())
+    whole, unbroken = train("cuda", tmp_path / "whole.pt")
+    x = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for device, name in (("cuda", "training.pt"), ("cpu", "copy.pt")):
+        model, losses = train(device, tmp_path / name)
+        assert len(losses) == 3 and losses == pytest.approx(unbroken, rel=1e-3)
         assert torch.allclose(model(x.to(device)).cpu(), whole(x.cuda()).cpu(), atol=1e-2)
+
+
+def test_a_recipe_of_lesson_7_trains_here(digits):
+    images = digits.train_images[::8].cuda()
+    labels = digits.train_labels[::8].cuda()
+    model = models.nonexpansive_net(width=16, depth=2).cuda()
+    history = training.fit(
+        model,
+        images,
+        labels,
+        lambda f, y: training.margin_cross_entropy(f, y, 0.5, 0.2),
+        3,
+        128,
+        0.03,
+        operators.restore_orthonormal_rows,
+        training.random_affine,
+        progress=False,
+        optimiser=optimisers.Muon,
+    )
+    assert history.losses[-1] < history.losses[0]
+    assert all(on_gpu(parameter) for parameter in model.parameters())
 
 
 @pytest.mark.parametrize(

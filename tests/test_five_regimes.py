@@ -4,23 +4,26 @@ import fcntl
 import json
 import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from test_checkpoints import in_processes
+from test_checkpoints import in_processes, protected, stopping
 
 from chapter_utils import data, lipschitz, operators, regimes, robustness, training
-from lesson import ROOT
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import five_regimes
+
+ROOT = Path(__file__).parents[1]
 
 QUICK = (
     "--epochs 3 --channels 12 --batch-size 16 --attack-steps 5 --radii 0.1 1 --device cpu".split()
@@ -240,6 +243,90 @@ def test_two_runs_and_other_settings(quick, tmp_path, capsys):
     assert results.read_bytes() == before
     results.write_bytes(before[:-40])
     assert "r.json is damaged or no results file" in refused(arguments, capsys)
+
+
+def interrupted(arguments, monkeypatch, capsys):
+    """Press Ctrl-C in the second epoch."""
+    restore = operators.restore_orthonormal_rows
+    press_ctrl_c = stopping(5)
+
+    def restore_and_perhaps_stop(model):
+        restore(model)
+        press_ctrl_c()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(operators, "restore_orthonormal_rows", restore_and_perhaps_stop)
+        with pytest.raises(SystemExit, match="stopped; the same command continues"):
+            five_regimes.main([str(argument) for argument in arguments])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.fixture
+def begun(quick, tmp_path, monkeypatch, capsys):
+    """Options, and the checkpoint of an experiment that Ctrl-C ended in the second epoch."""
+    monkeypatch.chdir(tmp_path)  # for test_a_protected_folder
+    arguments = [*quick, *"--regimes flexible --margins 0.3 --results r.json".split()]
+    interrupted(arguments, monkeypatch, capsys)
+    return arguments, tmp_path / "r.flexible.0.3.pt"
+
+
+def test_ctrl_c_and_the_same_command_continues(begun, tmp_path):
+    arguments, checkpoint = begun
+    assert rows(tmp_path / "r.json") == [] and checkpoint.exists()
+    five_regimes.main([*arguments[:-1], "whole.json"])
+    five_regimes.main(arguments)
+    assert rows(tmp_path / "r.json") == rows(tmp_path / "whole.json")
+    assert not checkpoint.exists()
+
+
+def test_a_checkpoint_that_does_not_fit_stops_the_experiment(begun, tmp_path, capsys):
+    arguments, checkpoint = begun
+    content = checkpoint.read_bytes()
+    (tmp_path / "r.json").unlink()  # it would refuse before the checkpoint does
+    for other, message in (
+        ("--epochs 4", "epochs is 3 there and 4 here"),
+        ("--batch-size 17", "batch_size is 16 there and 17 here"),
+        ("--learning-rate 0.1", "learning_rate is 0.005 there and 0.1 here"),
+        ("--seed 1", "seed is 0 there and 1 here"),
+        ("--channels 13", "channels is 12 there and 13 here"),
+        ("--train-images 59", "train_images is 60 there and 59 here; checksum is ["),
+    ):
+        told = refused([*arguments, *other.split()], capsys)
+        assert "r.flexible.0.3.pt belongs to other settings" in told and message in told
+        assert checkpoint.read_bytes() == content
+        (tmp_path / "r.json").unlink()
+    for damaged in (content[:-1], content[:100], content.replace(b"losses", b"LOSSES"), b""):
+        checkpoint.write_bytes(damaged)
+        told = refused(arguments, capsys)
+        assert "r.flexible.0.3.pt is damaged or no checkpoint: delete it to start anew" in told
+    checkpoint.unlink()
+    five_regimes.main(arguments)
+    assert len(rows(tmp_path / "r.json")) == 1
+
+
+def test_a_protected_folder_stops_the_experiment_at_once(begun, tmp_path, monkeypatch, capsys):
+    arguments, checkpoint = begun
+    content = checkpoint.read_bytes()
+    monkeypatch.setattr(five_regimes, "train", stopping(1, AssertionError))  # not one step
+    images = data.load_images("folder", arguments[arguments.index("--folder") + 1])
+    monkeypatch.setattr(data, "load_images", lambda *_: images)  # they are closed to others, too
+    for name in ("r.json", "other.json"):
+        with protected(tmp_path):
+            told = refused([*arguments[:-1], name], capsys)
+        assert "Permission denied" in told and name in told
+    assert checkpoint.read_bytes() == content
+    (tmp_path / ".other.json.lock").write_text("")
+    (tmp_path / ".other.json.lock").chmod(0o666)
+    with protected(tmp_path):  # a lock that everybody may open
+        told = refused([*arguments[:-1], "other.json"], capsys)
+    assert "other.json could not be written" in told and "Permission denied" in told
+
+
+def test_without_the_library_it_says_so_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "benchmarks" / "five_regimes.py"))
+    assert stop.value.code == 'five_regimes.py needs Lightning Fabric: pip install -e ".[dev]"'
 
 
 # ---- the certificates ------------------------------------------------------------------------------------------------

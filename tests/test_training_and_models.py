@@ -151,12 +151,25 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_weights():
     images, labels = blobs()
     images[70] = math.nan
     model = models.resnet((1, 8, 8), 3, 16)
-    with pytest.raises(FloatingPointError, match=r"nan in epoch 0, batch \d"):
-        training.fit(model, images, labels, F.cross_entropy, 3, batch_size=10, progress=False)
-    assert (
-        all(torch.isfinite(value).all() for value in model.state_dict().values())
-        and not model.training
-    )
+    good = [copy.deepcopy(model.state_dict())]
+
+    def remember(model):
+        good.append(copy.deepcopy(model.state_dict()))
+
+    with pytest.raises(FloatingPointError, match=r"nan in epoch 0, batch \d") as told:
+        training.fit(
+            model,
+            images,
+            labels,
+            F.cross_entropy,
+            3,
+            batch_size=10,
+            after_step=remember,
+            progress=False,
+        )
+    assert f"batch {len(good) - 1}" in str(told.value) and not model.training
+    for name, value in model.state_dict().items():
+        assert torch.isfinite(value).all() and torch.equal(value, good[-1][name])
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_step():
