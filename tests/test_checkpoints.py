@@ -2,27 +2,44 @@
 
 It ends at the same numbers, or says clearly why not.
 
-fault                        | what happens                       | test
----------------------------- | ---------------------------------- | ----
-Ctrl-C, an error at any step | continued to the same numbers      | test_stopped_at_random_steps_training_ends_at_the_same_numbers
-killed at any moment         | continued from the last epoch      | test_killed_at_any_moment_it_continues_to_the_same_file
-NaN in a batch               | batch named, last epoch kept       | test_nan_stops_with_the_batch_named_and_the_last_epoch_kept
-NaN in one of two processes  | both stop                          | test_nan_in_one_process_stops_all
-checkpoint cut, bit flipped  | refused, file named                | test_every_kind_of_damage_is_refused_by_name
-code hidden in a checkpoint  | refused, not run                   | test_no_code_in_a_file_is_run
-other settings               | refused, each named                | test_other_settings_are_refused_and_named
-other settings, whole run    | refused, each named                | test_a_checkpoint_that_does_not_fit_stops_the_experiment
-another model, another file  | refused, weight named              | test_another_model_and_other_files_are_refused
-a call fails (simulated)     | old file kept, later continued     | test_a_full_disk_says_so_and_the_old_file_survives
-disk full                    | old file kept, later continued     | test_on_a_disk_that_is_really_full_the_old_file_survives
-file larger than allowed     | old file kept                      | test_the_operating_system_refuses_to_write
-disk read-only               | stops at once, later continued     | test_a_disk_that_is_really_read_only_stops_it_at_once
-folder missing or protected  | old file kept                      | test_a_folder_that_cannot_be_written_to_is_named
-folder protected, whole run  | stops before the first step        | test_a_protected_folder_stops_the_experiment_at_once
-digits damaged, missing      | refused, file and remedy named     | test_damaged_digits_are_refused
-torchvision's files damaged  | refused, folder and remedy named   | test_damaged_torchvision_files_are_refused
-code hidden in CIFAR10's     | refused, not run                   | test_cifar10_is_read_and_damage_refused_before_anything_is_run
-image of a folder damaged    | refused, file and remedy named     | test_every_kind_of_damage_to_an_image_is_refused
+test_stopped_at_random_steps_training_ends_at_the_same_numbers
+    Ctrl-C, an error at any step: continued to the same numbers
+test_killed_at_any_moment_it_continues_to_the_same_file
+    killed at any moment: continued from the last epoch
+test_nan_stops_with_the_batch_named_and_the_last_epoch_kept
+    NaN in a batch: batch named, last epoch kept
+test_nan_in_one_process_stops_all
+    NaN in one of two processes: both stop
+test_every_kind_of_damage_is_refused_by_name
+    checkpoint cut, bit flipped: refused, file named
+test_no_code_in_a_file_is_run
+    code hidden in a checkpoint: refused, not run
+test_other_settings_are_refused_and_named
+    other settings: refused, each named
+test_a_checkpoint_that_does_not_fit_stops_the_experiment
+    other settings, whole run: refused, each named
+test_another_model_and_other_files_are_refused
+    another model, another file: refused, weight named
+test_a_full_disk_says_so_and_the_old_file_survives
+    a call fails (simulated): old file kept, later continued
+test_on_a_disk_that_is_really_full_the_old_file_survives
+    disk full: old file kept, later continued
+test_the_operating_system_refuses_to_write
+    file larger than allowed: old file kept
+test_a_disk_that_is_really_read_only_stops_it_at_once
+    disk read-only: stops at once, later continued
+test_a_folder_that_cannot_be_written_to_is_named
+    folder missing or protected: old file kept
+test_a_protected_folder_stops_the_experiment_at_once
+    folder protected, whole run: stops before the first step
+test_damaged_digits_are_refused
+    digits damaged, missing: refused, file and remedy named
+test_damaged_torchvision_files_are_refused
+    torchvision's files damaged: refused, folder and remedy named
+test_cifar10_is_read_and_damage_refused_before_anything_is_run
+    code hidden in CIFAR10's: refused, not run
+test_every_kind_of_damage_to_an_image_is_refused
+    image of a folder damaged: refused, file and remedy named
 """
 
 import argparse
@@ -142,8 +159,8 @@ def assert_same(one, other, where=""):
         assert one == other, where
 
 
-def test_every_test_in_the_table_of_faults_exists():
-    tests = re.findall(r"\| (\w+)$", __doc__, re.M)[1:]  # without the heading
+def test_every_test_in_the_list_of_faults_exists():
+    tests = re.findall(r"^(test_\w+)$", __doc__, re.M)
     assert len(tests) > 10
     import test_five_regimes  # which imports this file
 
@@ -151,7 +168,7 @@ def test_every_test_in_the_table_of_faults_exists():
     assert [name for name in tests if name not in places] == []
 
 
-# ---- interrupted -----------------------------------------------------------------------------------------------------
+# ---- interrupted ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -192,7 +209,7 @@ def test_it_is_the_training_of_the_lessons_and_a_finished_one_is_only_read(netwo
 
 
 def test_the_warm_direction_of_the_power_iteration_matters():
-    """Without it the continued training would be a slightly different one: why `state_dict` holds it."""
+    """Without it the continued training would differ a little: why `state_dict` holds it."""
     model = NETWORKS["nonexpansive_cnn"]()
     fit(model, epochs=1)
     cold = copy.deepcopy(model)
@@ -246,7 +263,7 @@ def test_nan_stops_with_the_batch_named_and_the_last_epoch_kept(tmp_path):
     assert_same(repaired.state_dict(), reference.state_dict())
 
 
-# ---- killed ----------------------------------------------------------------------------------------------------------
+# ---- killed --------------------------------------------------------------------------------------
 
 
 def in_processes(work, *arguments, processes=1):
@@ -265,7 +282,7 @@ def in_processes(work, *arguments, processes=1):
 
 
 def train_until_killed(_, file, moment, number):
-    """Kill this process at its `number`-th step, or before or after the `number`-th renaming of the checkpoint."""
+    """Kill this process at its `number`-th step, or before or after so many renamings."""
     torch.set_num_threads(1)
     replace, left = os.replace, [number]
 
@@ -310,7 +327,7 @@ def test_killed_at_any_moment_it_continues_to_the_same_file(tmp_path):
     ]  # the half-written file was overwritten and renamed
 
 
-# ---- files that cannot be used ---------------------------------------------------------------------------------------
+# ---- files that cannot be used -------------------------------------------------------------------
 
 
 def test_every_kind_of_damage_is_refused_by_name(tmp_path):
@@ -443,14 +460,18 @@ def test_the_operating_system_refuses_to_write(tmp_path):
 
 
 def on_a_small_disk(work, disk):
-    """Call work(disk) in a process that alone sees the 256 KiB mounted on `disk`: the mount ends with it, however it ends."""
+    """Call work(disk) in a process that alone sees the 256 KiB mounted on `disk`.
+
+    The mount ends with the process, however it ends.
+    """
     enter = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
     try:
         subprocess.run([*enter, *mount], check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"nothing can be mounted here: {getattr(error, 'stderr', error)}")
-    program = "import pathlib, subprocess, sys, test_checkpoints as tests; _, work, disk, *mount = sys.argv; "
+    program = "import pathlib, subprocess, sys, test_checkpoints as tests; "
+    program += "_, work, disk, *mount = sys.argv; "
     program += "subprocess.run(mount, check=True); getattr(tests, work)(pathlib.Path(disk))"
     command = [*enter, sys.executable, "-c", program, work.__name__, str(disk), *mount]
     done = subprocess.run(
@@ -541,7 +562,7 @@ def protected(folder):
         folder.chmod(0o700)
 
 
-# ---- several processes -----------------------------------------------------------------------------------------------
+# ---- several processes ---------------------------------------------------------------------------
 
 
 def free_port():

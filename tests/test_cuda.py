@@ -1,4 +1,7 @@
-"""The same functions on a GPU: everything follows the device of its input. Skipped where there is none."""
+"""The same functions on a GPU: everything follows the device of its input.
+
+Skipped where there is none.
+"""
 
 import math
 
@@ -81,9 +84,15 @@ def test_training_on_the_gpu_learns_and_keeps_its_bound(name, digits):
     images, labels = digits.train_images[:1000].cuda(), digits.train_labels[:1000].cuda()
     net = NETS[name]().cuda()
     history = training.fit(
-        net, images, labels, lambda logits, y: training.hinge_loss(logits, y, 0.3), 4,
-        after_step=operators.restore_orthonormal_rows, augment=training.random_shift, progress=False,
-    )  # fmt: skip
+        net,
+        images,
+        labels,
+        lambda logits, y: training.hinge_loss(logits, y, 0.3),
+        4,
+        after_step=operators.restore_orthonormal_rows,
+        augment=training.random_shift,
+        progress=False,
+    )
     assert history.losses[-1] < history.losses[0]
     assert all(on_gpu(parameter) for parameter in net.parameters())
     if name in ("nonexpansive", "cnn", *regimes.CERTIFIED):

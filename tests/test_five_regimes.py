@@ -1,4 +1,4 @@
-"""benchmarks/five_regimes.py: it can be killed, refuses what makes no sense, and its certificates hold."""
+"""benchmarks/five_regimes.py can be killed, refuses nonsense, and its certificates hold."""
 
 import fcntl
 import json
@@ -62,11 +62,14 @@ def rows(results):
     ]
 
 
-# ---- the experiment --------------------------------------------------------------------------------------------------
+# ---- the experiment ------------------------------------------------------------------------------
 
 
 def work(_, arguments, seconds=None, cost=None):
-    """Run the script; after so many seconds of its own processor time the system kills it. `cost` is a file for their number."""
+    """Run the script; after so many seconds of its own processor time the system kills it.
+
+    `cost` is a file for their number.
+    """
     torch.set_num_threads(1)
     if seconds:
         signal.setitimer(
@@ -145,7 +148,8 @@ def test_two_processes_reach_a_sensible_accuracy(tmp_path):
         "--nproc-per-node=2",
         "benchmarks/five_regimes.py",
     ]
-    options = "--regimes flexible --margins 0.3 --train-images 1000 --test-images 101 --epochs 4 --radii 0.5 --channels 4 --device cpu"
+    options = "--regimes flexible --margins 0.3 --train-images 1000 --test-images 101 --epochs 4 "
+    options += "--radii 0.5 --channels 4 --device cpu"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run(
         [*command, *options.split(), "--results", str(results)],
@@ -161,7 +165,7 @@ def test_two_processes_reach_a_sensible_accuracy(tmp_path):
     assert json.loads(results.read_text())["settings"]["processes"] == 2
 
 
-# ---- what it refuses -------------------------------------------------------------------------------------------------
+# ---- what it refuses -----------------------------------------------------------------------------
 
 
 def refused(arguments, capsys):
@@ -329,7 +333,7 @@ def test_without_the_library_it_says_so_in_one_line(monkeypatch):
     assert stop.value.code == 'five_regimes.py needs Lightning Fabric: pip install -e ".[dev]"'
 
 
-# ---- the certificates ------------------------------------------------------------------------------------------------
+# ---- the certificates ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
