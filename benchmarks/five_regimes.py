@@ -20,7 +20,6 @@ Finished cells are in the results file; the training under way is beside it (*.p
 its last whole epoch, and so is the lock that keeps a second run away (Linux and macOS).
 """
 
-import argparse
 import copy
 import fcntl
 import io
@@ -31,6 +30,12 @@ import sys
 import time
 import zipfile
 import zlib
+from argparse import (
+    ArgumentParser,
+    ArgumentTypeError,
+    Namespace,
+    RawDescriptionHelpFormatter,
+)
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -38,7 +43,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from chapter_utils import data, lipschitz, operators, plotting, regimes, robustness, training
 from files import replace_file
@@ -52,6 +57,7 @@ except ModuleNotFoundError:
 PENALTY = 0.1  # weight of the orthogonality penalty in "naive"
 KIND = "a training of five_regimes.py, version 2"
 ABSENT = "absent"
+Named = dict[str, Any]  # settings, a row of the table, the parts of a training
 
 
 # ---- what is asked for ---------------------------------------------------------------------------
@@ -63,17 +69,17 @@ def positive(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"a positive number is needed, got {text}")
+        raise ArgumentTypeError(f"a positive number is needed, got {text}")
     return value
 
 
 def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is needed, got {text}")
+        raise ArgumentTypeError(f"a whole number of at least 1 is needed, got {text}")
     return int(text)
 
 
-def options_of(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+def options_of(parser: ArgumentParser, arguments: list[str] | None) -> Namespace:
     add = parser.add_argument
     sets = ("mnist5k", *data.TORCHVISION_SETS, "folder")
     add("--dataset", default="mnist5k", choices=sets)
@@ -117,7 +123,7 @@ def options_of(parser: argparse.ArgumentParser, arguments: list[str] | None) -> 
     return options
 
 
-def chosen_images(options: argparse.Namespace) -> data.ImageData:
+def chosen_images(options: Namespace) -> data.ImageData:
     loaded = data.load_images(options.dataset, options.folder, options.download)
     train = some_of("training", *loaded[:2], options.train_images, options.seed)
     test = some_of("test", *loaded[2:4], options.test_images, options.seed)
@@ -131,14 +137,14 @@ def some_of(
         return images, labels
     if wanted > len(images):
         raise ValueError(f"{wanted} {name} images are asked for, but there are only {len(images)}")
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(images), generator=Generator().manual_seed(seed))
     chosen = order[:wanted]
     return images[chosen], labels[chosen]
 
 
 def settings_of(
-    options: argparse.Namespace, images: data.ImageData, device: torch.device, processes: int
-) -> dict[str, Any]:
+    options: Namespace, images: data.ImageData, device: torch.device, processes: int
+) -> Named:
     """All that the numbers depend on, and nothing else (not where the files are)."""
     places = ("results", "folder", "download", "device", "train_images", "test_images")
     settings = {name: value for name, value in vars(options).items() if name not in places}
@@ -153,7 +159,7 @@ def settings_of(
     return settings
 
 
-def refuse_other_settings(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+def refuse_other_settings(path: Path, stored: Named, wanted: Named) -> None:
     """Raises ValueError naming what differs: a file is continued only as it was begun."""
     differing = []
     for name in {**stored, **wanted}:
@@ -174,12 +180,12 @@ def refuse_other_settings(path: Path, stored: dict[str, Any], wanted: dict[str, 
 class SafeCheckpoints(TorchCheckpointIO):
     """How Fabric keeps a training: in a file that is complete or absent and never run as code."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Path, storage_options=None) -> None:
+    def save_checkpoint(self, checkpoint: Named, path: Path, storage_options=None) -> None:
         buffer = io.BytesIO()  # a full disk then fails in one place, with one kind of error
         torch.save(checkpoint, buffer)
         replace_file(path, buffer.getvalue())
 
-    def load_checkpoint(self, path: Path, map_location="cpu", weights_only=None) -> dict[str, Any]:
+    def load_checkpoint(self, path: Path, map_location="cpu", weights_only=None) -> Named:
         """Only tensors and plain values are read, whatever `weights_only` says.
 
         Raises ValueError with the name of the file if it is damaged or is no checkpoint.
@@ -221,15 +227,15 @@ def train(
     labels: Tensor,
     loss: Callable[[Tensor, Tensor], Tensor],
     after_step: Callable[[nn.Module], None],
-    options: argparse.Namespace,
+    options: Namespace,
     checkpoint: Path,
-    settings: dict[str, Any],
+    settings: Named,
 ) -> list[float]:
     """What `training.fit` does, each process with its share of every batch; the mean losses.
 
     After each epoch the state is kept in `checkpoint`; if the file exists, it is continued.
     """
-    generator = torch.Generator().manual_seed(options.seed)
+    generator = Generator().manual_seed(options.seed)
     steps_per_epoch = math.ceil(len(images) / options.batch_size)
     steps = options.epochs * steps_per_epoch
     adam = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
@@ -267,21 +273,21 @@ def train(
 
 def restore(
     checkpoint: Path,
-    found: dict[str, Any],
-    settings: dict[str, Any],
-    parts: dict[str, Any],
-    generator: torch.Generator,
+    found: Named,
+    settings: Named,
+    parts: Named,
+    generator: Generator,
 ) -> list[float]:
     """Gives the parts of a training the state that was found; returns the losses so far."""
-    refuse_other_settings(checkpoint, found["settings"], settings)
+    refuse_other_settings(checkpoint, found.get("settings", {}), settings)
     try:
         for name, part in parts.items():
             part.load_state_dict(found[name])
+        generator.set_state(found["generator"])
+        return found["losses"]
     except (KeyError, RuntimeError, ValueError) as error:
         remedy = "delete it to start anew"
         raise ValueError(f"{checkpoint} is of another network: {remedy} ({error})") from error
-    generator.set_state(found["generator"])
-    return found["losses"]
 
 
 def share(images: int, rank: int, processes: int) -> tuple[slice, float]:
@@ -309,7 +315,7 @@ def the_only_run(results: Path):
         yield
 
 
-def finished_rows(results: Path, settings: dict, versions: dict) -> list[dict]:
+def finished_rows(results: Path, settings: Named, versions: Named) -> list[dict]:
     if not results.exists():
         return []
     try:
@@ -326,14 +332,14 @@ def finished_rows(results: Path, settings: dict, versions: dict) -> list[dict]:
 
 
 def train_cell(
-    options: argparse.Namespace,
+    options: Namespace,
     regime: str,
     margin: float,
     images: data.ImageData,
     fabric: Fabric,
     checkpoint: Path,
-    settings: dict[str, Any],
-) -> tuple[nn.Module, dict[str, Any]]:
+    settings: Named,
+) -> tuple[nn.Module, Named]:
     shape = images.train_images.shape[1:]
     classes = len(images.classes)
     model = regimes.regime_net(
@@ -361,8 +367,8 @@ def train_cell(
 
 
 def evaluate(
-    options: argparse.Namespace, model: nn.Module, images: Tensor, labels: Tensor, fabric: Fabric
-) -> dict[str, Any]:
+    options: Namespace, model: nn.Module, images: Tensor, labels: Tensor, fabric: Fabric
+) -> Named:
     radii = [0.0, *options.radii]
     bound = lipschitz.lipschitz_bound(copy.deepcopy(model).double(), tuple(images.shape[1:]))
     counts = torch.zeros(3, len(radii), dtype=torch.float64, device=images.device)
@@ -387,7 +393,7 @@ def evaluate(
 
 
 def survivors(
-    options: argparse.Namespace, model: nn.Module, x: Tensor, y: Tensor, radii: list[float]
+    options: Namespace, model: nn.Module, x: Tensor, y: Tensor, radii: list[float]
 ) -> Tensor:
     """For each radius, which images both attacks leave correct."""
     settings = {
@@ -440,7 +446,7 @@ def picture(rows: list[dict], margins: list[float]) -> bytes:
     return plotting.png(figure)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Namespace) -> None:
     torch.backends.cudnn.deterministic = True  # the same numbers after a break
     fabric = fabric_of(training.pick_device(options.device))
     images = chosen_images(options)
@@ -457,9 +463,7 @@ def run(options: argparse.Namespace) -> None:
         experiment(options, images.to(fabric.device), settings, fabric)
 
 
-def experiment(
-    options: argparse.Namespace, images: data.ImageData, settings: dict[str, Any], fabric: Fabric
-) -> None:
+def experiment(options: Namespace, images: data.ImageData, settings: Named, fabric: Fabric) -> None:
     versions = {"torch": str(torch.__version__), "python": sys.version.split()[0]}
     rows = finished_rows(options.results, settings, versions)
 
@@ -491,9 +495,7 @@ def experiment(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     options = options_of(parser, arguments)
     try:
         run(options)

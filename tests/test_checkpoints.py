@@ -408,7 +408,7 @@ def test_another_model_and_other_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"training\.pt is of another network"):
         train(NETWORKS["flexible"](), file)
     content = torch.load(file, weights_only=True)
-    for missing in ("model", "optimiser", "schedule"):
+    for missing in ("model", "optimiser", "schedule", "generator", "losses"):
         torch.save({name: part for name, part in content.items() if name != missing}, file)
         with pytest.raises(ValueError, match=rf"training\.pt is of another network.*{missing}"):
             train(NETWORKS["resnet"](), file)
