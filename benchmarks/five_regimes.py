@@ -265,8 +265,13 @@ def train(
                 total = total + value.detach() * len(chosen)
                 bar.update()
             losses.append(fabric.all_reduce(total).item() / len(images))
-            state = {"losses": losses, "generator": generator.get_state(), **parts}
-            fabric.save(checkpoint, {"kind": KIND, "settings": settings, **state})
+            state = {
+                "kind": KIND,
+                "settings": settings,
+                "losses": losses,
+                "generator": generator.get_state(),
+            }
+            fabric.save(checkpoint, state | parts)
     network.eval()
     return losses
 
