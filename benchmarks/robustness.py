@@ -30,16 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chapter_utils import (
-    checkpoints,
-    data,
-    lipschitz,
-    models,
-    operators,
-    optimisers,
-    robustness,
-    training,
-)
+from chapter_utils import attacks, certificates, data, models, muon, norms, operators, training
+from files import replace_file
 
 RADII = (0.1, 0.25, 0.5, 1.0, 1.58)
 ATTACKED = (1.0, 1.58)
@@ -68,14 +60,12 @@ class Recipe:
     margin: float = 2.5
     temperature: float = 0.2
     augment: Callable | None = training.random_affine
-    optimiser: Callable = optimisers.Muon
+    optimiser: Callable = muon.Muon
     learning_rate: float = 0.03
     batch: int = 256
 
     def train(self, digits: data.ImageData, steps: int, seed: int, augment) -> nn.Module:
-        model = models.nonexpansive_net(
-            width=self.width, depth=self.depth, step=self.step, seed=seed
-        )
+        model = models.nonexpansive_net(width=self.width, depth=self.depth, c=self.step, seed=seed)
         loss = partial(
             training.margin_cross_entropy, margin=self.margin, temperature=self.temperature
         )
@@ -84,7 +74,7 @@ class Recipe:
                      operators.restore_orthonormal_rows, augment, optimiser=self.optimiser, seed=seed, progress=False)  # fmt: skip
         return model
 
-    certificate = staticmethod(robustness.certify)
+    certificate = staticmethod(certificates.certify)
 
 
 @dataclass(frozen=True)
@@ -134,8 +124,8 @@ class Deel:
         with torch.no_grad():
             logits = model(images)
         hidden = [part.weight.detach() for part in model[:-1] if isinstance(part, nn.Linear)]
-        bound = math.prod(lipschitz.dense_norm_bound(weight) for weight in hidden)
-        return robustness.certified_radius(logits, labels, bound, model[-1].weight.detach())
+        bound = math.prod(norms.dense_norm_bound(weight) for weight in hidden)
+        return certificates.certified_radius(logits, labels, bound, model[-1].weight.detach())
 
 
 def epochs_for(steps: int, images: int, batch: int) -> int:
@@ -186,9 +176,7 @@ def measure(
     with torch.no_grad():
         logits = model(images)
     radius = contestant.certificate(model, images, labels)
-    standing = robustness.attacked_correct(
-        model, images, labels, list(ATTACKED), steps=20, seed=seed
-    )
+    standing = attacks.attacked_correct(model, images, labels, list(ATTACKED), steps=20, seed=seed)
     for eps, row in zip(ATTACKED, standing, strict=True):
         assert not ((radius > eps) & ~row).any(), "a certificate was broken"
     certified = [(radius > eps).double().mean().item() for eps in RADII]
@@ -271,9 +259,7 @@ def main() -> None:
                 "validation": options.ablation,
                 "rows": kept,
             }
-            checkpoints.replace_file(
-                options.results, (json.dumps(content, indent=1) + "\n").encode()
-            )
+            replace_file(options.results, (json.dumps(content, indent=1) + "\n").encode())
         *rates, weights, ms, memory = torch.tensor(rows, dtype=torch.float64).mean(0).tolist()
         print(
             f"{name:36s}{steps:6d}"

@@ -42,7 +42,6 @@ from torch import Tensor, nn
 from chapter_utils import (
     attacks,
     certificates,
-    checkpoints,
     data,
     image_operators,
     layers,
@@ -52,6 +51,7 @@ from chapter_utils import (
     plain_layers,
     training,
 )
+from files import replace_file
 
 
 def nonexpansive_cnn(
@@ -493,7 +493,7 @@ def main() -> int:
             "effort": asdict(effort),
         }
         content |= {"hunts": rows, "controls": wrong}
-        checkpoints.replace_file(options.results, (json.dumps(content, indent=1) + "\n").encode())
+        replace_file(options.results, (json.dumps(content, indent=1) + "\n").encode())
     return int(broken > 0 or found < len(wrong) or pairs < effort.needed)
 
 

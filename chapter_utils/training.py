@@ -1,23 +1,18 @@
-"""One training loop for all lessons, the losses that ask for a margin, and the choice of a device."""
+"""One training loop for all lessons, losses that ask for a margin, and the choice of a device."""
 
-import copy
 import math
-import zlib
-from pathlib import Path
 from typing import Callable, NamedTuple
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
 from tqdm.auto import tqdm
-
-from . import checkpoints
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """ "auto": the first CUDA device if there is one, otherwise the CPU; any other name as PyTorch understands it."""
+    """The device of this name; "auto" is a CUDA device if there is one, otherwise the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -30,16 +25,18 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def hinge_loss(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """Mean over samples of sum_{j != y} max(0, margin - F_y + F_j); zero means every margin is reached (lesson 7)."""
+    """Mean of sum_{j != y} max(0, margin - F_y + F_j); zero if every margin is reached."""
     _need_positive("margin", margin)
-    excess = F.relu(margin - logits.gather(1, labels[:, None]) + logits)
-    return excess.scatter(1, labels[:, None], 0.0).sum(1).mean()  # the own class is no rival
+    true_class = labels[:, None]
+    excess = F.relu(margin - logits.gather(1, true_class) + logits)
+    rivals = excess.scatter(1, true_class, 0.0)  # the own class is no rival
+    return rivals.sum(1).mean()
 
 
 def margin_cross_entropy(
     logits: Tensor, labels: Tensor, margin: float, temperature: float
 ) -> Tensor:
-    """Cross-entropy of (F - margin * one_hot(y)) / temperature: the true class must lead by `margin` (lesson 7)."""
+    """Cross-entropy of (F - margin * one_hot(y)) / temperature: class y must lead by `margin`."""
     if not margin >= 0:
         raise ValueError(f"margin must be 0 or more, got {margin}")
     _need_positive("temperature", temperature)
@@ -52,40 +49,52 @@ def _need_positive(name: str, value: float) -> None:
         raise ValueError(f"{name} must be positive, got {value}")
 
 
-def random_shift(images: Tensor, generator: torch.Generator) -> Tensor:
+def random_shift(images: Tensor, generator: Generator) -> Tensor:
     """The batch (B, C, H, W) moved by -1, 0 or 1 pixel along each axis, zeros moving in."""
-    dy, dx = torch.randint(0, 3, (2,), generator=generator).tolist()
-    return F.pad(images, (1, 1, 1, 1))[..., dy : dy + images.shape[-2], dx : dx + images.shape[-1]]
+    height, width = images.shape[-2:]
+    top, left = torch.randint(0, 3, (2,), generator=generator).tolist()
+    padded = F.pad(images, (1, 1, 1, 1))
+    return padded[..., top : top + height, left : left + width]
 
 
 def random_affine(
     images: Tensor,
-    generator: torch.Generator,
+    generator: Generator,
     turn: float = 10.0,
     stretch: float = 0.1,
     shear: float = 0.1,
     shift: float = 1.0,
 ) -> Tensor:
-    """The batch (B, C, H, W), each image turned by at most `turn` degrees, stretched along each axis by a factor between
-    1 / (1 + `stretch`) and 1 / (1 - `stretch`), sheared, and moved by about `shift` pixels at most, not always whole ones.
+    """The batch (B, C, H, W), each image moved by an affine map of its own.
 
-    Linear interpolation between the pixels, zeros moving in.
+    It is turned by at most `turn` degrees, stretched along each axis by a factor between
+    1 / (1 + `stretch`) and 1 / (1 - `stretch`), sheared, and moved by about `shift` pixels at
+    most, not always whole ones. Linear interpolation between the pixels, zeros moving in.
     """
 
     def draw(most: float) -> Tensor:
         return most * (2 * torch.rand(len(images), generator=generator) - 1)
 
-    angle, across, down = draw(math.radians(turn)), 1 + draw(stretch), 1 + draw(stretch)
-    half_height, half_width = images.shape[-2] / 2, images.shape[-1] / 2
+    half_height = images.shape[-2] / 2
+    half_width = images.shape[-1] / 2
     ratio = half_height / half_width  # the grid runs from -1 to 1 along both axes
-    rows = [angle.cos() * across, (draw(shear) - angle.sin() * down) * ratio, draw(shift / half_width),
-            angle.sin() * across / ratio, angle.cos() * down, draw(shift / half_height)]  # fmt: skip
-    matrices = torch.stack(rows, 1).reshape(-1, 2, 3).to(images)
-    return F.grid_sample(
-        images,
-        F.affine_grid(matrices, list(images.shape), align_corners=False),
-        align_corners=False,
-    )
+    angle = draw(math.radians(turn))
+    across = 1 + draw(stretch)
+    down = 1 + draw(stretch)
+    slant = draw(shear)
+    move_x = draw(shift / half_width)
+    move_y = draw(shift / half_height)
+    # Where the pixel (x, y) comes from:   x' = across cos(angle) x + (slant - down sin(angle)) y
+    #                                      y' = across sin(angle) x + down cos(angle) y
+    x_from_x = angle.cos() * across
+    x_from_y = (slant - angle.sin() * down) * ratio
+    y_from_x = angle.sin() * across / ratio
+    y_from_y = angle.cos() * down
+    first_row = torch.stack([x_from_x, x_from_y, move_x], dim=1)
+    second_row = torch.stack([y_from_x, y_from_y, move_y], dim=1)
+    matrices = torch.stack([first_row, second_row], dim=1).to(images)
+    grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
 
 
 class History(NamedTuple):
@@ -102,178 +111,90 @@ def fit(
     batch_size: int = 64,
     learning_rate: float = 2e-3,
     after_step: Callable[[nn.Module], None] | None = None,
-    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    augment: Callable[[Tensor, Generator], Tensor] | None = None,
     perturb: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
     seed: int = 0,
     progress: bool = True,
-    checkpoint: str | Path | None = None,
-    optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+    optimiser: Callable[..., Optimizer] = Adam,
 ) -> History:
-    """Train `model` in place with `optimiser` and a one-cycle learning rate; leaves it in evaluation mode (lesson 7).
+    """Train `model` in place with a one-cycle learning rate; it ends in evaluation mode (lesson 7).
 
-    `images` (N, ...) and `labels` (N,) must be on the model's device. `augment(batch, generator)` changes the images,
-    `perturb(model, batch, labels)` then replaces them (adversarial training), `after_step(model)` restores constraints.
-    Ctrl-C stops cleanly: what is learned so far stays. Raises FloatingPointError naming the batch if the loss or its gradient
-    is not finite; the parameters are then those of the last good step.
-
-    `checkpoint` names a file that holds the whole state of the training after each epoch, and after the last good step when
-    Ctrl-C or an error ends it. If it exists, training continues from it to the same numbers as without the break; the
-    functions and the images must be the same as before, all else is compared. Raises ValueError if the file is damaged or of
-    another training, OSError if it cannot be written (before the first step, if the folder is at fault); the last one stays.
-
-    Under `torchrun`, with the model wrapped in `DistributedDataParallel`, each process takes its share of every batch, and the
-    first one writes the checkpoint, which all must be able to read.
+    `images` (N, ...) and `labels` (N,) are on the model's device. `augment(batch, generator)`
+    changes the images, `perturb(model, batch, labels)` then replaces them (adversarial training),
+    `after_step(model)` restores constraints. Ctrl-C stops and keeps what is learned. A loss or
+    gradient that is not finite raises FloatingPointError; the last good parameters are kept.
     """
+    _refuse_bad_input(images, labels, epochs, batch_size)
+    generator = Generator().manual_seed(seed)
+    steps = epochs * math.ceil(len(images) / batch_size)
+    method = optimiser(model.parameters(), lr=learning_rate)
+    schedule = one_cycle(method, learning_rate, steps)
+    losses = []
+    model.train()
+    try:
+        with progress_bar(steps, progress) as bar:
+            for epoch in range(epochs):
+                total = 0.0
+                for batch, chosen in enumerate(random_batches(labels, batch_size, generator)):
+                    x = images[chosen]
+                    y = labels[chosen]
+                    if augment:
+                        x = augment(x, generator)
+                    if perturb:
+                        x = perturb(model, x, y)
+                    value = loss(model(x), y)
+                    method.zero_grad()
+                    value.backward()
+                    check_finite(value, model, epoch, batch)
+                    method.step()
+                    schedule.step()
+                    if after_step:
+                        after_step(model)
+                    total = total + value.detach() * len(chosen)
+                    bar.update()
+                losses.append(total.item() / len(images))
+                bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+    except KeyboardInterrupt:
+        return History(losses, interrupted=True)
+    finally:
+        model.eval()
+    return History(losses, interrupted=False)
+
+
+def random_batches(labels: Tensor, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+    """The numbers of all samples in random order, in batches; the last one may be smaller."""
+    order = torch.randperm(len(labels), generator=generator)
+    return order.to(labels.device).split(batch_size)
+
+
+def one_cycle(optimiser: Optimizer, largest_rate: float, steps: int) -> OneCycleLR:
+    """The learning rate rises to `largest_rate` and falls to almost zero in so many steps."""
+    at_least_two = max(2, steps)  # a cycle of one step would be spent at almost no rate
+    return OneCycleLR(optimiser, largest_rate, total_steps=at_least_two)
+
+
+def progress_bar(steps: int, shown: bool, done: int = 0) -> tqdm:
+    # Twice a second: nbval reads messages only when a cell is done, and loses some beyond 1,000.
+    return tqdm(
+        total=steps, initial=done, unit="step", disable=not shown, leave=False, mininterval=0.5
+    )
+
+
+def check_finite(loss: Tensor, model: nn.Module, epoch: int, batch: int) -> None:
+    """Raises FloatingPointError if the loss or its gradient is infinite or not a number."""
+    slope = nn.utils.clip_grad_norm_(model.parameters(), math.inf)  # measures, clips nothing
+    if not torch.isfinite(loss + slope):
+        raise FloatingPointError(
+            f"the loss is {loss.item()}, its gradient has norm {slope.item()} "
+            f"in epoch {epoch}, batch {batch}"
+        )
+
+
+def _refuse_bad_input(images: Tensor, labels: Tensor, epochs: int, batch_size: int) -> None:
     if not len(images) or len(images) != len(labels):
         raise ValueError(
-            f"as many labels as images are needed, at least one; got {len(images)} and {len(labels)}"
+            "as many labels as images are needed, at least one; "
+            f"got {len(images)} and {len(labels)}"
         )
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
-    rank, world = (
-        (dist.get_rank(), dist.get_world_size())
-        if dist.is_available() and dist.is_initialized()
-        else (0, 1)
-    )
-    wrapped = isinstance(model, DistributedDataParallel)
-    if world > 1 and not wrapped:
-        raise ValueError(
-            f"with {world} processes the model must be wrapped in DistributedDataParallel"
-        )
-    plain = model.module if wrapped else model
-    generator = torch.Generator().manual_seed(seed)
-    batches = -(-len(images) // batch_size)
-    method = optimiser(model.parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        method, learning_rate, total_steps=max(2, epochs * batches)
-    )
-    steps, losses, total, order = 0, [], torch.zeros((), device=images.device), torch.empty(0)
-
-    def state() -> dict:
-        """All that the next step depends on, as a copy."""
-        parts = {
-            "model": plain.state_dict(),
-            "optimiser": method.state_dict(),
-            "schedule": schedule.state_dict(),
-        }
-        progress = {
-            "generator": generator.get_state(),
-            "steps": steps,
-            "losses": losses,
-            "total": total,
-            "order": order,
-        }
-        return copy.deepcopy(parts | progress)
-
-    if checkpoint:
-        settings = {
-            "epochs": epochs,
-            "batch size": batch_size,
-            "learning rate": learning_rate,
-            "seed": seed,
-        }
-        settings |= {"optimiser": type(method).__name__} | _identity(plain, images, labels)
-        if Path(checkpoint).exists():
-            found = checkpoints.load(checkpoint, settings)
-            for name, part in (("model", plain), ("optimiser", method), ("schedule", schedule)):
-                part.load_state_dict(found[name])
-            generator.set_state(found["generator"])
-            steps, losses, total, order = (
-                found["steps"],
-                found["losses"],
-                found["total"].to(images.device),
-                found["order"],
-            )
-        if world > 1:
-            dist.barrier()  # nobody may look for the file while the first process writes it
-        good = written = state()
-        if (
-            rank == 0 and steps < epochs * batches
-        ):  # a finished training is only read, perhaps where nobody may write
-            checkpoints.save(checkpoint, settings, good)
-    model.train()
-    try:
-        # Twice a second: nbval reads the messages of a notebook only when a cell is done, and loses some beyond a thousand.
-        hidden = not progress or rank > 0
-        with tqdm(
-            total=epochs * batches,
-            initial=steps,
-            unit="step",
-            disable=hidden,
-            leave=False,
-            mininterval=0.5,
-        ) as bar:
-            while steps < epochs * batches:
-                epoch, number = divmod(steps, batches)
-                if number == 0:
-                    order, total = (
-                        torch.randperm(len(images), generator=generator),
-                        torch.zeros_like(total),
-                    )
-                chosen = order[number * batch_size : (number + 1) * batch_size].to(images.device)
-                x, y = images[chosen], labels[chosen]
-                if augment:
-                    x = augment(
-                        x, generator
-                    )  # of the whole batch: every process draws the same numbers
-                x, y, weight = _share(x, y, rank, world)
-                if perturb:
-                    x = perturb(plain, x, y)
-                value = weight * loss(model(x), y)
-                method.zero_grad()
-                value.backward()
-                slope = torch.nn.utils.clip_grad_norm_(
-                    model.parameters(), math.inf
-                )  # measures, clips nothing
-                value = value.detach()
-                if world > 1:
-                    dist.all_reduce(value.div_(world))
-                if not torch.isfinite(value + slope):
-                    raise FloatingPointError(
-                        f"the loss is {value.item()}, its gradient has norm {slope.item()} in epoch {epoch}, batch {number}"
-                    )
-                method.step()
-                schedule.step()
-                if after_step:
-                    after_step(plain)
-                total, steps = total + value * len(chosen), steps + 1
-                bar.update()
-                if number == batches - 1:
-                    losses.append(total.item() / len(images))
-                    bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
-                if checkpoint and rank == 0:
-                    good = state()
-                    if number == batches - 1:
-                        checkpoints.save(checkpoint, settings, good)
-                        written = good
-    except KeyboardInterrupt:
-        return History(losses, True)
-    finally:
-        model.eval()
-        if checkpoint and good is not written:
-            checkpoints.save(checkpoint, settings, good)
-    return History(losses, False)
-
-
-def _identity(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, str | int]:
-    """What tells a training of this model on these data from others, by name."""
-    weights = {
-        f"weight {name}": f"{tuple(weight.shape)} {weight.dtype}"
-        for name, weight in model.named_parameters()
-    }
-    checksum = zlib.crc32(
-        labels.cpu().numpy().tobytes()
-    )  # not of the images: a bad one may be repaired in between
-    return {
-        "shape of the images": str(tuple(images.shape)),
-        "checksum of the labels": checksum,
-        **weights,
-    }
-
-
-def _share(x: Tensor, y: Tensor, rank: int, world: int) -> tuple[Tensor, Tensor, float]:
-    """What one of `world` processes takes of a batch, and the weight of its mean loss in the mean of the processes."""
-    mine = (
-        slice(rank, None, world) if rank < len(y) else slice(0, 1)
-    )  # too few images: take one and do not count it
-    return x[mine], y[mine], world * len(range(rank, len(y), world)) / len(y)

@@ -1,21 +1,27 @@
-"""The same functions on a GPU: everything follows the device of its input. Skipped where there is none."""
+"""The same functions on a GPU: everything follows the device of its input.
+
+Skipped where there is none.
+"""
 
 import math
 
 import pytest
 import torch
+from soundness import nonexpansive_cnn
 
 from chapter_utils import (
+    attacks,
+    certificates,
     data,
+    image_operators,
     layers,
-    lipschitz,
     models,
+    muon,
+    norms,
     ode,
     operators,
-    optimisers,
-    regimes,
-    robustness,
-    rounding,
+    plain_layers,
+    runge_kutta,
     structure,
     training,
 )
@@ -25,13 +31,13 @@ NETS = {
     "resnet": lambda: models.resnet(width=32),
     "spectral": lambda: models.spectral_resnet(width=32),
     "nonexpansive": lambda: models.nonexpansive_net(width=32),
-    "cnn": lambda: models.nonexpansive_cnn(channels=4, depth=1),
+    "cnn": lambda: nonexpansive_cnn(channels=4, depth=1),
     "normalised": lambda: torch.nn.Sequential(
-        layers.Normalization([0.1], [0.3]), *models.nonexpansive_net(width=32, depth=2)
+        plain_layers.Normalization([0.1], [0.3]), *models.nonexpansive_net(width=32, depth=2)
     ),
     **{
-        regime: lambda regime=regime: regimes.regime_net(regime, channels=4, depth=1)
-        for regime in regimes.REGIMES
+        regime: lambda regime=regime: models.regime_net(regime, channels=4, depth=1)
+        for regime in models.REGIMES
     },
 }
 
@@ -51,29 +57,32 @@ def test_a_network_gives_the_same_on_both_devices(name, digits):
     with torch.no_grad():
         net[-1].bias.normal_(generator=torch.Generator().manual_seed(0))
     x, y = digits.test_images[:20].double(), digits.test_labels[:20]
-    proved = robustness.certify(net, x, y)
-    here, bound = net(x), lipschitz.lipschitz_bound(net, (1, 28, 28)) if name != "spectral" else 1.0
-    room = rounding.rounding_bound(net, (1, 28, 28)) if name != "spectral" else 0.0
+    proved = certificates.certify(net, x, y)
+    here, bound = (
+        net(x),
+        certificates.lipschitz_bound(net, (1, 28, 28)) if name != "spectral" else 1.0,
+    )
+    room = certificates.rounding_bound(net, (1, 28, 28)) if name != "spectral" else 0.0
     net, x, y = net.cuda(), x.cuda(), y.cuda()
     there = net(x)
     assert on_gpu(there) and torch.allclose(here, there.cpu(), rtol=1e-9, atol=1e-9)
     if name != "spectral":
-        assert lipschitz.lipschitz_bound(net, (1, 28, 28)) == pytest.approx(bound, rel=1e-9)
-        assert rounding.rounding_bound(net, (1, 28, 28)) == pytest.approx(room, rel=1e-6)
+        assert certificates.lipschitz_bound(net, (1, 28, 28)) == pytest.approx(bound, rel=1e-9)
+        assert certificates.rounding_bound(net, (1, 28, 28)) == pytest.approx(room, rel=1e-6)
         assert (there.cpu() - here).norm(dim=1).max() <= 2 * room, (
             "the two computations differ by more than rounding allows"
         )
-    radii = robustness.certified_radius(there, y, bound)
+    radii = certificates.certified_radius(there, y, bound)
     assert on_gpu(radii) and torch.allclose(
-        radii.cpu(), robustness.certified_radius(here, y.cpu(), bound)
+        radii.cpu(), certificates.certified_radius(here, y.cpu(), bound)
     )
-    radii = robustness.certify(net, x, y)
+    radii = certificates.certify(net, x, y)
     assert on_gpu(radii) and torch.allclose(radii.cpu(), proved, atol=1e-8)
-    adversarial = robustness.pgd(net, x, y, 0.5, steps=3)
+    adversarial = attacks.pgd(net, x, y, 0.5, steps=3)
     assert on_gpu(adversarial) and ((adversarial - x).flatten(1).norm(dim=1) <= 0.5 + 1e-9).all()
-    assert on_gpu(robustness.fgsm(net, x, y, 0.1, norm=math.inf))
-    assert on_gpu(robustness.attacked_correct(net, x, y, [0.0, 0.5], steps=2))
-    assert on_gpu(lipschitz.jacobian_norms(net, x[:3]))
+    assert on_gpu(attacks.fgsm(net, x, y, 0.1, norm=math.inf))
+    assert on_gpu(attacks.attacked_correct(net, x, y, [0.0, 0.5], steps=2))
+    assert on_gpu(norms.jacobian_norms(net, x[:3]))
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -81,44 +90,62 @@ def test_training_on_the_gpu_learns_and_keeps_its_bound(name, digits):
     images, labels = digits.train_images[:1000].cuda(), digits.train_labels[:1000].cuda()
     net = NETS[name]().cuda()
     history = training.fit(
-        net, images, labels, lambda logits, y: training.hinge_loss(logits, y, 0.3), 4,
-        after_step=operators.restore_orthonormal_rows, augment=training.random_shift, progress=False,
-    )  # fmt: skip
+        net,
+        images,
+        labels,
+        lambda logits, y: training.hinge_loss(logits, y, 0.3),
+        4,
+        after_step=operators.restore_orthonormal_rows,
+        augment=training.random_shift,
+        progress=False,
+    )
     assert history.losses[-1] < history.losses[0]
     assert all(on_gpu(parameter) for parameter in net.parameters())
-    if name in ("nonexpansive", "cnn", *regimes.CERTIFIED):
-        assert lipschitz.lipschitz_bound(net, (1, 28, 28)) <= 1 + 1e-6
+    if name in ("nonexpansive", "cnn", *models.CERTIFIED):
+        assert certificates.lipschitz_bound(net, (1, 28, 28)) <= 1 + 1e-6
 
 
-def test_a_training_goes_on_from_its_checkpoint_here_and_on_the_cpu(digits, tmp_path):
-    """The recipe of lesson 7, stopped within the second of three epochs."""
-    images, labels = digits.train_images[::8], digits.train_labels[::8]
-    left = [5]
+def test_a_training_goes_on_from_its_checkpoint_here_and_on_the_cpu(tmp_path):
+    """One of benchmarks/five_regimes.py, stopped within the second of three epochs."""
+    test_checkpoints = pytest.importorskip("test_checkpoints")
+    kept = tmp_path / "training.pt"
 
-    def after_step(model):
-        operators.restore_orthonormal_rows(model)
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-
-    def train(device, checkpoint=None):
-        model = models.nonexpansive_net(width=16, depth=2).to(device)
-        history = training.fit(
-            model, images.to(device), labels.to(device), lambda f, y: training.margin_cross_entropy(f, y, 0.5, 0.2), 3, 128, 0.03,
-            after_step, training.random_affine, progress=False, checkpoint=checkpoint, optimiser=optimisers.Muon,
-        )  # fmt: skip
+    def train(device, file, every_step=lambda: None):
+        model = test_checkpoints.NETWORKS["nonexpansive_cnn"]()
+        losses = test_checkpoints.train(model, file, every_step, device=device)
         assert all(parameter.device.type == device for parameter in model.parameters())
-        return model, history
+        return model, losses
 
-    _, history = train("cuda", tmp_path / "training")
-    assert history.interrupted and len(history.losses) == 1
-    (tmp_path / "copy").write_bytes((tmp_path / "training").read_bytes())
-    whole, unbroken = train("cuda")
-    for device, file in (("cuda", "training"), ("cpu", "copy")):
-        model, history = train(device, tmp_path / file)
-        assert history.losses == pytest.approx(unbroken.losses, rel=1e-3)
-        x = digits.test_images[:50]
+    with pytest.raises(KeyboardInterrupt):
+        train("cuda", kept, test_checkpoints.stopping(5))
+    (tmp_path / "copy.pt").write_bytes(kept.read_bytes())
+    whole, unbroken = train("cuda", tmp_path / "whole.pt")
+    x = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for device, name in (("cuda", "training.pt"), ("cpu", "copy.pt")):
+        model, losses = train(device, tmp_path / name)
+        assert len(losses) == 3 and losses == pytest.approx(unbroken, rel=1e-3)
         assert torch.allclose(model(x.to(device)).cpu(), whole(x.cuda()).cpu(), atol=1e-2)
+
+
+def test_a_recipe_of_lesson_7_trains_here(digits):
+    images = digits.train_images[::8].cuda()
+    labels = digits.train_labels[::8].cuda()
+    model = models.nonexpansive_net(width=16, depth=2).cuda()
+    history = training.fit(
+        model,
+        images,
+        labels,
+        lambda f, y: training.margin_cross_entropy(f, y, 0.5, 0.2),
+        3,
+        128,
+        0.03,
+        operators.restore_orthonormal_rows,
+        training.random_affine,
+        progress=False,
+        optimiser=muon.Muon,
+    )
+    assert history.losses[-1] < history.losses[0]
+    assert all(on_gpu(parameter) for parameter in model.parameters())
 
 
 @pytest.mark.parametrize(
@@ -147,22 +174,24 @@ def test_flows_and_linear_maps_follow_their_input():
     assert torch.as_tensor(ode.logarithmic_norm(a)).item() == pytest.approx(
         ode.logarithmic_norm(a.cpu())
     )
-    step = ode.runge_kutta_step(lambda z: -z, x, 0.1, ode.named_tableau("rk4"))
+    step = runge_kutta.runge_kutta_step(lambda z: -z, x, 0.1, runge_kutta.named_tableau("rk4"))
     assert on_gpu(step) and torch.allclose(step, math.exp(-0.1) * x, atol=1e-6)
-    implicit = ode.runge_kutta_step(lambda z: z @ a.T, x, 0.5, ode.tableau([[1.0]], [1.0]))
+    implicit = runge_kutta.runge_kutta_step(
+        lambda z: z @ a.T, x, 0.5, runge_kutta.tableau([[1.0]], [1.0])
+    )
     assert on_gpu(implicit) and torch.allclose(
         implicit @ (torch.eye(2).to(a) - 0.5 * a).T, x, atol=1e-9
     )
-    matrix = lipschitz.dense_matrix(lambda z: z @ a.T, (2,), device="cuda")
+    matrix = norms.dense_matrix(lambda z: z @ a.T, (2,), device="cuda")
     assert on_gpu(matrix) and torch.allclose(matrix, a)
-    assert lipschitz.dense_norm_bound(matrix) == pytest.approx(
+    assert norms.dense_norm_bound(matrix) == pytest.approx(
         torch.linalg.matrix_norm(a, 2).item(), rel=1e-9
     )
     for operator, shape in (
         (operators.DenseOperator(3, 4), (3,)),
-        (operators.ShiftOperator(5), (5, 4, 4)),
-        (operators.ConvOperator(2, 3), (2, 5, 5)),
-        (operators.ConvOperator(2, 3, padding_mode="circular"), (2, 5, 5)),
+        (image_operators.ShiftOperator(5), (5, 4, 4)),
+        (image_operators.ConvOperator(2, 3), (2, 5, 5)),
+        (image_operators.ConvOperator(2, 3, padding_mode="circular"), (2, 5, 5)),
     ):
         operator = operator.double().cuda()
         u = torch.randn(2, *shape, dtype=torch.float64, device="cuda")

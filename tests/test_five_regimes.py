@@ -1,26 +1,29 @@
-"""benchmarks/five_regimes.py: it can be killed, refuses what makes no sense, and its certificates hold."""
+"""benchmarks/five_regimes.py can be killed, refuses nonsense, and its certificates hold."""
 
 import fcntl
 import json
 import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from test_checkpoints import in_processes
+from test_checkpoints import in_processes, protected, stopping
 
-from chapter_utils import data, lipschitz, operators, regimes, robustness, training
-from lesson import ROOT
+from chapter_utils import attacks, certificates, data, models, operators, training
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import five_regimes
+
+ROOT = Path(__file__).parents[1]
 
 QUICK = (
     "--epochs 3 --channels 12 --batch-size 16 --attack-steps 5 --radii 0.1 1 --device cpu".split()
@@ -59,11 +62,14 @@ def rows(results):
     ]
 
 
-# ---- the experiment --------------------------------------------------------------------------------------------------
+# ---- the experiment ------------------------------------------------------------------------------
 
 
 def work(_, arguments, seconds=None, cost=None):
-    """Run the script; after so many seconds of its own processor time the system kills it. `cost` is a file for their number."""
+    """Run the script; after so many seconds of its own processor time the system kills it.
+
+    `cost` is a file for their number.
+    """
     torch.set_num_threads(1)
     if seconds:
         signal.setitimer(
@@ -117,10 +123,8 @@ def test_the_results_are_consistent(quick, tmp_path, capsys):
             row["attacked"][1] + row["attacked"][2]
         )
         assert row["auc"] == pytest.approx(area, abs=1e-6)
-        assert (
-            (row["bound"] <= 1 + 1e-6) if row["regime"] in regimes.CERTIFIED else row["bound"] > 0
-        )
-    assert [row["regime"] for row in rows(results)] == list(regimes.REGIMES)
+        assert (row["bound"] <= 1 + 1e-6) if row["regime"] in models.CERTIFIED else row["bound"] > 0
+    assert [row["regime"] for row in rows(results)] == list(models.REGIMES)
     with Image.open(results.with_suffix(".png")) as picture:
         assert picture.width > 300
     before = results.read_bytes()
@@ -142,7 +146,8 @@ def test_two_processes_reach_a_sensible_accuracy(tmp_path):
         "--nproc-per-node=2",
         "benchmarks/five_regimes.py",
     ]
-    options = "--regimes flexible --margins 0.3 --train-images 1000 --test-images 101 --epochs 4 --radii 0.5 --channels 4 --device cpu"
+    options = "--regimes flexible --margins 0.3 --train-images 1000 --test-images 101 --epochs 4 "
+    options += "--radii 0.5 --channels 4 --device cpu"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run(
         [*command, *options.split(), "--results", str(results)],
@@ -158,7 +163,7 @@ def test_two_processes_reach_a_sensible_accuracy(tmp_path):
     assert json.loads(results.read_text())["settings"]["processes"] == 2
 
 
-# ---- what it refuses -------------------------------------------------------------------------------------------------
+# ---- what it refuses -----------------------------------------------------------------------------
 
 
 def refused(arguments, capsys):
@@ -242,7 +247,91 @@ def test_two_runs_and_other_settings(quick, tmp_path, capsys):
     assert "r.json is damaged or no results file" in refused(arguments, capsys)
 
 
-# ---- the certificates ------------------------------------------------------------------------------------------------
+def interrupted(arguments, monkeypatch, capsys):
+    """Press Ctrl-C in the second epoch."""
+    restore = operators.restore_orthonormal_rows
+    press_ctrl_c = stopping(5)
+
+    def restore_and_perhaps_stop(model):
+        restore(model)
+        press_ctrl_c()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(operators, "restore_orthonormal_rows", restore_and_perhaps_stop)
+        with pytest.raises(SystemExit, match="stopped; the same command continues"):
+            five_regimes.main([str(argument) for argument in arguments])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.fixture
+def begun(quick, tmp_path, monkeypatch, capsys):
+    """Options, and the checkpoint of an experiment that Ctrl-C ended in the second epoch."""
+    monkeypatch.chdir(tmp_path)  # for test_a_protected_folder
+    arguments = [*quick, *"--regimes flexible --margins 0.3 --results r.json".split()]
+    interrupted(arguments, monkeypatch, capsys)
+    return arguments, tmp_path / "r.flexible.0.3.pt"
+
+
+def test_ctrl_c_and_the_same_command_continues(begun, tmp_path):
+    arguments, checkpoint = begun
+    assert rows(tmp_path / "r.json") == [] and checkpoint.exists()
+    five_regimes.main([*arguments[:-1], "whole.json"])
+    five_regimes.main(arguments)
+    assert rows(tmp_path / "r.json") == rows(tmp_path / "whole.json")
+    assert not checkpoint.exists()
+
+
+def test_a_checkpoint_that_does_not_fit_stops_the_experiment(begun, tmp_path, capsys):
+    arguments, checkpoint = begun
+    content = checkpoint.read_bytes()
+    (tmp_path / "r.json").unlink()  # it would refuse before the checkpoint does
+    for other, message in (
+        ("--epochs 4", "epochs is 3 there and 4 here"),
+        ("--batch-size 17", "batch_size is 16 there and 17 here"),
+        ("--learning-rate 0.1", "learning_rate is 0.005 there and 0.1 here"),
+        ("--seed 1", "seed is 0 there and 1 here"),
+        ("--channels 13", "channels is 12 there and 13 here"),
+        ("--train-images 59", "train_images is 60 there and 59 here; checksum is ["),
+    ):
+        told = refused([*arguments, *other.split()], capsys)
+        assert "r.flexible.0.3.pt belongs to other settings" in told and message in told
+        assert checkpoint.read_bytes() == content
+        (tmp_path / "r.json").unlink()
+    for damaged in (content[:-1], content[:100], content.replace(b"losses", b"LOSSES"), b""):
+        checkpoint.write_bytes(damaged)
+        told = refused(arguments, capsys)
+        assert "r.flexible.0.3.pt is damaged or no checkpoint: delete it to start anew" in told
+    checkpoint.unlink()
+    five_regimes.main(arguments)
+    assert len(rows(tmp_path / "r.json")) == 1
+
+
+def test_a_protected_folder_stops_the_experiment_at_once(begun, tmp_path, monkeypatch, capsys):
+    arguments, checkpoint = begun
+    content = checkpoint.read_bytes()
+    monkeypatch.setattr(five_regimes, "train", stopping(1, AssertionError))  # not one step
+    images = data.load_images("folder", arguments[arguments.index("--folder") + 1])
+    monkeypatch.setattr(data, "load_images", lambda *_: images)  # they are closed to others, too
+    for name in ("r.json", "other.json"):
+        with protected(tmp_path):
+            told = refused([*arguments[:-1], name], capsys)
+        assert "Permission denied" in told and name in told
+    assert checkpoint.read_bytes() == content
+    (tmp_path / ".other.json.lock").write_text("")
+    (tmp_path / ".other.json.lock").chmod(0o666)
+    with protected(tmp_path):  # a lock that everybody may open
+        told = refused([*arguments[:-1], "other.json"], capsys)
+    assert "other.json could not be written" in told and "Permission denied" in told
+
+
+def test_without_the_library_it_says_so_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "benchmarks" / "five_regimes.py"))
+    assert stop.value.code == 'five_regimes.py needs Lightning Fabric: pip install -e ".[dev]"'
+
+
+# ---- the certificates ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -251,19 +340,19 @@ def digits():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("regime", regimes.REGIMES)
+@pytest.mark.parametrize("regime", models.REGIMES)
 def test_no_attack_breaks_a_certificate(regime, digits):
     images, test = (
         F.pad(F.avg_pool2d(part, 2), (1, 1, 1, 1))
         for part in (digits.train_images[::4], digits.test_images)
     )
-    model = regimes.regime_net(regime, (1, 16, 16), 10, channels=4, depth=1)
+    model = models.regime_net(regime, (1, 16, 16), 10, channels=4, depth=1)
 
     def loss(logits, labels):
         value = training.hinge_loss(logits, labels, 0.3)
-        return value + 0.1 * regimes.orthogonality_penalty(model) if regime == "naive" else value
+        return value + 0.1 * operators.orthogonality_penalty(model) if regime == "naive" else value
 
-    after_step = operators.restore_orthonormal_rows if regime in regimes.CERTIFIED else None
+    after_step = operators.restore_orthonormal_rows if regime in models.CERTIFIED else None
     training.fit(
         model,
         images,
@@ -274,10 +363,10 @@ def test_no_attack_breaks_a_certificate(regime, digits):
         after_step=after_step,
         progress=False,
     )
-    bound = lipschitz.lipschitz_bound(model, (1, 16, 16))
-    assert bound <= 1 + 1e-6 or regime not in regimes.CERTIFIED
+    bound = certificates.lipschitz_bound(model, (1, 16, 16))
+    assert bound <= 1 + 1e-6 or regime not in models.CERTIFIED
     with torch.no_grad():
-        radius = robustness.certified_radius(model(test), digits.test_labels, bound)
+        radius = certificates.certified_radius(model(test), digits.test_labels, bound)
     order = radius.argsort()[(radius == 0).sum() :]
     assert len(order) > 600
     with warnings.catch_warnings():
@@ -290,7 +379,7 @@ def test_no_attack_breaks_a_certificate(regime, digits):
         chosen = order[int(quantile * len(order)) :][:16]
         x, y, eps = test[chosen], digits.test_labels[chosen], 0.999 * radius[chosen].min().item()
         assert eps > 0.9 * radius[chosen].max()
-        ours = robustness.pgd(model, x, y, eps, steps=100, restarts=5)
+        ours = attacks.pgd(model, x, y, eps, steps=100, restarts=5)
         attack = foolbox.attacks.L2PGD(steps=100)
         torch.manual_seed(0)
         _, theirs, _ = attack(

@@ -8,16 +8,17 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from soundness import nonexpansive_cnn
 from torch import nn
 
-from chapter_utils import lipschitz, models, operators, robustness, training
+from chapter_utils import attacks, certificates, models, norms, operators, training
 
-BUILDERS = [models.resnet, models.spectral_resnet, models.nonexpansive_net, models.nonexpansive_cnn]
+BUILDERS = [models.resnet, models.spectral_resnet, models.nonexpansive_net, nonexpansive_cnn]
 
 
 def small(build):
     """Options that make a model fit 8 x 8 images."""
-    return {} if build is models.nonexpansive_cnn else {"width": 32}
+    return {} if build is nonexpansive_cnn else {"width": 32}
 
 
 def seeded(seed):
@@ -35,7 +36,7 @@ def blobs(samples=120, seed=0):
     return images, labels
 
 
-# ---- losses ----------------------------------------------------------------------------------------------------------
+# ---- losses --------------------------------------------------------------------------------------
 
 
 def test_hinge_loss_is_the_sum_over_wrong_classes():
@@ -67,7 +68,7 @@ def test_losses_refuse_impossible_settings():
         training.margin_cross_entropy(logits, labels, 1.0, -1)
 
 
-# ---- the loop --------------------------------------------------------------------------------------------------------
+# ---- the loop ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("build", BUILDERS)
@@ -88,15 +89,15 @@ def test_every_model_learns_and_keeps_its_promise(build):
     with torch.no_grad():
         logits = model(images)
     assert (logits.argmax(1) == labels).float().mean() > 0.9
-    bound = lipschitz.lipschitz_bound(model, (1, 8, 8))
+    bound = certificates.lipschitz_bound(model, (1, 8, 8))
     assert build is not models.spectral_resnet or 2 < bound < 12
     exact = copy.deepcopy(model).double()
-    slope = lipschitz.jacobian_norms(exact, images.double()).max().item()
-    assert slope <= lipschitz.lipschitz_bound(exact, (1, 8, 8)) * (1 + 1e-9)
-    if build in (models.nonexpansive_net, models.nonexpansive_cnn):
+    slope = norms.jacobian_norms(exact, images.double()).max().item()
+    assert slope <= certificates.lipschitz_bound(exact, (1, 8, 8)) * (1 + 1e-9)
+    if build in (models.nonexpansive_net, nonexpansive_cnn):
         assert bound <= 1 + 1e-6
-        radius = robustness.certified_radius(logits, labels, bound)
-        correct = robustness.attacked_correct(model, images, labels, [0.0, 0.2, 0.5], steps=10)
+        radius = certificates.certified_radius(logits, labels, bound)
+        correct = attacks.attacked_correct(model, images, labels, [0.0, 0.2, 0.5], steps=10)
         for eps, row in zip([0.0, 0.2, 0.5], correct, strict=True):
             assert not ((radius > eps) & ~row).any()
 
@@ -151,12 +152,25 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_weights():
     images, labels = blobs()
     images[70] = math.nan
     model = models.resnet((1, 8, 8), 3, 16)
-    with pytest.raises(FloatingPointError, match=r"nan in epoch 0, batch \d"):
-        training.fit(model, images, labels, F.cross_entropy, 3, batch_size=10, progress=False)
-    assert (
-        all(torch.isfinite(value).all() for value in model.state_dict().values())
-        and not model.training
-    )
+    good = [copy.deepcopy(model.state_dict())]
+
+    def remember(model):
+        good.append(copy.deepcopy(model.state_dict()))
+
+    with pytest.raises(FloatingPointError, match=r"nan in epoch 0, batch \d") as told:
+        training.fit(
+            model,
+            images,
+            labels,
+            F.cross_entropy,
+            3,
+            batch_size=10,
+            after_step=remember,
+            progress=False,
+        )
+    assert f"batch {len(good) - 1}" in str(told.value) and not model.training
+    for name, value in model.state_dict().items():
+        assert torch.isfinite(value).all() and torch.equal(value, good[-1][name])
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_step():
@@ -235,7 +249,7 @@ def test_perturbed_batches_replace_the_clean_ones():
 
     def remember(model, x, y):
         seen.append(x)
-        return robustness.pgd(model, x, y, 0.1, steps=2)
+        return attacks.pgd(model, x, y, 0.1, steps=2)
 
     training.fit(
         models.resnet((1, 8, 8), 3, 16),
@@ -277,7 +291,7 @@ def test_device_choice():
             training.pick_device("cuda")
 
 
-# ---- models ----------------------------------------------------------------------------------------------------------
+# ---- models --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("build", BUILDERS)
@@ -298,11 +312,11 @@ def test_models_have_the_promised_shapes_and_seeds(build, shape):
 
 def test_images_that_do_not_fit_the_convolutional_network():
     with pytest.raises(ValueError, match="divisible by 4, got 10 x 8"):
-        models.nonexpansive_cnn((1, 10, 8))
+        nonexpansive_cnn((1, 10, 8))
     with pytest.raises(ValueError, match="cannot be orthonormal"):
         models.nonexpansive_net((1, 4, 4), 3, width=17)
     with pytest.raises(ValueError, match="does not take inputs"):
-        models.nonexpansive_cnn((1, 8, 8))(torch.zeros(1, 3, 8, 8))
+        nonexpansive_cnn((1, 8, 8))(torch.zeros(1, 3, 8, 8))
     for train in (True, False):
         with pytest.raises(ValueError, match="16 features"):
             models.nonexpansive_net((1, 4, 4), 3, width=8).train(train)(torch.zeros(1, 1, 5, 5))
