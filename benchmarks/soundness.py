@@ -187,7 +187,7 @@ def network(
         if kept_norms and isinstance(part, operators.LinearOperator):
             _, case, norm = part._known["largest"]
             if kept_norms == "power iteration":
-                shape, _ = case
+                shape = case[0]
                 adjoint = partial(part.adjoint, input_shape=shape)
                 start = torch.randn(1, *shape, generator=draw).double()
                 norm = norms.power_iteration(part, adjoint, start)[0].item()

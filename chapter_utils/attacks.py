@@ -117,14 +117,14 @@ def attacked_correct(
     standing = torch.ones(len(images), dtype=torch.bool, device=images.device)
     rows = []
     for eps in radii:
-        survivors = standing.nonzero()[:, 0]
-        if len(survivors):
-            x = images[survivors]
-            y = labels[survivors]
+        x = images[standing]
+        y = labels[standing]
+        if len(x):
             moved = pgd(model, x, y, eps, **options) if eps else x
             with torch.no_grad():
-                standing[survivors] = margin_loss(model(moved), y) < 0
-        rows.append(standing.clone())
+                correct = margin_loss(model(moved), y) < 0
+            standing = standing.masked_scatter(standing, correct)
+        rows.append(standing)
     return torch.stack(rows)
 
 
@@ -142,11 +142,8 @@ def _steepest(gradient, norm):
     if norm == math.inf:
         return gradient.sign()
     tiny = torch.finfo(gradient.dtype).tiny
-    largest = gradient.flatten(1).abs().amax(1)
-    gradient = gradient / _column(largest, gradient).clamp_min(
-        tiny
-    )  # no square under- or overflows
-    return gradient / _column(_lengths(gradient), gradient).clamp_min(tiny)
+    rows = F.normalize(gradient.flatten(1), math.inf, eps=tiny)  # no square under- or overflows
+    return F.normalize(rows, eps=tiny).view_as(gradient)
 
 
 def _project(x, centre, eps, norm):

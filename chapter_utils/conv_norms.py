@@ -37,7 +37,11 @@ def conv_norm_bound(
     Raises ValueError for other shapes and modes, weights that are not finite and images that are
     too small.
     """
-    _check(weight, padding, padding_mode)
+    if weight.ndim != 4:
+        shape = tuple(weight.shape)
+        raise ValueError(f"a kernel of shape (out, in, height, width) is needed, got {shape}")
+    if padding_mode not in ("zeros", "circular"):
+        raise ValueError(f"padding_mode must be 'zeros' or 'circular', got {padding_mode!r}")
     torus, strides, repeats = _torus(weight, input_size, stride, padding, dilation, padding_mode)
     scale = finite(weight).double().abs().max().item()
     if scale == 0:
@@ -52,23 +56,20 @@ def conv_norm_bound(
     return math.nextafter(bound, math.inf)
 
 
+def reach_of(weight: Tensor, dilation: Pair) -> list[int]:
+    """From the first to the last pixel under the kernel, along each axis."""
+    return [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+
+
 def padded_sides(padding: Pair | str, reach: list[int]) -> list[Pair]:
     """Pixels added at the two ends of each axis, for a kernel that reaches so far."""
     if padding == "valid":
         return [(0, 0) for _ in reach]
     if padding == "same":
         return [(r // 2, r - r // 2) for r in reach]
-    return [(p, p) for p in padding]
-
-
-def _check(weight, padding, padding_mode):
-    if weight.ndim != 4:
-        shape = tuple(weight.shape)
-        raise ValueError(f"a kernel of shape (out, in, height, width) is needed, got {shape}")
-    if padding_mode not in ("zeros", "circular"):
-        raise ValueError(f"padding_mode must be 'zeros' or 'circular', got {padding_mode!r}")
-    if isinstance(padding, str) and padding not in ("same", "valid"):
+    if isinstance(padding, str):
         raise ValueError(f"padding must be two numbers, 'same' or 'valid', got {padding!r}")
+    return [(p, p) for p in padding]
 
 
 def _torus(
@@ -80,7 +81,7 @@ def _torus(
     padding_mode,
 ):
     """Sides and strides of the torus, and how often circular padding repeats an output."""
-    reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    reach = reach_of(weight, dilation)
     sides = padded_sides(padding, reach)
     torus = []
     strides = []

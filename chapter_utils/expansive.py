@@ -11,17 +11,24 @@ import math
 import warnings
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Module, Parameter
 
 from .layers import GradientField
 from .operators import LinearOperator, Shape
 
 Number = float | Tensor
+Steps = tuple[Number, Number]  # one that contracts, one that expands
+Parts = tuple[int, int]
 SLOPE = 0.5  # smallest slope of the activation "leaky_relu"
 RULES = ("gradient", "monotone")
 
 
-def contraction_factor(c: Number, kappa: float = SLOPE, rule: str = "gradient") -> Number:
+def contraction_factor(
+    c: Number,
+    kappa: float = SLOPE,
+    rule: str = "gradient",
+) -> Number:
     """Lipschitz constant of x - tau g(x) with c = tau L and g kappa L-monotone (lesson 6).
 
     "gradient": max(|1 - kappa c|, |1 - c|), sharp for gradient fields. "monotone":
@@ -40,8 +47,8 @@ def contraction_factor(c: Number, kappa: float = SLOPE, rule: str = "gradient") 
 
 
 def pair_factor(
-    c: tuple[Number, Number],
-    substeps: tuple[int, int] = (1, 1),
+    c: Steps,
+    substeps: Parts = (1, 1),
     kappa: float = SLOPE,
     rule: str = "gradient",
 ) -> Number:
@@ -59,7 +66,7 @@ def pair_factor(
 
 def largest_expansion(
     c1: Number,
-    substeps: tuple[int, int] = (1, 1),
+    substeps: Parts = (1, 1),
     kappa: float = SLOPE,
     rule: str = "gradient",
 ) -> Number:
@@ -76,7 +83,7 @@ def largest_expansion(
     return parts2 * (shrink ** (-parts1 / parts2) - 1)
 
 
-class SwitchingBlock(nn.Module):
+class SwitchingBlock(Module):
     """Contractive steps x - tau A^T act(A x + b), then expansive ones x + tau B^T relu(B x + b).
 
     Together at most 1-Lipschitz in evaluation mode (lesson 6, Celledoni et al., 2210.02373). `c` =
@@ -91,8 +98,8 @@ class SwitchingBlock(nn.Module):
         self,
         contractive: LinearOperator,
         expansive: LinearOperator,
-        c: tuple[float, float] | None = None,
-        substeps: tuple[int, int] = (2, 2),
+        c: Steps | None = None,
+        substeps: Parts = (2, 2),
     ):
         super().__init__()
         self.down = GradientField(contractive, "leaky_relu")
@@ -100,7 +107,7 @@ class SwitchingBlock(nn.Module):
         self.prescribed = c
         self.substeps = tuple(substeps)
         if c is None:
-            self.raw = nn.Parameter(torch.zeros(2))
+            self.raw = Parameter(torch.zeros(2))
         self.check()
 
     def check(self) -> None:
@@ -128,7 +135,7 @@ class SwitchingBlock(nn.Module):
             return 0.0
         return (A.smallest_bound(input_shape) / largest) ** 2
 
-    def steps(self, input_shape: Shape) -> tuple[float, float]:
+    def steps(self, input_shape: Shape) -> Steps:
         """(c1, c2) as used in evaluation mode for inputs of shape (batch, *input_shape)."""
         conditioning = self.conditioning(input_shape)
         _, wanted = self.limited(1.0)
@@ -141,18 +148,14 @@ class SwitchingBlock(nn.Module):
             )
         return float(c1), float(c2)
 
-    def kappa(self, conditioning: float) -> float:
-        """A lower bound of kappa, with room for the rounding of the steps."""
-        return SLOPE * conditioning * (1 - self.slack())
-
     def slack(self) -> float:
         """Relative error of a step that is rounded to the weights' type, with room to spare."""
         return 16 * torch.finfo(self.down.operator.weight.dtype).eps
 
-    def limited(self, conditioning: float) -> tuple[Number, Number]:
+    def limited(self, conditioning: float) -> Steps:
         """(c1, c2), c2 within the limit for an A^T A of this conditioning."""
-        kappa = self.kappa(conditioning)
         down = 1 - self.slack()
+        kappa = SLOPE * conditioning * down
         if self.prescribed:
             c1, c2 = self.prescribed
             return c1, min(c2, down * largest_expansion(c1, self.substeps, kappa))

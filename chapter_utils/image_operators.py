@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import Parameter
 
 from .conv_norms import conv_norm_bound
 from .operators import LinearOperator, Shape, Tau, scaled
@@ -25,12 +26,16 @@ class ShiftOperator(LinearOperator):
 
     MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
-    def __init__(self, channels: int, orthonormal: bool = False):
+    def __init__(
+        self,
+        channels: int,
+        orthonormal: bool = False,
+    ):
         super().__init__()
         self.channels = channels
         self.outputs = channels
         self.orthonormal = orthonormal
-        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(channels, channels)))
+        self.weight = Parameter(nn.init.orthogonal_(torch.empty(channels, channels)))
 
     def check(self, input_shape: Shape) -> None:
         _need_channels(self.channels, input_shape)
@@ -42,12 +47,21 @@ class ShiftOperator(LinearOperator):
             moved.append(part.roll((sign * dy, sign * dx), (2, 3)))
         return torch.cat(moved, 1)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+    ) -> Tensor:
         self.check(x.shape[1:])
         W = self.weight
         return F.conv2d(self.shift(x, 1), W[:, :, None, None], bias)
 
-    def adjoint(self, y: Tensor, input_shape: Shape = (), tau: Tau = None) -> Tensor:
+    def adjoint(
+        self,
+        y: Tensor,
+        input_shape: Shape = (),
+        tau: Tau = None,
+    ) -> Tensor:
         W = scaled(self.weight, tau)
         return self.shift(F.conv2d(y, W.T[:, :, None, None]), -1)
 
@@ -69,7 +83,7 @@ class ConvOperator(LinearOperator):
         self.stride = stride
         self.padding = padding
         kernel = torch.empty(out_channels, in_channels, kernel_size, kernel_size)
-        self.weight = nn.Parameter(nn.init.kaiming_normal_(kernel))
+        self.weight = Parameter(nn.init.kaiming_normal_(kernel))
 
     def check(self, input_shape: Shape) -> None:
         _need_channels(self.in_channels, input_shape)
@@ -77,11 +91,20 @@ class ConvOperator(LinearOperator):
     def settings(self) -> tuple:
         return self.stride, self.padding
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+    ) -> Tensor:
         self.check(x.shape[1:])
         return F.conv2d(x, self.weight, bias, self.stride, self.padding)
 
-    def adjoint(self, y: Tensor, input_shape: Shape, tau: Tau = None) -> Tensor:
+    def adjoint(
+        self,
+        y: Tensor,
+        input_shape: Shape,
+        tau: Tau = None,
+    ) -> Tensor:
         W = scaled(self.weight, tau)
         reach = 2 * self.padding - W.shape[-1]
         missing = [(n + reach) % self.stride for n in input_shape[1:]]  # no window reached these

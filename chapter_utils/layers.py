@@ -15,22 +15,23 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import LeakyReLU, Module, Parameter, ReLU, Sigmoid, Softplus, Tanh
 
 from .operators import DenseOperator, LinearOperator, Shape, Tau
 from .runge_kutta import circle_contractivity_radius, named_tableau, runge_kutta_step
 
 # name: (nondecreasing function, its largest slope)
 ACTIVATIONS = {
-    "relu": (nn.ReLU(), 1.0),
-    "leaky_relu": (nn.LeakyReLU(0.5), 1.0),
-    "tanh": (nn.Tanh(), 1.0),
-    "softplus": (nn.Softplus(threshold=40), 1.0),  # at 20, the default, it jumps down by 2e-9
-    "sigmoid": (nn.Sigmoid(), 0.25),
+    "relu": (ReLU(), 1.0),
+    "leaky_relu": (LeakyReLU(0.5), 1.0),
+    "tanh": (Tanh(), 1.0),
+    "softplus": (Softplus(threshold=40), 1.0),  # at 20, the default, it jumps down by 2e-9
+    "sigmoid": (Sigmoid(), 0.25),
 }
 
 
-def need(fits: bool, module: nn.Module, shape: Shape) -> None:
+def need(fits: bool, module: Module, shape: Shape) -> None:
     """Raise ValueError unless `fits`: the module does not take, or does not keep, this shape."""
     if not fits:
         raise ValueError(f"{module} does not take inputs of shape {tuple(shape)}")
@@ -39,14 +40,18 @@ def need(fits: bool, module: nn.Module, shape: Shape) -> None:
 # ---- non-expansive layers ------------------------------------------------------------------------
 
 
-class GradientField(nn.Module):
+class GradientField(Module):
     """g(x) = A^T act(A x + b), the gradient of a convex function; A is the `operator` (lesson 5).
 
     Its Lipschitz constant is L = slope * |A|^2. Raises ValueError for an activation that is not in
     `ACTIVATIONS`: it must be nondecreasing.
     """
 
-    def __init__(self, operator: LinearOperator, activation: str = "relu"):
+    def __init__(
+        self,
+        operator: LinearOperator,
+        activation: str = "relu",
+    ):
         super().__init__()
         if activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
@@ -55,9 +60,13 @@ class GradientField(nn.Module):
             )
         self.operator = operator
         self.activation = activation
-        self.bias = nn.Parameter(torch.zeros(operator.outputs))
+        self.bias = Parameter(torch.zeros(operator.outputs))
 
-    def forward(self, x: Tensor, tau: Tau = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        tau: Tau = None,
+    ) -> Tensor:
         """g(x), times tau if it is given, of the shape of x."""
         A = self.operator
         b = self.bias
@@ -78,7 +87,7 @@ class GradientField(nn.Module):
         return not L >= torch.finfo(x.dtype).tiny
 
 
-class NonExpansiveBlock(nn.Module):
+class NonExpansiveBlock(Module):
     """One Runge-Kutta step of x' = -g(x) that cannot increase distances (lesson 5).
 
     Euler's step is x - tau A^T act(A x + b). `c` = tau L is the step in units of 1/L; any
@@ -150,7 +159,7 @@ class NonExpansiveBlock(nn.Module):
         return x
 
 
-class NonExpansiveLinear(nn.Module):
+class NonExpansiveLinear(Module):
     """Last layer x -> P x + b with |P| <= 1; its rows are orthonormal at the start (lesson 7).
 
     P, called `matrix`, is the weight, divided by its norm if that exceeds 1: by the estimated norm
@@ -161,7 +170,7 @@ class NonExpansiveLinear(nn.Module):
     def __init__(self, in_features: int, out_features: int):
         super().__init__()
         self.operator = DenseOperator(in_features, out_features, orthonormal=True)
-        self.bias = nn.Parameter(torch.zeros(out_features))
+        self.bias = Parameter(torch.zeros(out_features))
 
     @property
     def matrix(self) -> Tensor:

@@ -1,6 +1,6 @@
 """The networks of lessons 6 and 7: images (B, channels, height, width) -> logits (B, classes).
 
-All are `nn.Sequential`; `model[-1]` is the linear last layer. Weights are drawn from `seed`; the
+All are `Sequential`; `model[-1]` is the linear last layer. Weights are drawn from `seed`; the
 global random state is left alone. Those with operators of orthonormal rows are to be trained with
 `after_step=operators.restore_orthonormal_rows`.
 """
@@ -9,7 +9,7 @@ import math
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch.nn import Flatten, Linear, PixelUnshuffle, ReLU, Sequential
 from torch.nn.utils.parametrizations import spectral_norm
 
 from .expansive import SwitchingBlock
@@ -18,6 +18,7 @@ from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear
 from .operators import DenseOperator, Shape
 from .plain_layers import ResidualBlock, UntiedBlock, ZeroPadLift
 
+DIGIT = (1, 28, 28)
 # The five ways to train of lesson 6 (Celledoni et al., 2210.02373), from free to learned steps.
 REGIMES = {
     "unconstrained": "x + B relu(A x + b)",
@@ -30,33 +31,33 @@ CERTIFIED = ("nonexpansive", "prescribed", "flexible")
 
 
 def resnet(
-    image_shape: Shape = (1, 28, 28),
+    image_shape: Shape = DIGIT,
     classes: int = 10,
     width: int = 256,
     depth: int = 3,
     seed: int = 0,
-) -> nn.Sequential:
+) -> Sequential:
     """Plain residual network on the pixels: `depth` blocks x + B relu(A x + b) (lesson 7).
 
     A has `width` rows.
     """
     features = math.prod(image_shape)
-    blocks: list[nn.Module] = []
+    blocks = []
     with seeded(seed):
         for _ in range(depth):
-            inner = nn.Linear(features, width)
-            outer = nn.Linear(width, features, bias=False)
-            blocks.append(ResidualBlock(nn.Sequential(inner, nn.ReLU(), outer)))
-        return nn.Sequential(nn.Flatten(), *blocks, nn.Linear(features, classes))
+            inner = Linear(features, width)
+            outer = Linear(width, features, bias=False)
+            blocks.append(ResidualBlock(Sequential(inner, ReLU(), outer)))
+        return Sequential(Flatten(), *blocks, Linear(features, classes))
 
 
 def spectral_resnet(
-    image_shape: Shape = (1, 28, 28),
+    image_shape: Shape = DIGIT,
     classes: int = 10,
     width: int = 256,
     depth: int = 3,
     seed: int = 0,
-) -> nn.Sequential:
+) -> Sequential:
     """The same with every matrix spectrally normalised: its bound is about 2^depth (lesson 7).
 
     Miyato et al., 1802.05957.
@@ -64,40 +65,40 @@ def spectral_resnet(
     model = resnet(image_shape, classes, width, depth, seed)
     with seeded(seed):
         for module in list(model.modules()):
-            if isinstance(module, nn.Linear):
+            if isinstance(module, Linear):
                 spectral_norm(module)
     return model
 
 
 def nonexpansive_net(
-    image_shape: Shape = (1, 28, 28),
+    image_shape: Shape = DIGIT,
     classes: int = 10,
     width: int = 64,
     depth: int = 12,
     c: float = 2.0,
     seed: int = 0,
-) -> nn.Sequential:
+) -> Sequential:
     """Non-expansive network on the pixels: `depth` blocks x - tau A^T relu(A x + b) (lesson 7).
 
     A has `width` orthonormal rows, at most as many as there are pixels; c = tau L.
     """
     features = math.prod(image_shape)
-    blocks: list[nn.Module] = []
+    blocks = []
     with seeded(seed):
         for _ in range(depth):
             A = DenseOperator(features, width, orthonormal=True)
             blocks.append(NonExpansiveBlock(GradientField(A), c))
-        return nn.Sequential(nn.Flatten(), *blocks, NonExpansiveLinear(features, classes))
+        return Sequential(Flatten(), *blocks, NonExpansiveLinear(features, classes))
 
 
 def regime_net(
     regime: str,
-    image_shape: Shape = (1, 28, 28),
+    image_shape: Shape = DIGIT,
     classes: int = 10,
     channels: int = 16,
     depth: int = 2,
     seed: int = 0,
-) -> nn.Sequential:
+) -> Sequential:
     """A network of one of the five `REGIMES`, of shift convolutions (lesson 6).
 
     Two stages of `depth` blocks, with `channels` and 4 `channels` channels. The non-expansive block
@@ -115,13 +116,13 @@ def regime_net(
         raise ValueError(
             f"at least {4 * colours} channels are needed for {colours} colours, got {channels}"
         )
-    layers: list[nn.Module] = [nn.PixelUnshuffle(2), ZeroPadLift(4 * colours, channels)]
+    layers = [PixelUnshuffle(2), ZeroPadLift(4 * colours, channels)]
     with seeded(seed):
         layers += [_regime_block(regime, channels) for _ in range(depth)]
-        layers.append(nn.PixelUnshuffle(2))
+        layers.append(PixelUnshuffle(2))
         layers += [_regime_block(regime, 4 * channels) for _ in range(depth)]
-        last = NonExpansiveLinear if regime in CERTIFIED else nn.Linear
-        return nn.Sequential(*layers, nn.Flatten(), last(channels * height * width // 4, classes))
+        last = NonExpansiveLinear if regime in CERTIFIED else Linear
+        return Sequential(*layers, Flatten(), last(channels * height * width // 4, classes))
 
 
 def _regime_block(regime, channels):

@@ -15,7 +15,12 @@ class Muon(torch.optim.Optimizer):
     lesson 7.
     """
 
-    def __init__(self, parameters, lr: float = 0.03, momentum: float = 0.9):
+    def __init__(
+        self,
+        parameters,
+        lr: float = 0.03,
+        momentum: float = 0.9,
+    ):
         if not lr >= 0:
             raise ValueError(f"lr must be 0 or more, got {lr}")
         if not 0 <= momentum < 1:
@@ -54,7 +59,7 @@ class Muon(torch.optim.Optimizer):
         return alike
 
 
-def equal_directions(matrices: Tensor, steps: int = 5) -> Tensor:
+def equal_directions(matrices: Tensor) -> Tensor:
     """About U V^T for every matrix U S V^T of a batch (..., rows, columns) (lesson 7).
 
     Each step maps the singular values by s -> 3.4445 s - 4.7750 s^3 + 2.0315 s^5, which drives them
@@ -72,7 +77,7 @@ def equal_directions(matrices: Tensor, steps: int = 5) -> Tensor:
     gram = wide @ wide.mT
     identity = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
     factor = identity
-    for _ in range(steps):
+    for _ in range(5):
         polynomial = 3.4445 * identity + (2.0315 * gram - 4.7750 * identity) @ gram
         factor = polynomial @ factor
         gram = polynomial @ gram @ polynomial

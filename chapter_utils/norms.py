@@ -15,11 +15,12 @@ from torch import Tensor
 from .verified import singular_value_bound
 
 LinearMap = Callable[[Tensor], Tensor]
+Shape = tuple[int, ...]
 
 
 def dense_matrix(
     operator: LinearMap,
-    input_shape: tuple[int, ...],
+    input_shape: Shape,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str | None = None,
 ) -> Tensor:

@@ -24,10 +24,9 @@ def flow(
     positive, or as `runge_kutta_step`.
     """
     times = torch.as_tensor(times, dtype=torch.float64)
-    if times.ndim != 1 or not len(times) or not times.isfinite().all():
-        raise ValueError("times must be a list of finite numbers, at least one")
-    if not (times.diff() > 0).all():
-        raise ValueError("times must be in increasing order, each larger than the one before")
+    increasing = times.ndim == 1 and len(times) and (times.diff() > 0).all()
+    if not increasing or not times.isfinite().all():
+        raise ValueError("times must be a list of finite numbers, each larger than the one before")
     if not 0 < max_step < math.inf:
         raise ValueError(f"max_step must be positive and finite, got {max_step}")
     tableau = named_tableau(method)
@@ -42,7 +41,11 @@ def flow(
     return torch.stack(states)
 
 
-def logarithmic_norm(A: Tensor, norm: float = 2, weight: Tensor | None = None) -> Tensor:
+def logarithmic_norm(
+    A: Tensor,
+    norm: float = 2,
+    weight: Tensor | None = None,
+) -> Tensor:
     """Smallest mu with |exp(At)| <= exp(mu t) for all t >= 0, A (..., d, d) -> (...) (lesson 1).
 
     norm is 1, 2 or math.inf; with weight=P, symmetric positive definite, it is the one of

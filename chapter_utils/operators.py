@@ -6,19 +6,20 @@ The layers of lessons 5, 6 and 8 are made of them. Those for images are in `imag
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import Module, Parameter
 
-from .norms import dense_norm_bound, dense_smallest_bound, power_iteration
+from .norms import Shape, dense_norm_bound, dense_smallest_bound, power_iteration
 
-Shape = tuple[int, ...]
 Tau = float | Tensor | None  # a step size, or none
 
 
-class LinearOperator(nn.Module):
+class LinearOperator(Module):
     """A linear map A that depends on a tensor `weight`, with its adjoint A^T (lesson 5).
 
     A subclass defines `forward` (A x, plus a bias of shape (`outputs`,) if one is given),
-    `adjoint` (A^T y, times tau if it is given: the weight is multiplied, which is cheaper than the
-    image) and `check`. It also defines `norm_of` and `smallest_of` unless the singular values of A
+    `adjoint(y, input_shape, tau)` (A^T y, times tau if it is given: the weight is multiplied, which
+    is cheaper than the image) and `check(input_shape)`, which raises ValueError for shapes that it
+    does not take. It also defines `norm_of` and `smallest_of` unless the singular values of A
     are those of the matrix `weight`, and `settings` if they depend on more than weight and shape.
 
     `norm_bound(input_shape)` is a guaranteed upper bound of |A x| / |x|, `smallest_bound` a
@@ -26,24 +27,11 @@ class LinearOperator(nn.Module):
     `norm_estimate(x)` is one warm step of power iteration from below, for training.
     """
 
-    weight: nn.Parameter
-    outputs: int
-
     def __init__(self):
         super().__init__()
-        self._known = {}  # of each bound: weight, shape and settings, value
+        self._known = {}  # of each bound: the weight, all else that it depends on, its value
         # The warm start of the next estimate; empty before the first.
         self.register_buffer("direction", torch.empty(0), persistent=False)
-
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
-
-    def adjoint(self, y: Tensor, input_shape: Shape, tau: Tau = None) -> Tensor:
-        raise NotImplementedError
-
-    def check(self, input_shape: Shape) -> None:
-        """Raise ValueError if the map does not take inputs of shape (batch, *input_shape)."""
-        raise NotImplementedError
 
     def norm_of(self, weight: Tensor, input_shape: Shape) -> float:
         """Guaranteed upper bound of the norm that the map would have with this weight."""
@@ -66,12 +54,12 @@ class LinearOperator(nn.Module):
     def _remembered(self, name, bound_of, input_shape):
         self.check(input_shape)
         weight = self.weight.detach()
-        case = (tuple(input_shape), self.settings())
+        case = (tuple(input_shape), self.settings(), weight.dtype, weight.device)
         if name in self._known:
             known_weight, known_case, bound = self._known[name]
-            if known_case == case and _identical(known_weight, weight):
+            if known_case == case and torch.equal(known_weight, weight):
                 return bound
-        bound = bound_of(weight, tuple(input_shape))
+        bound = bound_of(weight, case[0])
         self._known[name] = (weight.clone(), case, bound)
         return bound
 
@@ -92,10 +80,6 @@ class LinearOperator(nn.Module):
         return estimate
 
 
-def _identical(a, b):
-    return a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)
-
-
 class DenseOperator(LinearOperator):
     """x -> W x on the last axis, W of shape (out_features, in_features) (lesson 5).
 
@@ -103,7 +87,12 @@ class DenseOperator(LinearOperator):
     stay so: see `restore_orthonormal_rows`. Raises ValueError if they cannot be.
     """
 
-    def __init__(self, in_features: int, out_features: int, orthonormal: bool = False):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        orthonormal: bool = False,
+    ):
         super().__init__()
         if orthonormal and out_features > in_features:
             raise ValueError(
@@ -113,18 +102,27 @@ class DenseOperator(LinearOperator):
         self.out_features = out_features
         self.outputs = out_features
         self.orthonormal = orthonormal
-        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(out_features, in_features)))
+        self.weight = Parameter(nn.init.orthogonal_(torch.empty(out_features, in_features)))
 
     def check(self, input_shape: Shape) -> None:
         if tuple(input_shape[-1:]) != (self.in_features,):
             given = tuple(input_shape)
             raise ValueError(f"inputs with {self.in_features} features are needed, got {given}")
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+    ) -> Tensor:
         self.check(x.shape[1:])
         return F.linear(x, self.weight, bias)
 
-    def adjoint(self, y: Tensor, input_shape: Shape = (), tau: Tau = None) -> Tensor:
+    def adjoint(
+        self,
+        y: Tensor,
+        input_shape: Shape = (),
+        tau: Tau = None,
+    ) -> Tensor:
         return y @ scaled(self.weight, tau)
 
 
@@ -134,7 +132,7 @@ def scaled(weight: Tensor, tau: Tau) -> Tensor:
 
 
 @torch.no_grad()
-def restore_orthonormal_rows(model: nn.Module) -> None:
+def restore_orthonormal_rows(model: Module) -> None:
     """Move every operator with `orthonormal=True` back to orthonormal rows (lesson 5).
 
     Call it after each optimiser step. Near the target one Newton-Schulz step
@@ -152,28 +150,25 @@ def restore_orthonormal_rows(model: nn.Module) -> None:
             U, _, Vh = torch.linalg.svd(W, full_matrices=False)
             W.copy_(U @ Vh)
         else:
-            place = name or "the operator"
-            raise ValueError(f"the weights of {place} contain NaN or infinite entries")
+            raise ValueError(
+                f"the weights of {name or 'the operator'} contain NaN or infinite entries"
+            )
 
 
-def orthogonality_penalty(model: nn.Module) -> Tensor:
+def orthogonality_penalty(model: Module) -> Tensor:
     """Sum over the dense and shift operators of |W^T W - I|^2, Frobenius norm (lesson 6).
 
     Zero exactly if their columns are orthonormal. Raises ValueError if the model holds no operator,
     or a convolution, whose kernel would have to be judged otherwise.
     """
+    operators = [part for part in model.modules() if isinstance(part, LinearOperator)]
+    if not operators:
+        raise ValueError("the model holds no linear operator to be made orthogonal")
     terms = []
-    for module in model.modules():
-        if not isinstance(module, LinearOperator):
-            continue
-        W = module.weight
+    for operator in operators:
+        W = operator.weight
         if W.ndim != 2:
-            kind = type(module).__name__
-            raise ValueError(
-                f"the penalty is for matrices; {kind} has a kernel of shape {tuple(W.shape)}"
-            )
+            raise ValueError(f"the penalty is for matrices, not for kernels: {operator}")
         identity = torch.eye(W.shape[1], dtype=W.dtype, device=W.device)
         terms.append((W.mT @ W - identity).square().sum())
-    if not terms:
-        raise ValueError("the model holds no linear operator to be made orthogonal")
     return torch.stack(terms).sum()

@@ -5,13 +5,14 @@ Each only computes; what is true of it stands in `certificates`.
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Module, Parameter
 
 from .layers import need
 from .operators import LinearOperator
 
 
-class ZeroPadLift(nn.Module):
+class ZeroPadLift(Module):
     """Isometric lift: appends zero channels, (B, in_channels, ...) -> (B, out_channels, ...).
 
     Explained in lesson 5. Raises ValueError if there are fewer channels than before.
@@ -33,7 +34,7 @@ class ZeroPadLift(nn.Module):
         return f"{self.in_channels}, {self.out_channels}"
 
 
-class ScaledAvgPool2d(nn.Module):
+class ScaledAvgPool2d(Module):
     """k times the average over k x k tiles: norm 1, where plain averaging has 1/k (lesson 3)."""
 
     def __init__(self, kernel_size: int):
@@ -44,7 +45,7 @@ class ScaledAvgPool2d(nn.Module):
         return self.kernel_size * F.avg_pool2d(x, self.kernel_size)
 
 
-class Normalization(nn.Module):
+class Normalization(Module):
     """(x - mean) / std for each channel of images in [0, 1] (lesson 7).
 
     Raises ValueError unless there is one mean and one positive std a channel.
@@ -64,10 +65,10 @@ class Normalization(nn.Module):
         return (x - self.mean) / self.std
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Module):
     """Unconstrained residual block x + branch(x); the branch keeps the shape (lesson 4)."""
 
-    def __init__(self, branch: nn.Module):
+    def __init__(self, branch: Module):
         super().__init__()
         self.branch = branch
 
@@ -77,19 +78,22 @@ class ResidualBlock(nn.Module):
         return x + change
 
 
-class UntiedBlock(nn.Module):
+class UntiedBlock(Module):
     """keep * (x + B relu(A x + b)) with independent linear maps A and B (lesson 6)."""
 
-    def __init__(self, inner: LinearOperator, outer: LinearOperator, keep: float = 1.0):
+    def __init__(
+        self,
+        inner: LinearOperator,
+        outer: LinearOperator,
+        keep: float = 1.0,
+    ):
         super().__init__()
         self.inner = inner
         self.outer = outer
         self.keep = keep
-        self.bias = nn.Parameter(torch.zeros(inner.outputs))
+        self.bias = Parameter(torch.zeros(inner.outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        A = self.inner
-        B = self.outer
-        change = B(torch.relu(A(x, self.bias)))
+        change = self.outer(torch.relu(self.inner(x, self.bias)))
         need(change.shape == x.shape, self, x.shape[1:])  # or x would be copied
         return self.keep * (x + change)

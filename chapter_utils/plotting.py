@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import Tensor
 
 # Okabe-Ito colours by name: distinguishable with the common colour-vision deficiencies.
 BLUE = "#0072B2"
@@ -24,8 +23,6 @@ SKY = "#56B4E9"
 BLACK = "#000000"
 COLOURS = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK)
 MARKERS = "os^Dvp*"  # never colour alone
-
-Curve = tuple[list[float], list[float] | None]
 
 
 def use_house_style() -> None:
@@ -65,22 +62,7 @@ def show(figure: Figure, description: str) -> None:
     plt.close(figure)
 
 
-def image_row(
-    axes: list[Axes],
-    images: Tensor,
-    titles: list[str],
-    limits: tuple[float, float] = (0, 1),
-    cmap: str = "gray_r",
-) -> None:
-    """Draw images (n, 1 or 3, height, width), one an axis, with a title each (lesson 7)."""
-    for axis, image, title in zip(axes, images.detach().cpu(), titles, strict=True):
-        pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
-        axis.imshow(pixels, vmin=limits[0], vmax=limits[1], cmap=cmap)
-        axis.set_title(title, fontsize=9, loc="center")
-        axis.axis("off")
-
-
-def robustness_curves(axis: Axes, radii: list[float], curves: dict[str, Curve]) -> None:
+def robustness_curves(axis: Axes, radii: list[float], curves: dict[str, tuple]) -> None:
     """For each model its accuracy under attack, and certified or None, over the radius (lesson 7).
 
     Attack solid with a marker, certificate dashed in the same colour with the same, hollow marker.
@@ -93,7 +75,6 @@ def robustness_curves(axis: Axes, radii: list[float], curves: dict[str, Curve]) 
         axis.plot(radii, attacked, linestyle="-", label=name, **style)
         if certified is not None:
             axis.plot(radii, certified, linestyle="--", markerfacecolor="white", **style)
-    axis.set_xlabel(r"radius $\varepsilon$ ($\ell_2$, pixels in [0, 1])")
-    axis.set_ylabel("accuracy")
-    axis.set_ylim(-0.02, 1.02)
+    radius = r"radius $\varepsilon$ ($\ell_2$, pixels in [0, 1])"
+    axis.set(xlabel=radius, ylabel="accuracy", ylim=(-0.02, 1.02))
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))

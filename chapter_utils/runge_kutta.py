@@ -32,7 +32,7 @@ def tableau(A: Sequence, b: Sequence) -> Tableau:
     if b.ndim != 1 or A.shape != (len(b), len(b)):
         given = f"{tuple(A.shape)} and {tuple(b.shape)}"
         raise ValueError(f"a tableau needs A of shape (s, s) and b of shape (s,), got {given}")
-    if not (A.isfinite().all() and b.isfinite().all()):
+    if not torch.cat([A, b[None]]).isfinite().all():
         raise ValueError("a tableau needs finite entries, this one contains NaN or infinity")
     total = b.sum().item()
     if abs(total - 1) > 1e-12:
@@ -97,7 +97,7 @@ def runge_kutta_step(field: Field, x: Tensor, h: float | Tensor, method: Tableau
     """
     if not isinstance(h, Tensor) and not 0 < h < math.inf:
         raise ValueError(f"the step size h must be positive and finite, got {h}")
-    slopes: list[Tensor] = []
+    slopes = []
     if method.explicit:
         for row in method.A.tolist():
             stage = _advance(x, h, row, slopes)

@@ -9,7 +9,8 @@ the projection a Lipschitz bound is known.
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Linear, Module, Parameter
 
 from .layers import ACTIVATIONS, need
 from .runge_kutta import named_tableau, runge_kutta_step
@@ -17,7 +18,7 @@ from .runge_kutta import named_tableau, runge_kutta_step
 SPLITTINGS = ("verlet", "symplectic_euler")
 
 
-class HiddenLayer(nn.Module):
+class HiddenLayer(Module):
     """z -> W act(K z + b), a map (B, in_features) -> (B, out_features) (lesson 8).
 
     W is free; with `gradient=True` it is K^T diag(a), and the map is the gradient of
@@ -37,16 +38,16 @@ class HiddenLayer(nn.Module):
         if activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise ValueError(f"activation must be one of {known}; got {activation!r}")
-        fits = min(in_features, out_features, width) >= 1
-        if not fits or (gradient and in_features != out_features):
+        least = min(in_features, out_features, width)
+        if least < 1 or (gradient and in_features != out_features):
             raise ValueError(
                 f"a hidden layer cannot have {in_features} inputs, {out_features} outputs and "
                 f"width {width}"
             )
         self.activation = activation
-        self.inner = nn.Linear(in_features, width)  # K and b
-        self.outer = None if gradient else nn.Linear(width, out_features)  # W
-        self.scale = nn.Parameter(torch.ones(width) / width) if gradient else None  # a
+        self.inner = Linear(in_features, width)  # K and b
+        self.outer = None if gradient else Linear(width, out_features)  # W
+        self.scale = Parameter(torch.ones(width) / width) if gradient else None  # a
 
     def forward(self, z: Tensor) -> Tensor:
         act, _ = ACTIVATIONS[self.activation]
@@ -57,7 +58,7 @@ class HiddenLayer(nn.Module):
         return (units * self.scale) @ K
 
 
-class StructureBlock(nn.Module):
+class StructureBlock(Module):
     """One step of length `h` on states (B, features); a subclass defines `step(x)` (lesson 8).
 
     Raises ValueError for fewer than 2 features and if h is not positive and finite.
@@ -71,9 +72,6 @@ class StructureBlock(nn.Module):
             raise ValueError(f"step h must be positive and finite, got {h}")
         self.features = features
         self.h = h
-
-    def step(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         need(x.shape[1:] == (self.features,), self, x.shape[1:])
@@ -112,7 +110,7 @@ class MassPreservingBlock(StructureBlock):
         return runge_kutta_step(self.field, x, self.h, named_tableau(self.method))
 
 
-class SumPreservingProjection(nn.Module):
+class SumPreservingProjection(Module):
     """Keeps the first entries and spreads the sum of the others evenly over them (lesson 8).
 
     The sum of the entries stays. Its norm sqrt(in_features / out_features) is the smallest that a
@@ -129,9 +127,8 @@ class SumPreservingProjection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         need(x.shape[1:] == (self.in_features,), self, x.shape[1:])
-        kept = x[:, : self.out_features]
-        dropped = x[:, self.out_features :]
-        return kept + dropped.sum(1, keepdim=True) / self.out_features
+        n = self.out_features
+        return x[:, :n] + x[:, n:].sum(1, keepdim=True) / n
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}"
@@ -184,7 +181,13 @@ class VolumePreservingBlock(StructureBlock):
     not be gradients.
     """
 
-    def __init__(self, features: int, width: int = 16, h: float = 0.1, activation: str = "tanh"):
+    def __init__(
+        self,
+        features: int,
+        width: int = 16,
+        h: float = 0.1,
+        activation: str = "tanh",
+    ):
         super().__init__(features, h)
         short = features // 2
         self.long = features - short

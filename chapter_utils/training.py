@@ -6,6 +6,7 @@ from typing import Callable, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.nn import Module
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm.auto import tqdm
@@ -44,7 +45,7 @@ def margin_cross_entropy(
     return F.cross_entropy((logits - handicap) / temperature, labels)
 
 
-def _need_positive(name: str, value: float) -> None:
+def _need_positive(name, value):
     if not value > 0:
         raise ValueError(f"{name} must be positive, got {value}")
 
@@ -72,7 +73,7 @@ def random_affine(
     most, not always whole ones. Linear interpolation between the pixels, zeros moving in.
     """
 
-    def draw(most: float) -> Tensor:
+    def draw(most):
         return most * (2 * torch.rand(len(images), generator=generator) - 1)
 
     half_height = images.shape[-2] / 2
@@ -90,9 +91,8 @@ def random_affine(
     x_from_y = (slant - angle.sin() * down) * ratio
     y_from_x = angle.sin() * across / ratio
     y_from_y = angle.cos() * down
-    first_row = torch.stack([x_from_x, x_from_y, move_x], dim=1)
-    second_row = torch.stack([y_from_x, y_from_y, move_y], dim=1)
-    matrices = torch.stack([first_row, second_row], dim=1).to(images)
+    rows = [(x_from_x, x_from_y, move_x), (y_from_x, y_from_y, move_y)]
+    matrices = torch.stack([torch.stack(row, 1) for row in rows], 1).to(images)
     grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, align_corners=False)
 
@@ -103,19 +103,19 @@ class History(NamedTuple):
 
 
 def fit(
-    model: nn.Module,
+    model: Module,
     images: Tensor,
     labels: Tensor,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Callable,
     epochs: int,
     batch_size: int = 64,
     learning_rate: float = 2e-3,
-    after_step: Callable[[nn.Module], None] | None = None,
-    augment: Callable[[Tensor, Generator], Tensor] | None = None,
-    perturb: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+    after_step: Callable | None = None,
+    augment: Callable | None = None,
+    perturb: Callable | None = None,
     seed: int = 0,
     progress: bool = True,
-    optimiser: Callable[..., Optimizer] = Adam,
+    optimiser: Callable = Adam,
 ) -> History:
     """Train `model` in place with a one-cycle learning rate; it ends in evaluation mode (lesson 7).
 
@@ -173,14 +173,18 @@ def one_cycle(optimiser: Optimizer, largest_rate: float, steps: int) -> OneCycle
     return OneCycleLR(optimiser, largest_rate, total_steps=at_least_two)
 
 
-def progress_bar(steps: int, shown: bool, done: int = 0) -> tqdm:
+def progress_bar(
+    steps: int,
+    shown: bool,
+    done: int = 0,
+) -> tqdm:
     # Twice a second: nbval reads messages only when a cell is done, and loses some beyond 1,000.
     return tqdm(
         total=steps, initial=done, unit="step", disable=not shown, leave=False, mininterval=0.5
     )
 
 
-def check_finite(loss: Tensor, model: nn.Module, epoch: int, batch: int) -> None:
+def check_finite(loss: Tensor, model: Module, epoch: int, batch: int) -> None:
     """Raises FloatingPointError if the loss or its gradient is infinite or not a number."""
     slope = nn.utils.clip_grad_norm_(model.parameters(), math.inf)  # measures, clips nothing
     if not torch.isfinite(loss + slope):
@@ -190,7 +194,7 @@ def check_finite(loss: Tensor, model: nn.Module, epoch: int, batch: int) -> None
         )
 
 
-def _refuse_bad_input(images: Tensor, labels: Tensor, epochs: int, batch_size: int) -> None:
+def _refuse_bad_input(images, labels, epochs, batch_size):
     if not len(images) or len(images) != len(labels):
         raise ValueError(
             "as many labels as images are needed, at least one; "

@@ -468,8 +468,11 @@ def on_a_small_disk(work, disk):
     program += "_, work, disk, *mount = sys.argv; "
     program += "subprocess.run(mount, check=True); getattr(tests, work)(pathlib.Path(disk))"
     command = [*enter, sys.executable, "-c", program, work.__name__, str(disk), *mount]
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here.parent / "benchmarks"), os.environ["PYTHONPATH"]])
+    environment = os.environ | {"PYTHONPATH": paths}
     done = subprocess.run(
-        command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120
+        command, cwd=here, env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert not os.listdir(disk)  # nothing was written beside the mount

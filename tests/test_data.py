@@ -63,7 +63,7 @@ def test_damaged_digits_are_refused(tmp_path, monkeypatch):
 
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(
-        ValueError, match=r"'mnist6k'; known: mnist5k, MNIST, FashionMNIST, CIFAR10, folder"
+        ValueError, match=r"'mnist6k'; known: mnist5k, folder, MNIST, FashionMNIST, CIFAR10"
     ):
         data.load_images("mnist6k")
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 import build
 from chapter_utils import models, plotting, widgets
+from figures.common import image_row
 from lesson import ROOT
 
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
@@ -219,7 +220,7 @@ def test_robustness_curves_use_colour_and_marker():
 
 def test_image_row_shows_grey_and_colour():
     figure = Figure()
-    plotting.image_row(figure.subplots(1, 2), torch.rand(2, 1, 4, 4), ["a", "b"])
-    plotting.image_row(figure.subplots(1, 2), torch.rand(2, 3, 4, 4), ["a", "b"])
+    image_row(figure.subplots(1, 2), torch.rand(2, 1, 4, 4), ["a", "b"])
+    image_row(figure.subplots(1, 2), torch.rand(2, 3, 4, 4), ["a", "b"])
     with pytest.raises(ValueError):
-        plotting.image_row(figure.subplots(1, 2), torch.rand(3, 1, 4, 4), ["a", "b"])
+        image_row(figure.subplots(1, 2), torch.rand(3, 1, 4, 4), ["a", "b"])

@@ -47,7 +47,7 @@ def register(*kinds: type[nn.Module]) -> Callable[[Rule], Rule]:
     The rule answers for all that such a module computes, its parts included.
     """
 
-    def enter(rule: Rule) -> Rule:
+    def enter(rule):
         RULES.update(dict.fromkeys(kinds, rule))
         return rule
 

@@ -5,16 +5,29 @@ The layers only compute; here stands what is true of them, one rule a type (less
 
 import functools
 import math
+from typing import Callable
 
 import torch
 from torch import nn
 
 from ..conv_norms import ROUNDING
-from ..expansive import SwitchingBlock, pair_factor
+from ..expansive import SLOPE, SwitchingBlock, pair_factor
 from ..image_operators import ConvOperator, ShiftOperator
-from ..layers import ACTIVATIONS, GradientField, NonExpansiveBlock, NonExpansiveLinear, need
+from ..layers import (
+    ACTIVATIONS,
+    GradientField,
+    NonExpansiveBlock,
+    NonExpansiveLinear,
+    need,
+)
 from ..operators import DenseOperator, LinearOperator
-from ..plain_layers import Normalization, ResidualBlock, ScaledAvgPool2d, UntiedBlock, ZeroPadLift
+from ..plain_layers import (
+    Normalization,
+    ResidualBlock,
+    ScaledAvgPool2d,
+    UntiedBlock,
+    ZeroPadLift,
+)
 from ..runge_kutta import named_tableau
 from ..structure import SumPreservingProjection
 from ..verified import gamma
@@ -29,27 +42,33 @@ from .bounds import (
     require_evaluation,
     trusted_type,
 )
-from .rounding import chain, exact, runge_kutta, skip, sums
+from .rounding import (
+    chain,
+    exact,
+    runge_kutta,
+    skip,
+    sums,
+)
 from .torch_rules import affine
 
 # ---- linear operators and gradient fields --------------------------------------------------------
 
 
 @register(DenseOperator, ShiftOperator, ConvOperator)
-def linear_operator(A: LinearOperator, shape: Shape) -> Bound:
+def linear_operator(A, shape):
     """x -> A x, with the operator's own guaranteed norm."""
-    return operator_and_bias(A, None, shape)
+    return operator_and_bias(A, None, shape, absolute_norm(A, shape))
 
 
-def operator_and_bias(A: LinearOperator, bias: torch.Tensor | None, shape: Shape) -> Bound:
-    """x -> A x + b."""
+def operator_and_bias(A: LinearOperator, bias, shape: Shape, absolute: Callable) -> Bound:
+    """x -> A x + b, or A x without a bias; `absolute()` bounds the norm of |A|."""
     norm = A.norm_bound(shape)
     size_of_bias = 0.0
     if bias is not None:
         with torch.no_grad():
             size_of_bias = length(A(blank_input(A, shape), bias.detach()))
     outputs = math.prod(output_shape(A, shape))
-    rounding = sums(terms_of(A), outputs, absolute_norm(A, shape), size_of_bias)
+    rounding = sums(terms_of(A), outputs, absolute, size_of_bias)
     return Bound(norm, rounding, size_of_bias)
 
 
@@ -58,22 +77,21 @@ def terms_of(A: LinearOperator) -> int:
     return A.weight.numel() // min(A.weight.shape[:2]) + 16
 
 
-def absolute_norm(A: LinearOperator, shape: Shape):
+def absolute_norm(A: LinearOperator, shape: Shape) -> Callable:
     """A function that bounds the norm of |A|, the map with the absolute weights; computed once."""
 
     @functools.cache
-    def norm() -> float:
+    def norm():
         return A.norm_of(A.weight.detach().abs(), tuple(shape))
 
     return norm
 
 
-def adjoint_times(A: LinearOperator, tau: float, shape: Shape) -> Bound:
+def adjoint_times(A: LinearOperator, tau: float, shape: Shape, absolute: Callable) -> Bound:
     """y -> tau A^T y, for an A that takes inputs of this shape."""
     norm = A.norm_bound(shape)
-    absolute = absolute_norm(A, shape)
 
-    def rounding(size: float, dtype: torch.dtype) -> float:
+    def rounding(size, dtype):
         tiny = torch.finfo(dtype).tiny
         underflow = math.prod(shape) * terms_of(A) * tiny * (1 + size)
         lost = tau * norm * size if tau < tiny else 0.0  # tau itself underflows
@@ -86,13 +104,14 @@ def scaled_field(field: GradientField, tau: float, shape: Shape) -> Bound:
     """x -> tau A^T act(A x + b), in three parts."""
     A = field.operator
     act, _ = ACTIVATIONS[field.activation]
-    inner = operator_and_bias(A, field.bias, shape)
+    absolute = absolute_norm(A, shape)
+    inner = operator_and_bias(A, field.bias, shape, absolute)
     activation = bound_of(act, output_shape(A, shape))
-    return chain([inner, activation, adjoint_times(A, tau, shape)])
+    return chain([inner, activation, adjoint_times(A, tau, shape, absolute)])
 
 
 @register(GradientField)
-def gradient_field(field: GradientField, shape: Shape) -> Bound:
+def gradient_field(field, shape):
     """L = slope |A|^2."""
     bound_of(field.operator, shape)  # raises for operators that are not known
     L = field.L(blank_input(field, shape))
@@ -114,14 +133,14 @@ def require_gradient(field: nn.Module, shape: Shape) -> None:
 
 
 @register(NonExpansiveBlock)
-def nonexpansive_block(block: NonExpansiveBlock, shape: Shape) -> Bound:
+def nonexpansive_block(block, shape):
     """1, because c <= 2r (Claim 5.2)."""
     require_evaluation(block)
     block.limit()  # raises if c has been changed to one beyond the bound
     require_gradient(block.field, shape)
     L = block.field.L(blank_input(block, shape))
 
-    def rounding(size: float, dtype: torch.dtype) -> float:
+    def rounding(size, dtype):
         still = L < torch.finfo(dtype).tiny
         number, tau = (1, 0.0) if still else block.steps(L, dtype)
         field = scaled_field(block.field, tau, shape)
@@ -132,7 +151,7 @@ def nonexpansive_block(block: NonExpansiveBlock, shape: Shape) -> Bound:
 
 
 @register(SwitchingBlock)
-def switching_block(block: SwitchingBlock, shape: Shape) -> Bound:
+def switching_block(block, shape):
     """What one step shrinks, times what the other may stretch (lesson 6)."""
     require_evaluation(block)
     block.check()
@@ -144,18 +163,19 @@ def switching_block(block: SwitchingBlock, shape: Shape) -> Bound:
         raise ValueError(f"the activations must be leaky_relu and relu, not {given}")
     require_gradient(block.down, shape)
     require_gradient(block.up, shape)
-    kappa = block.kappa(block.conditioning(shape))
+    kappa = SLOPE * block.conditioning(shape) * (1 - block.slack())
     c = block.steps(shape)
     factor = pair_factor(c, block.substeps, kappa) * (1 + block.slack() / 4 + ROUNDING)
 
-    def euler_steps(field: GradientField, c: float, parts: int, growth: float, dtype) -> list:
+    def euler_steps(field, c, parts, growth, dtype):
         L = field.L(blank_input(block, shape))
         tau = c / parts / L if L >= torch.finfo(dtype).tiny else 0.0
         step = runge_kutta(scaled_field(field, tau, shape), named_tableau("euler"), growth)
         return parts * [step]
 
-    def rounding(size: float, dtype: torch.dtype) -> float:
-        c1, c2 = abs(c[0]), abs(c[1])
+    def rounding(size, dtype):
+        c1 = abs(c[0])
+        c2 = abs(c[1])
         parts1, parts2 = block.substeps
         down = euler_steps(block.down, c1, parts1, 1.0, dtype)
         up = euler_steps(block.up, c2, parts2, 1 + c2 / parts2, dtype)
@@ -165,13 +185,14 @@ def switching_block(block: SwitchingBlock, shape: Shape) -> Bound:
 
 
 @register(UntiedBlock)
-def untied_block(block: UntiedBlock, shape: Shape) -> Bound:
+def untied_block(block, shape):
     """keep * (1 + |A| |B|)."""
     middle = output_shape(block.inner, shape)
     output_shape(block, shape)  # raises if the shapes do not fit
     bound_of(block.inner, shape)  # raises for operators that are not known
     outer = bound_of(block.outer, middle)
-    inner = operator_and_bias(block.inner, block.bias, shape)
+    absolute = absolute_norm(block.inner, shape)
+    inner = operator_and_bias(block.inner, block.bias, shape, absolute)
     rounding = skip(chain([inner, outer]), roundings=3)
     keep = abs(block.keep)
     lipschitz = keep * (1 + inner.lipschitz * outer.lipschitz) * (1 + ROUNDING)
@@ -179,7 +200,7 @@ def untied_block(block: UntiedBlock, shape: Shape) -> Bound:
 
 
 @register(ResidualBlock)
-def residual_block(block: ResidualBlock, shape: Shape) -> Bound:
+def residual_block(block, shape):
     """A skip adds 1 to the bound of its branch (lesson 3)."""
     branch = bound_of(block.branch, shape)
     need(branch.output_shape == shape, block, shape)
@@ -197,7 +218,7 @@ def residual_block(block: ResidualBlock, shape: Shape) -> Bound:
 
 
 @register(NonExpansiveLinear)
-def nonexpansive_linear(module: NonExpansiveLinear, shape: Shape) -> Bound:
+def nonexpansive_linear(module, shape):
     """The norm of the matrix in use, which is at most 1."""
     require_evaluation(module)
     bound_of(module.operator, shape)
@@ -205,13 +226,13 @@ def nonexpansive_linear(module: NonExpansiveLinear, shape: Shape) -> Bound:
 
 
 @register(ZeroPadLift)
-def zero_pad_lift(module: ZeroPadLift, shape: Shape) -> Bound:
+def zero_pad_lift(module, shape):
     need(shape[0] == module.in_channels, module, shape)
     return Bound(1.0, exact)
 
 
 @register(ScaledAvgPool2d)
-def scaled_average_pool(module: ScaledAvgPool2d, shape: Shape) -> Bound:
+def scaled_average_pool(module, shape):
     """k times the average of k x k: by Cauchy and Schwarz at most 1 (lesson 3)."""
     k = module.kernel_size
     outputs = math.prod(output_shape(module, shape))
@@ -219,7 +240,7 @@ def scaled_average_pool(module: ScaledAvgPool2d, shape: Shape) -> Bound:
 
 
 @register(Normalization)
-def normalization(module: Normalization, shape: Shape) -> Bound:
+def normalization(module, shape):
     """1 / min(std), which counts in a certificate (lesson 7)."""
     need(shape[0] == len(module.mean), module, shape)
     std = module.std.double()
@@ -229,7 +250,7 @@ def normalization(module: Normalization, shape: Shape) -> Bound:
     with torch.no_grad():
         size_of_shift = length(module(blank_input(module, shape)))
 
-    def rounding(size: float, dtype: torch.dtype) -> float:
+    def rounding(size, dtype):
         underflow = math.prod(shape) * torch.finfo(dtype).tiny * (1 + largest)
         return gamma(3, dtype) * (largest * size + size_of_shift) + underflow
 
@@ -237,7 +258,7 @@ def normalization(module: Normalization, shape: Shape) -> Bound:
 
 
 @register(SumPreservingProjection)
-def sum_preserving_projection(module: SumPreservingProjection, shape: Shape) -> Bound:
+def sum_preserving_projection(module, shape):
     """sqrt(in / out); no entry of its matrix is negative (lesson 8)."""
     need(shape == (module.in_features,), module, shape)
     largest = math.sqrt(module.in_features / module.out_features) * (1 + ROUNDING)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..attacks import check_images
 from ..layers import NonExpansiveLinear
 from ..verified import gamma
-from .bounds import Bound, Shape, bound_of, refuse_changed, trusted_type
+from .bounds import bound_of, refuse_changed, trusted_type
 from .rounding import error_on_images
 from .torch_rules import children_bounds, in_a_row
 
@@ -38,7 +38,7 @@ def certify(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return radii.clamp_max(math.sqrt(math.prod(shape)))  # as far as the rounding is bounded
 
 
-def _whole_and_features(model: nn.Module, shape: Shape) -> tuple[Bound, float, Tensor | None]:
+def _whole_and_features(model, shape):
     """The bound of the model, and L and P for `certified_radius`; each layer is bounded once."""
     if trusted_type(model) is nn.Sequential and len(model):
         matrix = _last_matrix(model[-1])
@@ -49,7 +49,7 @@ def _whole_and_features(model: nn.Module, shape: Shape) -> tuple[Bound, float, T
     return whole, whole.lipschitz, None
 
 
-def _last_matrix(module: nn.Module) -> Tensor | None:
+def _last_matrix(module):
     """P (outputs, inputs) of a layer x -> P x + b as it is in use, None for layers of other kinds."""
     kind = trusted_type(module)
     if kind is nn.Linear:
@@ -96,7 +96,7 @@ def certified_radius(
     return torch.where(certain, radii, 0.0)
 
 
-def _row_distances(P: Tensor) -> Tensor:
+def _row_distances(P):
     """|p_i - p_j| for all rows; divided by the largest entry first, no square underflows."""
     tiny = torch.finfo(P.dtype).tiny
     differences = P[:, None] - P
@@ -105,7 +105,7 @@ def _row_distances(P: Tensor) -> Tensor:
     return distances.clamp_min(tiny)
 
 
-def _check(logits: Tensor, labels: Tensor, lipschitz: float, rounding: float) -> None:
+def _check(logits, labels, lipschitz, rounding):
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or logits.shape[1] < 2:
         given = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
         raise ValueError(f"logits (B, classes) and labels (B,) are needed, got {given}")

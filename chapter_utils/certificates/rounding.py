@@ -17,7 +17,14 @@ from torch import nn
 
 from ..runge_kutta import Tableau
 from ..verified import gamma
-from .bounds import Bound, Rounding, Shape, bound_of, refuse_changed, require_evaluation
+from .bounds import (
+    Bound,
+    Rounding,
+    Shape,
+    bound_of,
+    refuse_changed,
+    require_evaluation,
+)
 
 Pair = tuple[float, float]
 
@@ -57,26 +64,36 @@ def exact(size: float, dtype: torch.dtype) -> float:
     return 0.0
 
 
-def sums(terms: int, outputs: int, absolute: Callable[[], float], bias: float = 0.0) -> Rounding:
+def sums(
+    terms: int,
+    outputs: int,
+    absolute: Callable[[], float],
+    bias: float = 0.0,
+) -> Rounding:
     """For x -> W x + b: each of the `outputs` is a sum of at most `terms` products.
 
     `absolute()` is a bound of the norm of |W|, the matrix of absolute values; `bias` is |b|.
     """
 
-    def rounding(size: float, dtype: torch.dtype) -> float:
+    def rounding(size, dtype):
         underflow = outputs * terms * torch.finfo(dtype).tiny
         return gamma(terms, dtype) * (absolute() * size + bias) + underflow
 
     return rounding
 
 
-def elementwise(roundings: int, entries: int, growth: float, floor: float = 0.0) -> Rounding:
+def elementwise(
+    roundings: int,
+    entries: int,
+    growth: float,
+    floor: float = 0.0,
+) -> Rounding:
     """For functions s of each of the `entries`, computed with so many roundings.
 
     An entry t errs by at most that many units of growth |t| + floor.
     """
 
-    def rounding(size: float, dtype: torch.dtype) -> float:
+    def rounding(size, dtype):
         underflow = entries * (1 + size) * torch.finfo(dtype).tiny
         return gamma(roundings, dtype) * (growth * size + floor * math.sqrt(entries)) + underflow
 
@@ -97,7 +114,7 @@ def chain(parts: list[Bound], measured: bool = False) -> Bound:
         lipschitz *= part.lipschitz
         at_zero = part.lipschitz * at_zero + part.at_zero
 
-    def rounding(size: float, dtype: torch.dtype) -> float:
+    def rounding(size, dtype):
         error = 0.0
         for part in parts:
             own = part.rounding(size + error, dtype)
@@ -112,7 +129,7 @@ def chain(parts: list[Bound], measured: bool = False) -> Bound:
 def skip(branch: Bound, roundings: int = 1) -> Rounding:
     """For x + branch(x)."""
 
-    def rounding(size: float, dtype: torch.dtype) -> float:
+    def rounding(size, dtype):
         error = branch.rounding(size, dtype)
         change = branch.lipschitz * size + branch.at_zero
         need_room(size + change + error, dtype)
@@ -127,14 +144,14 @@ def runge_kutta(field: Bound, method: Tableau, lipschitz: float) -> Bound:
     `field` bounds f, which includes the step size.
     """
 
-    def follow(size: float, own: Callable[[float], float], unit: Callable[[int], float]) -> Pair:
+    def follow(size, own, unit):
         """Bounds of |step(x)| and of its error for |x| <= size.
 
         `own(s)` is the error of f for |x| <= s, `unit(k)` the relative one of k roundings.
         """
         slopes: list[Pair] = []  # size and error of each f(X_i)
 
-        def combine(weights: list[float]) -> Pair:
+        def combine(weights):
             used = [(abs(w), *slope) for w, slope in zip(weights, slopes, strict=False) if w]
             reach = size + sum(w * (s + e) for w, s, e in used)
             error = sum(w * e for w, _, e in used)
@@ -147,7 +164,7 @@ def runge_kutta(field: Bound, method: Tableau, lipschitz: float) -> Bound:
             slopes.append((field.lipschitz * reach + field.at_zero, slope_error))
         return combine(method.b.tolist())
 
-    def rounding(size: float, dtype: torch.dtype) -> float:
+    def rounding(size, dtype):
         reach, error = follow(
             size, lambda s: field.rounding(s, dtype), lambda roundings: gamma(roundings, dtype)
         )

@@ -5,10 +5,29 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..conv_norms import ROUNDING, conv_norm_bound, padded_sides
+from ..conv_norms import (
+    ROUNDING,
+    conv_norm_bound,
+    padded_sides,
+    reach_of,
+)
 from ..norms import dense_norm_bound, finite
-from .bounds import SMALLEST, Bound, Shape, bound_of, length, output_shape, register, trusted_type
-from .rounding import chain, elementwise, exact, sums
+from .bounds import (
+    SMALLEST,
+    Bound,
+    Shape,
+    bound_of,
+    length,
+    output_shape,
+    register,
+    trusted_type,
+)
+from .rounding import (
+    chain,
+    elementwise,
+    exact,
+    sums,
+)
 
 
 def need(fits: bool, module: nn.Module, shape: Shape) -> None:
@@ -24,7 +43,7 @@ def pair(value: int | tuple[int, int]) -> tuple[int, int]:
 
 
 @register(nn.Sequential)
-def sequential(module: nn.Sequential, shape: Shape) -> Bound:
+def sequential(module, shape):
     return in_a_row(children_bounds(module, shape))
 
 
@@ -47,7 +66,7 @@ def in_a_row(parts: list[Bound]) -> Bound:
 
 
 @register(nn.Linear)
-def linear(module: nn.Linear, shape: Shape) -> Bound:
+def linear(module, shape):
     need(shape[-1:] == (module.in_features,), module, shape)
     return affine(module.weight.detach(), module.bias, shape)
 
@@ -58,7 +77,7 @@ def affine(weight: Tensor, bias: Tensor | None, shape: Shape) -> Bound:
     outputs, inputs = weight.shape
     size_of_bias = 0.0 if bias is None else math.sqrt(rows) * length(bias)
 
-    def absolute() -> float:
+    def absolute():
         return dense_norm_bound(weight.abs())
 
     rounding = sums(inputs + 2, rows * outputs, absolute, size_of_bias)
@@ -66,22 +85,20 @@ def affine(weight: Tensor, bias: Tensor | None, shape: Shape) -> Bound:
 
 
 @register(nn.Conv2d)
-def convolution(module: nn.Conv2d, shape: Shape) -> Bound:
+def convolution(module, shape):
     need(len(shape) == 3 and shape[0] == module.in_channels, module, shape)
     weight = module.weight.detach()
     stride = pair(module.stride)
     dilation = pair(module.dilation)
     padding = module.padding if isinstance(module.padding, str) else pair(module.padding)
     if module.padding_mode == "circular":
-        reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-        sides = padded_sides(padding, reach)
-        used = tuple(p for side in reversed(sides) for p in side)
-        if tuple(module._reversed_padding_repeated_twice) != used:
+        height, width = padded_sides(padding, reach_of(weight, dilation))
+        if tuple(module._reversed_padding_repeated_twice) != (*width, *height):
             raise ValueError(
                 f"the padding of {module} was changed after it was made, and is not the one it uses"
             )
 
-    def norm(kernel: Tensor) -> float:
+    def norm(kernel):
         settings = (stride, padding, dilation, module.groups, module.padding_mode)
         return conv_norm_bound(kernel, shape[1:], *settings)
 
@@ -94,7 +111,7 @@ def convolution(module: nn.Conv2d, shape: Shape) -> Bound:
 
 
 @register(nn.BatchNorm2d)
-def batch_norm(module: nn.BatchNorm2d, shape: Shape) -> Bound:
+def batch_norm(module, shape):
     """In evaluation mode one factor and one shift a channel: the largest factor."""
     need(len(shape) == 3 and shape[0] == module.num_features, module, shape)
     if module.training or module.running_var is None:
@@ -102,14 +119,13 @@ def batch_norm(module: nn.BatchNorm2d, shape: Shape) -> Bound:
             "batch normalisation has no Lipschitz bound in training mode: call model.eval() first"
         )
     factor = (finite(module.running_var).double() + module.eps).rsqrt()
+    bias = 0.0
     if module.affine:
         factor = factor * finite(module.weight.detach()).double().abs()
-    shift = factor * module.running_mean.double().abs()
-    if module.affine:
-        shift = shift + module.bias.detach().double().abs()
+        bias = module.bias.detach().double().abs()
+    shift = factor * module.running_mean.double().abs() + bias
     largest = factor.max().item()
-    pixels = math.prod(shape[1:])
-    size_of_shift = math.sqrt(pixels) * length(shift)
+    size_of_shift = math.sqrt(math.prod(shape[1:])) * length(shift)
     rounding = sums(16, math.prod(shape), lambda: largest, size_of_shift)
     return Bound(largest * (1 + ROUNDING), rounding)
 
@@ -118,15 +134,17 @@ def batch_norm(module: nn.BatchNorm2d, shape: Shape) -> Bound:
 
 
 @register(nn.AvgPool2d)
-def average_pool(module: nn.AvgPool2d, shape: Shape) -> Bound:
+def average_pool(module, shape):
     need(len(shape) == 3, module, shape)
-    padded = module.padding not in (0, (0, 0))
-    if module.ceil_mode or module.divisor_override or (padded and not module.count_include_pad):
+    kernel = pair(module.kernel_size)
+    stride = pair(module.stride)
+    padding = pair(module.padding)
+    uneven = padding != (0, 0) and not module.count_include_pad
+    if module.ceil_mode or module.divisor_override or uneven:
         raise ValueError(
             "average pooling is bounded for ceil_mode=False, count_include_pad=True and no "
             "divisor_override only"
         )
-    kernel, stride, padding = (pair(v) for v in (module.kernel_size, module.stride, module.padding))
     terms = math.prod(kernel)
     box = torch.full((1, 1, *kernel), 1 / terms, dtype=torch.float64)
     largest = conv_norm_bound(box, shape[1:], stride, padding)  # no entry of the box is negative
@@ -135,7 +153,7 @@ def average_pool(module: nn.AvgPool2d, shape: Shape) -> Bound:
 
 
 @register(nn.AdaptiveAvgPool2d)
-def global_average(module: nn.AdaptiveAvgPool2d, shape: Shape) -> Bound:
+def global_average(module, shape):
     need(len(shape) == 3, module, shape)
     if pair(module.output_size) != (1, 1):
         raise ValueError(
@@ -147,34 +165,35 @@ def global_average(module: nn.AdaptiveAvgPool2d, shape: Shape) -> Bound:
 
 
 @register(nn.MaxPool2d)
-def max_pool(module: nn.MaxPool2d, shape: Shape) -> Bound:
+def max_pool(module, shape):
     """A bright pixel is the maximum of so many windows at most."""
     need(len(shape) == 3, module, shape)
     if pair(module.dilation) != (1, 1):
         raise ValueError("max pooling is bounded for dilation 1 only")
     if module.return_indices:
         raise ValueError("max pooling that returns indices has no Lipschitz bound")
-    sides = zip(pair(module.kernel_size), pair(module.stride), strict=True)
-    windows = math.prod(math.ceil(kernel / stride) for kernel, stride in sides)
+    height, width = pair(module.kernel_size)
+    down, across = pair(module.stride)
+    windows = math.ceil(height / down) * math.ceil(width / across)
     return Bound(math.sqrt(windows) * (1 + ROUNDING), exact)
 
 
 @register(nn.Flatten)
-def flatten(module: nn.Flatten, shape: Shape) -> Bound:
+def flatten(module, shape):
     if module.start_dim < 1:
         raise ValueError(f"Flatten(start_dim={module.start_dim}) mixes the samples of a batch")
     return Bound(1.0, exact)
 
 
 @register(nn.Dropout)
-def dropout(module: nn.Dropout, shape: Shape) -> Bound:
+def dropout(module, shape):
     if module.training and module.p > 0:
         raise ValueError("dropout is random in training mode: call model.eval() first")
     return Bound(1.0, exact)
 
 
 @register(nn.Identity, nn.Unflatten, nn.PixelUnshuffle, nn.PixelShuffle, nn.ZeroPad2d, nn.ReLU)
-def moved_or_dropped(module: nn.Module, shape: Shape) -> Bound:
+def moved_or_dropped(module, shape):
     return Bound(1.0, exact)
 
 
@@ -191,13 +210,13 @@ SMOOTH: dict[type[nn.Module], tuple[float, float, float]] = {  # slope, growth, 
 
 
 @register(*SMOOTH)
-def smooth(module: nn.Module, shape: Shape) -> Bound:
+def smooth(module, shape):
     slope, growth, floor = SMOOTH[trusted_type(module)]
     return Bound(slope, elementwise(64, math.prod(shape), growth, floor))
 
 
 @register(nn.LeakyReLU)
-def leaky_relu(module: nn.LeakyReLU, shape: Shape) -> Bound:
+def leaky_relu(module, shape):
     slope = abs(module.negative_slope)
     power_of_two = math.frexp(slope)[0] in (0.0, 0.5)  # then the product is exact
     roundings = 0 if power_of_two else 2
@@ -205,19 +224,19 @@ def leaky_relu(module: nn.LeakyReLU, shape: Shape) -> Bound:
 
 
 @register(nn.ELU)
-def elu(module: nn.ELU, shape: Shape) -> Bound:
+def elu(module, shape):
     slope = max(abs(module.alpha), 1.0)
     return Bound(slope, elementwise(64, math.prod(shape), slope, slope))
 
 
 @register(nn.Hardtanh)
-def hardtanh(module: nn.Hardtanh, shape: Shape) -> Bound:
+def hardtanh(module, shape):
     limit = max(abs(module.min_val), abs(module.max_val))  # rounded to the type of the entries
     return Bound(1.0, elementwise(1, math.prod(shape), 0.0, limit))
 
 
 @register(nn.Softplus)
-def softplus(module: nn.Softplus, shape: Shape) -> Bound:
+def softplus(module, shape):
     """Below threshold 40 it jumps by more than rounding, above 80 it overflows."""
     if not (40 <= module.threshold <= 80 and module.beta > 0):
         raise ValueError(
@@ -227,7 +246,7 @@ def softplus(module: nn.Softplus, shape: Shape) -> Bound:
 
 
 @register(nn.Softmax)
-def softmax(module: nn.Softmax, shape: Shape) -> Bound:
+def softmax(module, shape):
     if module.dim in (None, 0, -len(shape) - 1):
         raise ValueError(f"Softmax(dim={module.dim}) mixes the samples of a batch: give dim=1")
     terms = shape[module.dim - 1] if module.dim > 0 else shape[module.dim]

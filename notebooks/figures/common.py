@@ -34,3 +34,12 @@ def plane(axis, title, x, y):
     axis.set(xlim=x, ylim=y)
     axis.set(xlabel="$x_1$", ylabel="$x_2$")
     axis.set(aspect="equal", title=title)
+
+
+def image_row(axes, images, titles, limits=(0, 1), cmap="gray_r"):
+    """Images (n, 1 or 3, height, width), one an axis, with a title each."""
+    for axis, image, title in zip(axes, images.detach().cpu(), titles, strict=True):
+        pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
+        axis.imshow(pixels, vmin=limits[0], vmax=limits[1], cmap=cmap)
+        axis.set_title(title, fontsize=9, loc="center")
+        axis.axis("off")

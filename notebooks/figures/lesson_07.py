@@ -6,6 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from chapter_utils import plotting, widgets
+from figures.common import image_row
 
 
 def attacked_digits(attacked, originals, read_as):
@@ -16,9 +17,9 @@ def attacked_digits(attacked, originals, read_as):
         wrong += digit != read
         titles.append(f"{digit}, right" if digit == read else f"{digit} read as {read}")
     figure, axes = plt.subplots(2, 10, figsize=(9, 2.5))
-    plotting.image_row(axes[0], attacked, titles)
+    image_row(axes[0], attacked, titles)
     changes = attacked - originals
-    plotting.image_row(
+    image_row(
         axes[1],
         changes,
         titles=[""] * 10,

@@ -6,6 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from chapter_utils import plotting, widgets
+from figures.common import image_row
 
 COLOURS = (plotting.BLUE, plotting.ORANGE)  # first what keeps the structure, then its rival
 STYLES = ("-", "--")
@@ -146,7 +147,7 @@ def restored_digits(rows):
     """Four digits a row, by name: known pixels, two restorations, truth."""
     figure, axes = plt.subplots(4, 4, figsize=(5.4, 5.6))
     for row, (name, images) in zip(axes, rows.items(), strict=True):
-        plotting.image_row(row, images, ["", "", "", ""])
+        image_row(row, images, ["", "", "", ""])
         row[0].set_title(name)
     plotting.show(
         figure,

@@ -57,7 +57,7 @@ print(f"of shape {tuple(x_test.shape[1:])}, pixels in [0, 1]")
 # %%
 examples = torch.stack([x_test[y_test == k][0] for k in range(10)])
 figure, axes = plt.subplots(1, 10, figsize=(9, 1.3))
-plotting.image_row(axes, examples, [str(k) for k in range(10)])
+figures.image_row(axes, examples, [str(k) for k in range(10)])
 plotting.show(figure, "One handwritten test digit of each class, from 0 to 9, dark on white.")
 
 # %% [markdown]
