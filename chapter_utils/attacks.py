@@ -189,7 +189,8 @@ def check_images(images: Tensor, labels: Tensor) -> None:
     """Raise ValueError unless images (B, ...) lie in [0, 1] and have as many labels, int64."""
     if not len(images) or len(images) != len(labels):
         raise ValueError(
-            f"as many labels as images are needed, at least one; got {len(images)} and {len(labels)}"
+            "as many labels as images are needed, at least one; "
+            f"got {len(images)} and {len(labels)}"
         )
     if labels.dtype != torch.int64:
         raise ValueError(f"labels must be numbers of classes, int64, got {labels.dtype}")

@@ -76,9 +76,6 @@ def _mnist5k(seed):
     return ImageData(images[kept], labels[kept], images[held_out], labels[held_out], classes)
 
 
-# ---- torchvision's sets --------------------------------------------------------------------------
-
-
 def _torchvision_set(name, folder, download):
     import torchvision
 
@@ -136,9 +133,6 @@ def _compare_checksums(home):
             raise ValueError(f"{unpacked} is not what is in {archive}")
 
 
-# ---- a folder of images --------------------------------------------------------------------------
-
-
 def _image_folder(folder):
     train_images, train_labels, classes = _folder_part(folder, "train")
     test_images, test_labels, test_classes = _folder_part(folder, "test")
@@ -183,9 +177,6 @@ def _read_image(path):
         raise ValueError(
             f"{path} cannot be read as an image ({error}): replace or remove it"
         ) from error
-
-
-# ---- points in the plane -------------------------------------------------------------------------
 
 
 def two_moons(

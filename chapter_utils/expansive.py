@@ -1,8 +1,8 @@
 """Expansive steps inside a 1-Lipschitz network: what one stretches, another has shrunk (lesson 6).
 
-A contractive step follows -g, the gradient of a strongly convex potential, an expansive one +g. Both
-are measured as in lesson 5: c = tau L, with L the Lipschitz constant of the field. How much the
-first shrinks depends on kappa = slope * lambda_min(A^T A) / lambda_max(A^T A), with `slope` the
+A contractive step follows -g, the gradient of a strongly convex potential, an expansive one +g.
+Both are measured as in lesson 5: c = tau L, with L the Lipschitz constant of the field. How much
+the first shrinks depends on kappa = slope * lambda_min(A^T A) / lambda_max(A^T A), with `slope` the
 smallest slope of the activation: on A^T A being close to a multiple of the identity (Celledoni et
 al., 2210.02373, whose h is c here).
 """
@@ -89,7 +89,7 @@ class SwitchingBlock(Module):
     Together at most 1-Lipschitz in evaluation mode (lesson 6, Celledoni et al., 2210.02373). `c` =
     (c1, c2) is prescribed; without it both are learned within the limits (flexible). The limit of
     c2 comes from the smallest eigenvalue of A^T A as it is measured, not as it should be: where
-    A^T A is too far from a multiple of the identity c2 is cut, with a warning that says by how much.
+    A^T A is too far from a multiple of the identity c2 is cut, with a warning that says how much.
     Shapes (B, ...) -> (B, ...). Raises ValueError for prescribed steps beyond the limit of an
     orthogonal A, saying it.
     """

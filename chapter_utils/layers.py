@@ -1,4 +1,4 @@
-"""Layers that are steps of contractive flows: non-expansive because of how they are built (lesson 5).
+"""Layers that are steps of contractive flows: non-expansive by construction (lesson 5).
 
 The vector field of every block is minus the gradient of the convex potential
 V(x) = sum_i s((A x + b)_i), where s' is the activation: g(x) = A^T act(A x + b). A block follows -g

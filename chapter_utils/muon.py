@@ -86,7 +86,7 @@ def equal_directions(matrices: Tensor) -> Tensor:
 
 
 def _of_norm_one(matrices):
-    """Each matrix over its Frobenius norm; divided by its largest entry first, no square underflows."""
+    """Each matrix over its Frobenius norm; over its largest entry first: no square underflows."""
     tiny = torch.finfo(matrices.dtype).tiny
     largest = matrices.abs().amax((-2, -1), keepdim=True)
     x = torch.where(largest < tiny, 0.0, matrices / largest.clamp_min(tiny))

@@ -64,7 +64,7 @@ class LinearOperator(Module):
         return bound
 
     def norm_estimate(self, x: Tensor) -> Tensor:
-        """Estimate for inputs like the batch x (B, ...); the next call goes on from its direction."""
+        """Estimate for inputs like the batch x (B, ...); the next call goes on from there."""
         shape = x.shape[1:]
         v = self.direction.to(x)
         steps = 1

@@ -114,7 +114,7 @@ class SumPreservingProjection(Module):
     """Keeps the first entries and spreads the sum of the others evenly over them (lesson 8).
 
     The sum of the entries stays. Its norm sqrt(in_features / out_features) is the smallest that a
-    linear map with this property can have. The lift that belongs to it is `plain_layers.ZeroPadLift`.
+    linear map with this property can have. Its lift is `plain_layers.ZeroPadLift`.
     Shapes (B, in_features) -> (B, out_features). Raises ValueError if there are too few features.
     """
 
@@ -135,7 +135,7 @@ class SumPreservingProjection(Module):
 
 
 class SymplecticBlock(StructureBlock):
-    """A kick p <- p - h K^T diag(a) act(K q + b), and a drift q <- q + h (the same of p) (lesson 8).
+    """A kick p <- p - h K^T diag(a) act(K q + b), a drift q <- q + h (the same of p) (lesson 8).
 
     Kick and drift have their own weights. Each is a shear by a gradient, so the block is symplectic
     for all weights, all activations and all h. "verlet": half a kick, a drift, half a kick;
@@ -181,13 +181,7 @@ class VolumePreservingBlock(StructureBlock):
     not be gradients.
     """
 
-    def __init__(
-        self,
-        features: int,
-        width: int = 16,
-        h: float = 0.1,
-        activation: str = "tanh",
-    ):
+    def __init__(self, features: int, width: int = 16, h: float = 0.1, activation: str = "tanh"):
         super().__init__(features, h)
         short = features // 2
         self.long = features - short

@@ -173,11 +173,7 @@ def one_cycle(optimiser: Optimizer, largest_rate: float, steps: int) -> OneCycle
     return OneCycleLR(optimiser, largest_rate, total_steps=at_least_two)
 
 
-def progress_bar(
-    steps: int,
-    shown: bool,
-    done: int = 0,
-) -> tqdm:
+def progress_bar(steps: int, shown: bool, done: int = 0) -> tqdm:
     # Twice a second: nbval reads messages only when a cell is done, and loses some beyond 1,000.
     return tqdm(
         total=steps, initial=done, unit="step", disable=not shown, leave=False, mininterval=0.5

@@ -75,7 +75,7 @@ def _scaled_rows(matrices):
 
 
 def _verified_extreme(gram, traces, sign, slack):
-    """A number t for which sign * (t I - G) passed the check by Cholesky for every Gram matrix G."""
+    """A number t for which sign * (t I - G) passes the check by Cholesky for every matrix G."""
     identity = torch.eye(gram.shape[-1], dtype=gram.dtype)
 
     def outermost(some):

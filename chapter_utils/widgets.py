@@ -40,10 +40,10 @@ def named(control: ipywidgets.Widget) -> ipywidgets.Widget:
 class LiveFigure:
     """A figure whose artists `update(**values)` changes; `update` says in a sentence what is seen.
 
-    `controls` are ipywidgets by the name of the value they set. A cell that ends with the LiveFigure
-    displays it; `still(**values)` shows the same figure as an ordinary picture, for readers without
-    a kernel. The sentence is the picture's alternative text and stands below it. An error in
-    `update` appears under the controls.
+    `controls` are ipywidgets by the name of the value they set. A cell that ends with the
+    LiveFigure displays it; `still(**values)` shows the same figure as an ordinary picture, for
+    readers without a kernel. The sentence is the picture's alternative text and stands below it. An
+    error in `update` appears under the controls.
     """
 
     def __init__(self, figure: Figure, update: Callable[..., str], **controls: ipywidgets.Widget):

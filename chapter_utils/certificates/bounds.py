@@ -151,7 +151,7 @@ def trusted_type(module: nn.Module) -> type[nn.Module]:
 
 
 def refuse_changed(module: nn.Module) -> None:
-    """Raise TypeError if a part of `module` has hooks or a replaced method: it may compute anything."""
+    """Raise TypeError if a part of `module` has hooks or a replaced method, and so may err."""
     if module_hooks._global_forward_hooks or module_hooks._global_forward_pre_hooks:
         raise TypeError(
             "there are forward hooks for all modules, which may change what they compute"

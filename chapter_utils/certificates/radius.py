@@ -18,13 +18,14 @@ from .torch_rules import children_bounds, in_a_row
 
 
 def certify(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Radius (B,), float64, within which the prediction of `model` provably stays `labels` (lesson 7).
+    """Radius (B,), float64, within which the predictions provably stay `labels` (lesson 7).
 
-    It is 0 where the prediction is wrong. What is certified is `model.double()`, in evaluation mode,
-    as it is computed: every rounding error is accounted for (for the same weights in float32 hardly
-    anything could be, see `rounding_bound`). If the last layer is linear, each pair of classes is
-    taken by itself. At most sqrt(d), d the number of pixels: no two images are further apart.
-    Raises TypeError and ValueError as `lipschitz_bound` does, ValueError for images outside [0, 1].
+    It is 0 where the prediction is wrong. What is certified is `model.double()`, in evaluation
+    mode, as it is computed: every rounding error is accounted for (for the same weights in float32
+    hardly anything could be, see `rounding_bound`). If the last layer is linear, each pair of
+    classes is taken by itself. At most sqrt(d), d the number of pixels: no two images are further
+    apart. Raises TypeError and ValueError as `lipschitz_bound` does, ValueError for images outside
+    [0, 1].
     """
     check_images(images, labels)
     refuse_changed(model)
@@ -50,7 +51,7 @@ def _whole_and_features(model, shape):
 
 
 def _last_matrix(module):
-    """P (outputs, inputs) of a layer x -> P x + b as it is in use, None for layers of other kinds."""
+    """P (outputs, inputs) of a layer x -> P x + b as it is in use, None for other kinds."""
     kind = trusted_type(module)
     if kind is nn.Linear:
         return module.weight.detach()
@@ -73,9 +74,9 @@ def certified_radius(
     smaller than that of L |P|. Computed in float64, rounded down to the type of the logits.
 
     `rounding` bounds the error of each logit, here and anywhere near (`rounding_bound`). Two logits
-    err at two places, so the gaps shrink by four times as much. Without it the radius concerns exact
-    logits of a network in exact arithmetic. Raises ValueError for shapes that do not fit and bounds
-    that are not positive and finite.
+    err at two places, so the gaps shrink by four times as much. Without it the radius concerns
+    exact logits of a network in exact arithmetic. Raises ValueError for shapes that do not fit and
+    bounds that are not positive and finite.
     """
     _check(logits, labels, lipschitz, rounding)
     tiny = torch.finfo(torch.float64).tiny  # below it nothing is known to a relative error

@@ -2,11 +2,11 @@
 
 An error e in the input of a layer with Lipschitz constant L becomes at most L e, and the layer adds
 an error of its own. Its `rounding(size, dtype)` bounds that, for exact inputs of norm at most
-`size` (lesson 7). It comes from the a-priori bound for sums of products, `verified.gamma`; a product
-that underflows errs by no more than the smallest normal number. Sums may be taken in any order;
-products must be plain ones, so a GPU's TF32 or a Winograd convolution in float32 is not covered,
-float64 is. Elementary functions (exp, tanh, erf, ...) are taken to be accurate to four units in the
-last place, which PyTorch's are.
+`size` (lesson 7). It comes from the a-priori bound for sums of products, `verified.gamma`; a
+product that underflows errs by no more than the smallest normal number. Sums may be taken in any
+order; products must be plain ones, so a GPU's TF32 or a Winograd convolution in float32 is not
+covered, float64 is. Elementary functions (exp, tanh, erf, ...) are taken to be accurate to four
+units in the last place, which PyTorch's are.
 """
 
 import math
@@ -31,7 +31,7 @@ Pair = tuple[float, float]
 
 @torch.no_grad()
 def rounding_bound(model: nn.Module, input_shape: Shape) -> float:
-    """Bound of |computed - exact| outputs of `model`, computed in the type of its weights (lesson 7).
+    """Bound of |computed - exact| outputs, computed in the type of the weights (lesson 7).
 
     It holds for images in [0, 1] of shape (batch, *input_shape), d pixels each, and for everything
     within sqrt(d) of one. For the twelve blocks of lesson 7 it is about 0.8 in float32 and 1e-9 in
