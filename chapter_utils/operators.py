@@ -168,7 +168,7 @@ def orthogonality_penalty(model: Module) -> Tensor:
     for operator in operators:
         W = operator.weight
         if W.ndim != 2:
-            raise ValueError(f"the penalty is for matrices, not for kernels: {operator}")
+            raise ValueError(f"the penalty is for matrices, not kernels of shape {tuple(W.shape)}")
         identity = torch.eye(W.shape[1], dtype=W.dtype, device=W.device)
         terms.append((W.mT @ W - identity).square().sum())
     return torch.stack(terms).sum()

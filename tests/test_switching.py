@@ -327,7 +327,7 @@ def test_penalty_vanishes_exactly_for_orthogonal_maps():
     assert value.item() == pytest.approx(expected)
     with pytest.raises(ValueError, match="no linear operator"):
         operators.orthogonality_penalty(torch.nn.ReLU())
-    with pytest.raises(ValueError, match=r"ConvOperator has a kernel of shape \(1, 1, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"kernels of shape \(1, 1, 3, 3\)"):
         operators.orthogonality_penalty(image_operators.ConvOperator(1, 1))
 
 
