@@ -565,6 +565,38 @@ figures.certified_discs(network, test_points, test_labels, radius)
 # No disc crosses the curve, and none may: that is a theorem, not luck. A disc is usually a little smaller than the distance to the curve, because the certificate assumes that
 # $F_y-F_j$ falls with slope $\sqrt2$ all the way, and the true slope on the way is smaller.
 #
+# ### A layer of your own
+#
+# `lipschitz_bound` knows PyTorch's layers and the library's by their exact type, and refuses every other by name. Take the layer of Claim 5.8 that sorts pairs, $(x_1,x_2)\mapsto(\max,\min)$.
+# One line gives it a rule. The rule promises two things: how much the layer may stretch, and how far rounding may put its result off (here not at all, because sorting computes no new number; lesson 7 needs this).
+
+
+# %%
+class MaxMin(nn.Module):
+    """Sorts the features in pairs."""
+
+    def forward(self, x):
+        return x.unflatten(-1, (-1, 2)).sort(dim=-1, descending=True).values.flatten(-2)
+
+
+try:
+    certificates.lipschitz_bound(MaxMin(), (4,))
+except TypeError as refusal:
+    print(refusal)
+
+
+@certificates.lipschitz_bound.register(MaxMin)
+def max_min(layer, input_shape):
+    return certificates.Bound(lipschitz=1.0, rounding=certificates.exact)
+
+
+x = torch.randn(1000, 4, generator=generator)
+slope = norms.jacobian_norms(MaxMin(), x).max().item()
+bound = certificates.lipschitz_bound(MaxMin(), (4,))
+print(f"measured slope {slope:.4f} <= bound {bound:.4f}")
+assert slope <= bound + 1e-12
+
+# %% [markdown]
 # ## Recap
 #
 # * One Euler step downhill on a convex potential, $x-\tau A^\top\sigma(Ax+b)$, is non-expansive for every $b$ up to $\tau=2/(L_\sigma\|A\|^2)$, and beyond it not for every $b$ (5.1, 5.2).
@@ -577,7 +609,7 @@ figures.certified_discs(network, test_points, test_labels, radius)
 #
 # * *The model is still in training mode.* Then its steps come from an estimate. `lipschitz_bound` refuses to answer until you call `model.eval()`.
 # * *A normalisation in front.* Dividing pixels by a standard deviation of 0.2 is a 5-Lipschitz layer. It counts.
-# * *A pooling or a skip you forgot.* A module that is not known makes `lipschitz_bound` fail with its name, rather than count as 1.
+# * *A pooling or a skip you forgot.* A module without a rule makes `lipschitz_bound` fail with its name, rather than count as 1.
 # * *A wrong adjoint after a change of stride or padding.* Run the dot-product test again.
 #
 # ## References

@@ -1,0 +1,453 @@
+"""The table of rules, walked: every bound holds, and so does what its rule says of rounding.
+
+What is computed in float64 is compared with exact arithmetic: fractions for linear maps, mpmath
+with 50 digits for the rest. What is computed in float32 is compared with float64. Slopes are
+compared with exact Jacobians. The references below share no line with the package.
+"""
+
+import copy
+import math
+from fractions import Fraction
+
+import mpmath
+import pytest
+import torch
+from torch import nn
+from torch.func import jacrev
+
+from chapter_utils import (
+    certificates,
+    expansive,
+    image_operators,
+    layers,
+    operators,
+    plain_layers,
+    structure,
+)
+from chapter_utils.certificates import bounds
+
+mpmath.mp.dps = 50
+IMAGE = (2, 4, 4)
+FLAT = (6,)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+# ---- the cases: for every type at least one module and the shape of its inputs --------------------
+
+
+def dense(rows, columns=6):
+    return operators.DenseOperator(columns, rows)
+
+
+def block(activation="relu", method="euler", **options):
+    return layers.NonExpansiveBlock(layers.GradientField(dense(5), activation), None, method)
+
+
+def pair(*operators_, c=None, substeps=(2, 2)):
+    return expansive.SwitchingBlock(*operators_, c, substeps)
+
+
+def orthonormal(features):
+    return operators.DenseOperator(features, features, orthonormal=True)
+
+
+def long_block():
+    return layers.NonExpansiveBlock(layers.GradientField(dense(5)), time_span=3.0)
+
+
+def branch(activation):
+    return nn.Sequential(nn.Linear(6, 9), activation, nn.Linear(9, 6))
+
+
+MAKE = {
+    "linear": (lambda: nn.Linear(6, 3), FLAT),
+    "linear, no bias": (lambda: nn.Linear(6, 3, bias=False), FLAT),
+    "convolution": (lambda: nn.Conv2d(2, 3, 3, padding=1), IMAGE),
+    "convolution, stride": (lambda: nn.Conv2d(2, 4, 3, 2, 1, groups=2), IMAGE),
+    "convolution, circular": (
+        lambda: nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"),
+        IMAGE,
+    ),
+    "batch norm": (lambda: nn.BatchNorm2d(2), IMAGE),
+    "batch norm, not affine": (lambda: nn.BatchNorm2d(2, affine=False), IMAGE),
+    "average": (lambda: nn.AvgPool2d(3, 1, 1), IMAGE),
+    "average, tiles": (lambda: nn.AvgPool2d(2), IMAGE),
+    "global average": (lambda: nn.AdaptiveAvgPool2d(1), IMAGE),
+    "scaled average": (lambda: plain_layers.ScaledAvgPool2d(2), IMAGE),
+    "maximum": (lambda: nn.MaxPool2d(3, 2), IMAGE),
+    "flatten": (nn.Flatten, IMAGE),
+    "dropout": (nn.Dropout, IMAGE),
+    "identity": (nn.Identity, IMAGE),
+    "unflatten": (lambda: nn.Unflatten(1, (1, 2)), IMAGE),
+    "unshuffle": (lambda: nn.PixelUnshuffle(2), IMAGE),
+    "shuffle": (lambda: nn.PixelShuffle(1), IMAGE),
+    "zero padding": (lambda: nn.ZeroPad2d(1), IMAGE),
+    "lift": (lambda: plain_layers.ZeroPadLift(2, 5), IMAGE),
+    "relu": (nn.ReLU, IMAGE),
+    "tanh": (nn.Tanh, IMAGE),
+    "sigmoid": (nn.Sigmoid, IMAGE),
+    "gelu": (nn.GELU, IMAGE),
+    "gelu, tanh": (lambda: nn.GELU("tanh"), IMAGE),
+    "silu": (nn.SiLU, IMAGE),
+    "mish": (nn.Mish, IMAGE),
+    "leaky relu": (lambda: nn.LeakyReLU(0.1), IMAGE),
+    "leaky relu, half": (lambda: nn.LeakyReLU(0.5), IMAGE),
+    "elu": (lambda: nn.ELU(1.5), IMAGE),
+    "hardtanh": (lambda: nn.Hardtanh(-0.3, 0.7), IMAGE),
+    "softplus": (lambda: nn.Softplus(2.0, 60), IMAGE),
+    "softmax": (lambda: nn.Softmax(1), IMAGE),
+    "normalisation": (lambda: plain_layers.Normalization([0.5, 0.4], [0.2, 0.3]), IMAGE),
+    "projection": (lambda: structure.SumPreservingProjection(6, 2), FLAT),
+    "dense operator": (lambda: dense(4), FLAT),
+    "shift operator": (lambda: image_operators.ShiftOperator(2), IMAGE),
+    "convolution operator": (lambda: image_operators.ConvOperator(2, 3, stride=2), IMAGE),
+    "last layer": (lambda: layers.NonExpansiveLinear(6, 3), FLAT),
+    "field": (lambda: layers.GradientField(dense(4), "tanh"), FLAT),
+    "residual": (lambda: plain_layers.ResidualBlock(branch(nn.Tanh())), FLAT),
+    "untied": (lambda: plain_layers.UntiedBlock(dense(5), dense(6, 5), 0.5), FLAT),
+    "sequential": (lambda: nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 2)), FLAT),
+    "pair, prescribed": (lambda: pair(orthonormal(6), orthonormal(6), c=(0.3, 0.141)), FLAT),
+    "pair, learned": (lambda: pair(orthonormal(6), dense(5), substeps=(2, 1)), FLAT),
+    "block, long": (long_block, FLAT),
+    **{f"block, {name}": (lambda name=name: block(name), FLAT) for name in layers.ACTIVATIONS},
+    **{
+        f"block, {name}": (lambda name=name: block("tanh", name), FLAT)
+        for name in ("heun", "ssprk3", "rk4")
+    },
+}
+
+
+def made(name, seed=0, dtype=torch.float64):
+    """The module with random weights that are float32 numbers, in evaluation mode."""
+    make, shape = MAKE[name]
+    module = make().requires_grad_(False)
+    generator = seeded(seed)
+    for parameter in module.parameters():
+        draw = torch.randn(parameter.shape, generator=generator)
+        keep = isinstance(module, expansive.SwitchingBlock) and parameter.ndim > 1
+        parameter.copy_(parameter if keep else draw / max(1, parameter[0].numel()) ** 0.5)
+    if isinstance(module, nn.BatchNorm2d):
+        module.running_mean.copy_(torch.randn(2, generator=generator))
+        module.running_var.copy_(torch.rand(2, generator=generator) + 0.1)
+    return module.to(dtype).eval(), shape
+
+
+def inputs(shape, seed=0, count=4):
+    """Points of very different sizes, float32 numbers; the last one is an image."""
+    generator = seeded(seed)
+    x = torch.randn(count, *shape, generator=generator)
+    x = x * 10 ** torch.linspace(-3, 1, count).reshape(-1, *[1] * len(shape))
+    x[-1] = torch.rand(shape, generator=generator)
+    return x.double()
+
+
+def lengths(x):
+    return x.double().flatten(1).norm(dim=1)
+
+
+def test_every_type_in_the_table_has_a_case():
+    ours = ("torch", "chapter_utils")
+    known = {kind for kind in bounds.RULES if kind.__module__.split(".")[0] in ours}
+    assert known == {type(made(name)[0]) for name in MAKE}
+
+
+# ---- the bound -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_no_slope_exceeds_the_bound(name):
+    module, shape = made(name, 1)
+    bound = certificates.lipschitz_bound(module, shape)
+    for x in inputs(shape, 1, 12):
+        jacobian = jacrev(lambda z: module(z[None])[0])(x).reshape(-1, x.numel())
+        assert torch.linalg.matrix_norm(jacobian, 2).item() <= bound * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_what_has_a_bound_is_certified(name):
+    """No layer is refused after a training that its bound had allowed."""
+    module, shape = made(name)
+    last = nn.LazyLinear(3)
+    model = nn.Sequential(module, nn.Flatten(), last).double()
+    x = torch.rand(30, *shape, generator=seeded(0), dtype=torch.float64)
+    with torch.no_grad():
+        model(x)
+        last.weight.copy_(torch.randn(last.weight.shape, generator=seeded(1)))
+        labels = model.eval()(x).argmax(1)
+    assert certificates.lipschitz_bound(model, shape) > 0
+    radii = certificates.certify(model, x, labels)
+    assert (radii > 0).any() and radii.isfinite().all()
+
+
+# ---- rounding: float32 against float64 -----------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:the smallest eigenvalue")
+@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize("seed", range(3))
+def test_float32_stays_within_what_the_rule_says(name, seed):
+    single, shape = made(name, seed, torch.float32)
+    double = copy.deepcopy(single).double()
+    fix_steps(single, double)
+    x = inputs(shape, seed, 20)
+    with torch.no_grad():
+        error = lengths(single(x.float()).double() - double(x))
+    bound = certificates.bound_of(single, shape)
+    for size, found in zip(lengths(x).tolist(), error.tolist(), strict=True):
+        assert found <= bound.rounding(size, torch.float32) * (1 + 1e-6)
+
+
+def fix_steps(single, double):
+    """What depends on the type by construction, tau and P, is that of float32 in both."""
+    if isinstance(single, layers.NonExpansiveBlock):
+        L = single.field.L(torch.zeros(1, *FLAT))
+        steps = single.steps(L, torch.float32)
+        double.steps = lambda L, dtype: steps
+    if isinstance(single, layers.NonExpansiveLinear):
+        double.operator.weight.copy_(single.matrix)
+        double.operator.norm_bound = lambda shape: 1.0
+    if isinstance(single, expansive.SwitchingBlock):
+        steps = single.steps(FLAT)
+        double.steps = lambda shape: steps
+
+
+# ---- rounding: float64 against exact arithmetic --------------------------------------------------
+
+
+def exact_activation(module):
+    """The function of one number, in mpmath."""
+    mp = mpmath.mp
+
+    def sigmoid(t):
+        return 1 / (1 + mp.exp(-t))
+
+    def gelu(t):
+        if module.approximate == "none":
+            return t * (1 + mp.erf(t / mp.sqrt(2))) / 2
+        inner = mp.sqrt(2 / mp.pi) * (t + mp.mpf("0.044715") * t**3)
+        return t * (1 + mp.tanh(inner)) / 2
+
+    functions = {
+        nn.ReLU: lambda t: max(t, mp.mpf(0)),
+        nn.Tanh: mp.tanh,
+        nn.Sigmoid: sigmoid,
+        nn.GELU: gelu,
+        nn.SiLU: lambda t: t * sigmoid(t),
+        nn.Mish: lambda t: t * mp.tanh(mp.log1p(mp.exp(t))),
+        nn.LeakyReLU: lambda t: t if t > 0 else mp.mpf(module.negative_slope) * t,
+        nn.ELU: lambda t: t if t > 0 else mp.mpf(module.alpha) * mp.expm1(t),
+        nn.Hardtanh: lambda t: min(max(t, mp.mpf(module.min_val)), mp.mpf(module.max_val)),
+        nn.Softplus: lambda t: mp.log1p(mp.exp(module.beta * t)) / module.beta,
+    }
+    return functions.get(type(module))
+
+
+def matrix_of(linear, shape):
+    """The exact matrix of a linear map: an entry is a weight, or a small fraction."""
+    count = math.prod(shape)
+    units = torch.eye(count, dtype=torch.float64).reshape(count, *shape)
+    columns = linear(units).reshape(count, -1).tolist()
+    small = isinstance(linear, AVERAGES)
+    exact = [
+        [Fraction(v).limit_denominator(10_000) if small else Fraction(v) for v in column]
+        for column in columns
+    ]
+    return [list(row) for row in zip(*exact, strict=True)]
+
+
+AVERAGES = (
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    plain_layers.ScaledAvgPool2d,
+    structure.SumPreservingProjection,
+)
+LINEAR = (operators.LinearOperator, *AVERAGES)
+
+
+def product(matrix, vector, bias=None):
+    """matrix times vector, plus bias: fractions where both are, and mpmath otherwise."""
+    values = [
+        mpmath.mpf(v.numerator) / v.denominator if isinstance(v, Fraction) else v for v in vector
+    ]
+    rows = [[mpmath.mpf(entry.numerator) / entry.denominator for entry in row] for row in matrix]
+    out = [mpmath.fdot(row, values) for row in rows]
+    return out if bias is None else [v + b for v, b in zip(out, bias, strict=True)]
+
+
+def numbers(tensor):
+    return [mpmath.mpf(v) for v in tensor.flatten().tolist()]
+
+
+def exact(module, x, shape):
+    """The module's output for the flat list x of mpmath numbers, as a flat list."""
+    act = exact_activation(module)
+    if act:
+        return [act(t) for t in x]
+    if isinstance(module, nn.Linear):
+        bias = numbers(module.bias) if module.bias is not None else None
+        return product(rows_of(module.weight), x, bias)
+    if isinstance(module, layers.NonExpansiveLinear):
+        return product(rows_of(module.matrix), x, numbers(module.bias))
+    if isinstance(module, nn.Conv2d):
+        without_bias = copy.deepcopy(module)
+        without_bias.bias = None
+        pixels = module(torch.zeros(1, *shape, dtype=torch.float64))
+        bias = numbers(module.bias[:, None, None].expand(pixels.shape[1:]))
+        return product(matrix_of(without_bias, shape), x, bias)
+    if isinstance(module, LINEAR):
+        return product(matrix_of(module, shape), x)
+    if isinstance(module, nn.BatchNorm2d):
+        return exact_batch_norm(module, x)
+    if isinstance(module, plain_layers.Normalization):
+        pixels = len(x) // 2
+        mean = numbers(module.mean)
+        std = numbers(module.std)
+        return [(t - mean[k // pixels]) / std[k // pixels] for k, t in enumerate(x)]
+    if isinstance(module, nn.Softmax):
+        pixels = len(x) // 2
+        powers = [mpmath.exp(t) for t in x]
+        sums = [powers[k] + powers[k + pixels] for k in range(pixels)]
+        return [power / sums[k % pixels] for k, power in enumerate(powers)]
+    if isinstance(module, nn.Sequential):
+        for part in module:
+            x = exact(part, x, shape)
+        return x
+    if isinstance(module, plain_layers.ResidualBlock):
+        return added(x, exact(module.branch, x, shape))
+    if isinstance(module, plain_layers.UntiedBlock):
+        inner = product(rows_of(module.inner.weight), x, numbers(module.bias))
+        change = product(rows_of(module.outer.weight), [max(t, mpmath.mpf(0)) for t in inner])
+        return [mpmath.mpf(module.keep) * t for t in added(x, change)]
+    return exact_flow(module, x)
+
+
+def rows_of(weight):
+    return [[Fraction(v) for v in row] for row in weight.tolist()]
+
+
+def added(x, change, factor=1):
+    return [t + factor * d for t, d in zip(x, change, strict=True)]
+
+
+def exact_batch_norm(module, x):
+    pixels = len(x) // 2
+    variance = numbers(module.running_var)
+    mean = numbers(module.running_mean)
+    weight = numbers(module.weight) if module.affine else [1, 1]
+    bias = numbers(module.bias) if module.affine else [0, 0]
+    out = []
+    for k, t in enumerate(x):
+        c = k // pixels
+        root = mpmath.sqrt(variance[c] + mpmath.mpf(module.eps))
+        out.append((t - mean[c]) / root * weight[c] + bias[c])
+    return out
+
+
+def exact_field(field, x):
+    A = rows_of(field.operator.weight)
+    act = exact_activation(layers.ACTIVATIONS[field.activation][0])
+    units = [act(t) for t in product(A, x, numbers(field.bias))]
+    return product([list(column) for column in zip(*A, strict=True)], units)
+
+
+def exact_flow(module, x):
+    """Fields and their steps; the step sizes are those in use."""
+    zeros = torch.zeros(1, *FLAT, dtype=torch.float64)
+    if isinstance(module, layers.GradientField):
+        return exact_field(module, x)
+    if isinstance(module, expansive.SwitchingBlock):
+        walks = zip(
+            (module.down, module.up), module.steps(FLAT), module.substeps, (-1, 1), strict=True
+        )
+        for field, c, parts, sign in walks:
+            tau = sign * c / parts / field.L(zeros)
+            for _ in range(parts):
+                x = added(x, exact_field(field, x), mpmath.mpf(tau))
+        return x
+    assert isinstance(module, layers.NonExpansiveBlock)
+    number, tau = module.steps(module.field.L(zeros), torch.float64)
+    A, b = COEFFICIENTS[module.method]
+    for _ in range(number):
+        slopes = []
+        for row in A:
+            stage = x
+            for a, slope in zip(row, slopes, strict=False):
+                stage = added(stage, slope, mpmath.mpf(a))
+            slopes.append([-mpmath.mpf(tau) * t for t in exact_field(module.field, stage)])
+        for weight, slope in zip(b, slopes, strict=True):
+            x = added(x, slope, mpmath.mpf(weight))
+    return x
+
+
+COEFFICIENTS = {  # the floating-point numbers in use
+    "euler": ([[0]], [1]),
+    "heun": ([[0, 0], [1, 0]], [1 / 2, 1 / 2]),
+    "ssprk3": ([[0, 0, 0], [1, 0, 0], [1 / 4, 1 / 4, 0]], [1 / 6, 1 / 6, 2 / 3]),
+    "rk4": (
+        [[0, 0, 0, 0], [1 / 2, 0, 0, 0], [0, 1 / 2, 0, 0], [0, 0, 1, 0]],
+        [1 / 6, 1 / 3, 1 / 3, 1 / 6],
+    ),
+}
+ONLY_MOVED = (
+    nn.Flatten,
+    nn.Dropout,
+    nn.Identity,
+    nn.Unflatten,
+    nn.PixelUnshuffle,
+    nn.PixelShuffle,
+    nn.ZeroPad2d,
+    nn.MaxPool2d,
+    plain_layers.ZeroPadLift,
+)
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_float64_stays_within_what_the_rule_says(name):
+    module, shape = made(name, 2)
+    bound = certificates.bound_of(module, shape)
+    errors = []
+    for x in inputs(shape, 2) / 3:  # numbers of full length
+        size = x.norm().item()
+        allowed = bound.rounding(size, torch.float64)
+        with torch.no_grad():
+            computed = module(x[None])[0]
+        if isinstance(module, ONLY_MOVED):
+            assert set(computed.flatten().tolist()) <= {0.0, *x.flatten().tolist()}
+            assert allowed == 0
+            continue
+        truth = exact(module, numbers(x), shape)
+        difference = [a - b for a, b in zip(numbers(computed), truth, strict=True)]
+        errors.append(float(mpmath.norm(mpmath.matrix(difference))))
+        assert errors[-1] <= allowed
+        assert allowed <= 1e-10 * (1 + size)  # and is no empty promise
+    if not isinstance(module, (*ONLY_MOVED, nn.ReLU, nn.Hardtanh)) and name != "leaky relu, half":
+        assert max(errors) > 0
+
+
+# ---- what one certificate costs ------------------------------------------------------------------
+
+
+def test_one_certificate_bounds_each_layer_once(monkeypatch):
+    model = nn.Sequential(
+        nn.Flatten(), *(block() for _ in range(4)), layers.NonExpansiveLinear(6, 3)
+    )
+    calls = []
+    true_rules = dict(bounds.RULES)
+
+    def counted(rule):
+        def count(module, shape):
+            calls.append(module)
+            return rule(module, shape)
+
+        return count
+
+    for kind, rule in true_rules.items():
+        monkeypatch.setitem(bounds.RULES, kind, counted(rule))
+    x = torch.rand(5, 6, generator=seeded(0))
+    certificates.certify(model, x, torch.zeros(5, dtype=torch.int64))
+    bounded = [module for module in calls if not isinstance(module, nn.ReLU)]
+    assert len(bounded) == len({id(module) for module in bounded})
+    assert sum(isinstance(module, layers.NonExpansiveBlock) for module in bounded) == 4
