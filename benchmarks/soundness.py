@@ -84,6 +84,59 @@ def nonexpansive_cnn(
         return nn.Sequential(*stack, nn.Flatten(), last)
 
 
+def plain_cnn(image_shape: tuple[int, ...], seed: int = 0) -> nn.Sequential:
+    """What an ordinary network is made of: convolutions, batch normalisation, pooling."""
+    with models.seeded(seed):
+        return nn.Sequential(
+            plain_layers.Normalization([0.5], [0.4]),
+            nn.Conv2d(image_shape[0], 6, 3, padding=1),
+            nn.BatchNorm2d(6),
+            nn.Tanh(),
+            nn.MaxPool2d(2),
+            plain_layers.ResidualBlock(
+                nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, padding_mode="circular"), nn.GELU())
+            ),
+            nn.AvgPool2d(2),
+            nn.Dropout(0.1),
+            nn.Flatten(),
+            nn.Linear(6 * image_shape[1] * image_shape[2] // 16, 10),
+        )
+
+
+def every_activation(image_shape: tuple[int, ...], seed: int = 0) -> nn.Sequential:
+    activations = (
+        nn.ELU(1.5),
+        nn.SiLU(),
+        nn.Mish(),
+        nn.Softplus(threshold=40),
+        nn.LeakyReLU(0.2),
+        nn.Hardtanh(-2.0, 2.0),
+        nn.Sigmoid(),
+        nn.Softmax(1),
+    )
+    features = math.prod(image_shape)
+    stack: list[nn.Module] = [nn.Flatten()]
+    with models.seeded(seed):
+        for activation in activations:
+            stack += [nn.Linear(features, 24), activation]
+            features = 24
+        return nn.Sequential(*stack, nn.Linear(24, 10))
+
+
+def other_blocks(image_shape: tuple[int, ...], seed: int = 0) -> nn.Sequential:
+    """Blocks with other activations and methods than those of the models, and pooling."""
+    colours, height, width = image_shape
+    methods = (("tanh", "euler"), ("softplus", "heun"), ("sigmoid", "ssprk3"), ("relu", "rk4"))
+    stack: list[nn.Module] = [plain_layers.ZeroPadLift(colours, 6)]
+    with models.seeded(seed):
+        for activation, method in methods:
+            field = layers.GradientField(image_operators.ConvOperator(6, 6), activation)
+            stack.append(layers.NonExpansiveBlock(field, 1.5, method))
+        stack += [plain_layers.ScaledAvgPool2d(2), nn.Flatten()]
+        last = layers.NonExpansiveLinear(6 * height * width // 4, 10)
+        return nn.Sequential(*stack, last)
+
+
 SHAPE = (1, 12, 12)  # the digits, averaged
 FAMILIES = {
     "linear": partial(models.resnet, depth=0),  # its certificate is the exact distance
@@ -92,6 +145,9 @@ FAMILIES = {
     "nonexpansive_net": partial(models.nonexpansive_net, width=32, depth=3),
     "nonexpansive_net, deep": partial(models.nonexpansive_net, width=32),
     "nonexpansive_cnn": partial(nonexpansive_cnn, channels=8, depth=1),
+    "plain_cnn": plain_cnn,
+    "every activation": every_activation,
+    "other blocks": other_blocks,
     **{
         f"regime {name}": partial(models.regime_net, name, channels=8, depth=1)
         for name in models.REGIMES

@@ -43,7 +43,7 @@ def files(*patterns):
 HELPER = files("chapter_utils/*.py")
 CERTIFICATES = files("chapter_utils/certificates/*.py")
 EXERCISES = files("chapter_checks/exercises/*.py")
-ENGINE = [ROOT / "chapter_checks" / f"{name}.py" for name in ("engine", "bench", "wire", "sendable")]
+ENGINE = files(*(f"chapter_checks/{name}.py" for name in ("engine", "bench", "wire", "sendable")))
 FIGURES = files("notebooks/figures/*.py")
 
 

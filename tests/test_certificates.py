@@ -35,7 +35,7 @@ def seeded(seed):
     return torch.Generator().manual_seed(seed)
 
 
-# ---- the cases: for every type at least one module and the shape of its inputs --------------------
+# ---- the cases: for every type a module, and the shape of its inputs ------------------------------
 
 
 def dense(rows, columns=6):
