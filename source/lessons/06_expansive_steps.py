@@ -247,7 +247,7 @@ live_map
 # **Question.** Training changes $A$. If $A^\top A$ is only *nearly* the identity, what remains of the promise?
 #
 # Let $\lambda_{\min}$ and $\lambda_{\max}$ be the smallest and the largest eigenvalue of $A^\top A$: the squares of the smallest and largest singular values of $A$ (if $A$ has at least as many rows as columns; otherwise $\lambda_{\min}=0$).
-# As in lesson 5 we measure steps in units of $1/\lambda_{\max}$, so that $x-\frac{h_1}{\lambda_{\max}}A^\top\sigma(Ax+b)$ is the step.
+# As in lesson 5 we measure steps in units of $1/\lambda_{\max}$ (there they were called $c=\tau L$, and so they are in the library), so that $x-\frac{h_1}{\lambda_{\max}}A^\top\sigma(Ax+b)$ is the step.
 #
 # > **Claim 6.4 (nearly orthogonal).** Its Lipschitz constant is at most $\max(|1-\kappa h_1|,\,|1-h_1|)$ with $\kappa=a\,\lambda_{\min}/\lambda_{\max}$, and equal for suitable $b$ if both slopes are attained on intervals.
 #
