@@ -174,7 +174,6 @@ class SwitchingBlock(Module):
         L = field.L(x)
         if field.vanishes(L, x):
             return x + 0 * L
-        tau = c / parts / L
         for _ in range(parts):
-            x = x + field(x, tau)
+            x = x + field(x, tau=c / parts / L)
         return x
