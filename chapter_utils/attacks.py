@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Network = Callable[[Tensor], Tensor]
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 # ---- losses, one number a sample -----------------------------------------------------------------
@@ -29,7 +28,7 @@ def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels, reduction="none")
 
 
-LOSSES: dict[str, Loss] = {"margin": margin_loss, "cross_entropy": cross_entropy_loss}
+LOSSES = {"margin": margin_loss, "cross_entropy": cross_entropy_loss}
 
 
 # ---- attacks -------------------------------------------------------------------------------------

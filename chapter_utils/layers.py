@@ -122,7 +122,8 @@ class NonExpansiveBlock(Module):
             raise ValueError(f"{method} is implicit; a layer needs an explicit method")
         if longest == 0:
             raise ValueError(
-                f"{method} has circle-contractivity radius 0: no step is sure to be non-expansive"
+                f"{method} has circle-contractivity radius 0: no step size is guaranteed to be "
+                "non-expansive"
             )
         if self.time_span is None and not 0 < self.c <= longest:
             raise ValueError(

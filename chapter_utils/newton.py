@@ -19,18 +19,18 @@ def slope_at(field: Field, x: Tensor) -> Tensor:
     return slope
 
 
-def implicit_stages(field: Field, x: Tensor, hA: Tensor) -> Tensor:
+def implicit_stages(field: Field, x: Tensor, h: float | Tensor, A: Tensor) -> Tensor:
     """The stages X (s, ...), each of the shape of x, that solve X = x + h A f(X) (lesson 2).
 
-    Newton's method with step halving, on the stage equations of all rows of x at once; hA (s, s) is
-    the step size times the stage matrix. Raises ValueError unless x is (B, d) or (d,), and
+    Newton's method with step halving, on the stage equations of all rows of x at once; A (s, s) is
+    the stage matrix. Raises ValueError unless x is (B, d) or (d,), and
     ArithmeticError if it does not converge.
     """
     if x.ndim not in (1, 2):
         raise ValueError(f"an implicit step needs x of shape (B, d) or (d,), got {tuple(x.shape)}")
-    s = len(hA)
+    s = len(A)
     d = x.shape[-1]
-    hA = hA.to(x)
+    hA = (h * A).to(x)
     rows = x.reshape(-1, 1, d)
 
     def residual(Z):
@@ -69,8 +69,9 @@ def implicit_stages(field: Field, x: Tensor, hA: Tensor) -> Tensor:
             Z = line_search(Z, error)
         else:
             raise ArithmeticError(
-                "Newton's method did not solve the stage equations: the residual is "
-                f"{size(error).max().item():.1e} after 50 iterations; take a smaller step"
+                f"Newton's method did not solve the stage equations for step size {float(h):g}: "
+                f"the residual is {size(error).max().item():.1e} after 50 iterations; take a "
+                "smaller step"
             )
     Z = Z - newton_direction(Z, residual(Z))  # one more step, this one seen by autograd
     return Z.unflatten(1, (s, d)).movedim(1, 0).reshape(s, *x.shape)

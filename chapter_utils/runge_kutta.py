@@ -103,7 +103,7 @@ def runge_kutta_step(field: Field, x: Tensor, h: float | Tensor, method: Tableau
             stage = _advance(x, h, row, slopes)
             slopes.append(slope_at(field, stage))
     else:
-        for stage in implicit_stages(field, x, h * method.A):
+        for stage in implicit_stages(field, x, h, method.A):
             slopes.append(slope_at(field, stage))
     return _advance(x, h, method.b.tolist(), slopes)
 

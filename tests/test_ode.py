@@ -211,7 +211,7 @@ def test_steps_refuse_bad_input_in_one_sentence():
     for name in ("euler", "rk4", "implicit_midpoint"):
         with pytest.raises(ValueError, match=r"shape of the state \(3, 2\), it returned \(3, 1\)"):
             runge_kutta.runge_kutta_step(lambda v: v[..., :1], x, 0.1, runge_kutta.TABLEAUS[name])
-    with pytest.raises(ArithmeticError, match=r"equations: the residual is \d\.\de.\d\d after 50"):
+    with pytest.raises(ArithmeticError, match=r"equations for step size 1: the residual is \d\.\de.\d\d after 50"):
         runge_kutta.runge_kutta_step(
             lambda v: v**2 + 1, x, 1.0, runge_kutta.TABLEAUS["implicit_euler"]
         )  # y = x + y^2 + 1: no real y
