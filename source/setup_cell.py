@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules:
-    home = os.path.join(os.environ.get("COURSE_HOME", "/content"), "course")
+    content = os.environ.get("COURSE_HOME", "/content")
+    home = os.path.join(content, "course")
     notebooks = os.path.join(home, "notebooks")
     address = os.environ.get("COURSE_REPOSITORY", "https://github.com/OWNER/REPOSITORY")
     if not os.path.isdir(home):
