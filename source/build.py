@@ -1,14 +1,18 @@
-"""Lessons: source/lessons/NN_topic.py (jupytext percent)  ->  notebooks/NN_topic.ipynb, executed.
+"""Lessons: source/lessons/NN_topic.py (jupytext percent) -> notebooks/NN_topic.ipynb, executed.
 
     python source/build.py              write and execute the lessons whose source has changed
     python source/build.py 05 07        the same for these lessons only
     python source/build.py --all        every lesson, changed or not
-    python source/build.py --check      exit 1 if a committed lesson is not the one its source describes
+    python source/build.py --check      exit 1 if a stored lesson is not what its source describes
     python source/build.py --execute    execute every lesson; nothing is written
-    python source/build.py --html DIR   write the lessons as they are into DIR, as web pages with an index
-    python source/build.py --address OWNER/NAME    put the address of your repository into every file that names it
+    python source/build.py --html DIR   write the lessons as they are into DIR, as web pages with an
+                                        index
+    python source/build.py --address OWNER/NAME
+                                        put the address of your repository into every file that
+                                        names it
 
-The cell tagged "setup" is replaced by setup_cell.py, and links to Binder and Colab are put under the title.
+The cell tagged "setup" is replaced by setup_cell.py, and links to Binder and Colab are put under
+the title.
 """
 
 import argparse
@@ -26,12 +30,17 @@ from nbclient.exceptions import CellExecutionError
 
 SOURCE = Path(__file__).resolve().parent
 ROOT = SOURCE.parent
-LESSONS, NOTEBOOKS = SOURCE / "lessons", ROOT / "notebooks"
+LESSONS = SOURCE / "lessons"
+NOTEBOOKS = ROOT / "notebooks"
 REPOSITORY = "OWNER/REPOSITORY"  # on GitHub; changed here and in all these files by --address
 ADDRESSED = (
-    "source/build.py", "source/setup_cell.py", "chapter_checks/README.md", "chapter_checks/grading/classroom.yml",
-    "README.md", "CITATION.cff",
-)  # fmt: skip
+    "source/build.py",
+    "source/setup_cell.py",
+    "chapter_checks/README.md",
+    "chapter_checks/grading/classroom.yml",
+    "README.md",
+    "CITATION.cff",
+)
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -39,14 +48,17 @@ METADATA = {
 
 
 def links(name: str) -> str:
-    binder = f"https://mybinder.org/v2/gh/{REPOSITORY}/main?urlpath=lab/tree/notebooks/{name}.ipynb"
-    colab = (
-        f"https://colab.research.google.com/github/{REPOSITORY}/blob/main/notebooks/{name}.ipynb"
-    )
+    file = f"notebooks/{name}.ipynb"
+    binder = f"https://mybinder.org/v2/gh/{REPOSITORY}/main?urlpath=lab/tree/{file}"
+    colab = f"https://colab.research.google.com/github/{REPOSITORY}/blob/main/{file}"
     return (
         f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder}) "
         f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})"
     )
+
+
+def setup_cell() -> str:
+    return (SOURCE / "setup_cell.py").read_text(encoding="utf-8").strip()
 
 
 def generate(path: Path) -> nbformat.NotebookNode:
@@ -54,28 +66,26 @@ def generate(path: Path) -> nbformat.NotebookNode:
     cells = []
     for number, cell in enumerate(jupytext.read(path, fmt="py:percent").cells):
         tags = cell.metadata.get("tags", [])
+        text = cell.source
+        if number == 0:
+            title, _, rest = text.partition("\n")
+            text = f"{title}\n\n{links(path.stem)}\n{rest}"
+        if "setup" in tags:
+            text = setup_cell()
         if cell.cell_type == "markdown":
-            text = cell.source
-            if number == 0:
-                title, _, rest = text.partition("\n")
-                text = f"{title}\n\n{links(path.stem)}\n{rest}"
             new = nbformat.v4.new_markdown_cell(text)
         else:
-            text = (
-                (SOURCE / "setup_cell.py").read_text(encoding="utf-8").strip()
-                if "setup" in tags
-                else cell.source
-            )
             new = nbformat.v4.new_code_cell(text)
         new["id"] = f"l{path.stem[:2]}-{number:03d}"
-        new.metadata = nbformat.from_dict(
-            {key: value for key, value in cell.metadata.items() if key in ("tags", "jupyter")}
-        )
-        if "setup" in tags:
-            new.metadata["jupyter"] = {
-                "source_hidden": True
-            }  # nothing in it that a student must read
+        kept = {key: value for key, value in cell.metadata.items() if key in ("tags", "jupyter")}
+        new.metadata = nbformat.from_dict(kept)
+        if "setup" in tags:  # nothing in it that a student must read
+            new.metadata["jupyter"] = {"source_hidden": True}
         cells.append(new)
+    return notebook_of(cells)
+
+
+def notebook_of(cells: list[nbformat.NotebookNode]) -> nbformat.NotebookNode:
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(METADATA))
     notebook.nbformat_minor = 5
     nbformat.validate(notebook)
@@ -84,19 +94,14 @@ def generate(path: Path) -> nbformat.NotebookNode:
 
 def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Run all cells in notebooks/; keep what a reader should see and nothing of this machine."""
-    NotebookClient(
-        notebook,
-        timeout=600,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(NOTEBOOKS)}},
-    ).execute()
+    where = {"metadata": {"path": str(NOTEBOOKS)}}
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
     notebook.metadata = nbformat.from_dict(copy.deepcopy(METADATA))
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        if cell.cell_type == "code":
-            for out in cell.outputs:
-                if out.get("name") == "stderr":
-                    raise RuntimeError(f"cell {cell.id} warns: {out.text}")
+        for out in cell.get("outputs", []):
+            if out.get("name") == "stderr":
+                raise RuntimeError(f"cell {cell.id} warns: {out.text}")
     return notebook
 
 
@@ -117,9 +122,9 @@ def change_address(new: str) -> None:
     for name in ADDRESSED:
         path = ROOT / name
         path.write_text(path.read_text(encoding="utf-8").replace(REPOSITORY, new), encoding="utf-8")
-    print(
-        f"{REPOSITORY} is now {new} in {', '.join(ADDRESSED)}. Run make notebooks, so that the notebooks follow."
-    )
+    files = ", ".join(ADDRESSED)
+    print(f"{REPOSITORY} is now {new} in {files}.")
+    print("Run make notebooks, so that the notebooks follow.")
 
 
 def write_pages(lessons: list[Path], folder: Path) -> None:
@@ -136,13 +141,28 @@ def write_pages(lessons: list[Path], folder: Path) -> None:
     print(f"{len(notebooks)} lessons: open {folder / 'index.html'}")
 
 
-def main() -> int:
+def is_built(path: Path, write: bool) -> bool:
+    """Execute a lesson, and write it if wanted; False, with the reason printed, if it fails."""
+    print(f"{path.stem}: running ...", end=" ", flush=True)
+    start = time.perf_counter()
+    try:
+        notebook = execute(generate(path))
+    except (CellExecutionError, RuntimeError) as error:
+        print(f"FAILED\n{error}")
+        return False
+    if write:
+        nbformat.write(notebook, NOTEBOOKS / f"{path.stem}.ipynb")
+    print(f"{time.perf_counter() - start:.0f} s")
+    return True
+
+
+def options_of() -> tuple[argparse.Namespace, list[Path]]:
+    """The command line, and the sources of the lessons that it means."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "numbers", nargs="*", help="lessons to look at, such as 05; all if none is given"
-    )
+    which = "lessons to look at, such as 05; all if none is given"
+    parser.add_argument("numbers", nargs="*", help=which)
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--all", action="store_true")
     choice.add_argument("--check", action="store_true")
@@ -150,18 +170,21 @@ def main() -> int:
     choice.add_argument("--html", type=Path, metavar="DIR")
     choice.add_argument("--address", metavar="OWNER/NAME")
     options = parser.parse_args()
-    # ipykernel and zmq announce things a reader of this build can do nothing about
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    lessons = [
-        path
-        for path in sorted(LESSONS.glob("[0-9][0-9]_*.py"))
-        if not options.numbers or path.stem[:2] in options.numbers
-    ]
+    lessons = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
     if unknown := set(options.numbers) - {path.stem[:2] for path in lessons}:
         parser.error(f"no lesson is numbered {' or '.join(sorted(unknown))}")
+    if options.address and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.address):
+        parser.error(f"an address has the form OWNER/NAME, got {options.address!r}")
+    if options.numbers:
+        lessons = [path for path in lessons if path.stem[:2] in options.numbers]
+    return options, lessons
+
+
+def main() -> int:
+    options, lessons = options_of()
+    # ipykernel and zmq announce things a reader of this build can do nothing about
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
     if options.address:
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", options.address):
-            parser.error(f"an address has the form OWNER/NAME, got {options.address!r}")
         change_address(options.address)
         return 0
     if options.html:
@@ -173,21 +196,10 @@ def main() -> int:
             if not is_current(path):
                 failed += 1
                 print(f"{path.stem}: the notebook is older than its source; run make notebooks")
-            continue
-        if not (options.all or options.execute) and is_current(path):
+        elif not (options.all or options.execute) and is_current(path):
             print(f"{path.stem}: up to date")
-            continue
-        print(f"{path.stem}: running ...", end=" ", flush=True)
-        start = time.perf_counter()
-        try:
-            notebook = execute(generate(path))
-        except (CellExecutionError, RuntimeError) as error:
+        elif not is_built(path, write=not options.execute):
             failed += 1
-            print(f"FAILED\n{error}")
-            continue
-        if not options.execute:
-            nbformat.write(notebook, NOTEBOOKS / f"{path.stem}.ipynb")
-        print(f"{time.perf_counter() - start:.0f} s")
     return 1 if failed else 0
 
 

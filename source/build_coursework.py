@@ -1,18 +1,22 @@
-"""Coursework: source/coursework/NN_topic.py  ->  coursework/NN_topic.ipynb (blank), solutions/NN_topic.ipynb (solved)
+"""Coursework: source/coursework/NN_topic.py -> notebooks/coursework/NN_topic.ipynb, blank,
+                                             and notebooks/solutions/NN_topic.ipynb, solved.
 
-    python source/build_coursework.py                  write both versions of every coursework notebook
-    python source/build_coursework.py 02 05            the same for these lessons only
-    python source/build_coursework.py --check          exit 1 if a committed notebook is not the one its source describes
-    python source/build_coursework.py --release FILE   write what students receive as a zip file: no solutions, no sources of them,
-                                                          README.md and Makefile from source/student
+    python source/build_coursework.py          write both versions of every coursework notebook
+    python source/build_coursework.py 02 05    the same for these lessons only
+    python source/build_coursework.py --check  exit 1 if a stored notebook is not what its source
+                                               describes
+    python source/build_coursework.py --release FILE
+                                               write what students receive as a zip file: no
+                                               solutions, no sources of them, README.md and
+                                               Makefile from source/student
 
-A cell tagged "answer:2.1" holds the answer, its solution between ### BEGIN SOLUTION and ### END SOLUTION. The build puts the
-check cell after it, and title, points and minutes behind the heading "## Exercise 2.1". Nothing is executed, and the same source
-gives the same bytes.
+A cell tagged "answer:2.1" holds the answer, its solution between ### BEGIN SOLUTION and
+### END SOLUTION. The build puts the check cell after it, and title, points and minutes behind the
+heading "## Exercise 2.1". Nothing is executed, and the same source gives the same bytes.
 """
 
 import argparse
-import copy
+import itertools
 import re
 import sys
 import zipfile
@@ -26,129 +30,162 @@ from chapter_checks.engine import EXERCISES, PASSED, find
 
 SOURCE = build.SOURCE / "coursework"
 TARGETS = {"blank": build.NOTEBOOKS / "coursework", "solved": build.NOTEBOOKS / "solutions"}
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-HOW = """**How it works.** Write each answer in its cell, then run the check cell below it. A check says *not started*, *not passed yet* with a hint, or *passed*.
-It calls your functions on many random inputs, so there is more than one right way to write them. "Run all" stops at the first exercise
-that is not passed; the cell after each check shows what your answer is good for, once it is there."""
-STUDENT_FILES = [
-    "LICENSE", "CITATION.cff", "pyproject.toml", "requirements.txt", "environment.yml", "binder/*",
-    "chapter_utils/**/*.py", "chapter_utils/*.mplstyle", "chapter_checks/**/*.py", "notebooks/*.ipynb", "notebooks/figures/*", "notebooks/coursework/*.ipynb",
-    "benchmarks/*.py", "benchmarks/results/*",
-]  # fmt: skip
+BEGIN = "### BEGIN SOLUTION"
+END = "### END SOLUTION"
+GIVEN = "#> "  # begins a line of a solution that the blank notebook shows instead of it
+HEADING = re.compile(r"^## Exercise (\d+\.\d+)$", re.MULTILINE)
+HOW = """**How it works.** Write each answer in its cell, then run the check cell below it.
+A check says *not started*, *not passed yet* with a hint, or *passed*.
+It calls your functions on many random inputs, so there is more than one right way to write them.
+"Run all" stops at the first exercise that is not passed; the cell after each check shows what your
+answer is good for, once it is there."""
+STUDENT_FILES = (
+    "LICENSE",
+    "CITATION.cff",
+    "pyproject.toml",
+    "requirements.txt",
+    "environment.yml",
+    "binder/*",
+    "chapter_utils/**/*.py",
+    "chapter_utils/*.mplstyle",
+    "chapter_checks/**/*.py",
+    "notebooks/*.ipynb",
+    "notebooks/figures/*.py",
+    "notebooks/figures/*.csv",
+    "notebooks/coursework/*.ipynb",
+    "benchmarks/*.py",
+    "benchmarks/results/*",
+)
 
 
 def answer(text: str, number: str, solved: bool) -> str:
-    """The answer cell with the solution regions, or with what students find there: their `#> ` lines, or else a stub."""
-    lines, region, indent = [], None, ""
+    """The answer cell with its solutions, or with what students find in the place of each."""
+    lines: list[str] = []
+    region: list[str] | None = None  # the solution that is being read
+    indent = ""
     for line in text.splitlines():
         mark = line.strip()
         if mark == BEGIN and region is None:
-            region, indent = [], line[: line.index(mark)]
+            region = []
+            indent = line[: line.index(mark)]
         elif mark == END and region is not None:
-            stub = [f'{indent}raise NotImplementedError("Exercise {number}")  # replace this line']
-            given = [
-                indent + entry.strip()[3:] for entry in region if entry.strip().startswith("#> ")
-            ]
-            lines += (
-                [entry for entry in region if not entry.strip().startswith("#> ")]
-                if solved
-                else given or stub
-            )
+            lines += solution(region) if solved else stub(region, indent, number)
             region = None
         elif mark in (BEGIN, END):
             raise ValueError(f"exercise {number}: {mark} at a wrong place")
+        elif region is None:
+            lines.append(line)
         else:
-            (lines if region is None else region).append(line)
+            region.append(line)
     if region is not None or BEGIN not in text:
         raise ValueError(f"exercise {number}: {BEGIN} without {END}, or no solution at all")
     return "\n".join(lines)
 
 
+def solution(region: list[str]) -> list[str]:
+    return [line for line in region if not line.strip().startswith(GIVEN)]
+
+
+def stub(region: list[str], indent: str, number: str) -> list[str]:
+    """The given lines of a solution; without any, a line that says it is not written yet."""
+    stripped = [line.strip() for line in region]
+    given = [indent + line[len(GIVEN) :] for line in stripped if line.startswith(GIVEN)]
+    error = f'raise NotImplementedError("Exercise {number}")  # replace this line'
+    return given or [indent + error]
+
+
+def answer_number(cell: nbformat.NotebookNode) -> str | None:
+    """The exercise of a cell tagged "answer:2.1", "2.1"; None of other cells."""
+    for tag in cell.metadata.get("tags", []):
+        if tag.startswith("answer:"):
+            return tag.removeprefix("answer:")
+    return None
+
+
 def check_cell(number: str, solved: bool) -> nbformat.NotebookNode:
     """The check, with the verdict that nbval compares in the solved version."""
     cell = nbformat.v4.new_code_cell(f'check("{number}")')
-    cell.metadata = nbformat.from_dict(
-        {"deletable": False, "editable": False, "tags": [f"check:{number}"]}
-    )
+    cell.id = f"check-{number.replace('.', '-')}"
+    metadata = {"deletable": False, "editable": False, "tags": [f"check:{number}"]}
+    cell.metadata = nbformat.from_dict(metadata)
     if solved:
+        verdict = f"Exercise {number}: {PASSED}\n"
         cell.metadata.tags.append("nbval-check-output")
         cell.execution_count = 1  # nbval compares only cells that have been run
-        cell.outputs = [
-            nbformat.v4.new_output("stream", name="stdout", text=f"Exercise {number}: {PASSED}\n")
-        ]
+        cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=verdict)]
     return cell
 
 
-def text_of(cell: nbformat.NotebookNode, path: Path, first: bool, solved: bool) -> str:
-    """A markdown cell with what the build knows better."""
-    if first:
-        title, _, rest = cell.source.partition("\n")
-        mine = [
-            EXERCISES[number]
-            for number in sorted(EXERCISES)
-            if number.split(".")[0] == str(int(path.stem[:2]))
-        ]
-        sums = (
-            f"{sum(e.points for e in mine)} points, about {sum(e.minutes for e in mine)} minutes."
-        )
-        head = (
-            f"{title} (solved)"
-            if solved
-            else f"{title}\n\n{build.links(f'coursework/{path.stem}')}"
-        )
-        return f"{head}\n{rest}\n\n**In all:** {sums}\n\n{HOW}"
+def first_cell(text: str, path: Path, solved: bool) -> str:
+    """Title and text, with links, points and minutes of all exercises, and how it works."""
+    title, _, rest = text.partition("\n")
+    lesson = int(path.stem[:2])
+    points = 0
+    minutes = 0
+    for number, entry in EXERCISES.items():
+        if number.startswith(f"{lesson}."):
+            points += entry.points
+            minutes += entry.minutes
+    if solved:
+        head = f"{title} (solved)"
+    else:
+        head = f"{title}\n\n{build.links(f'coursework/{path.stem}')}"
+    sums = f"**In all:** {points} points, about {minutes} minutes."
+    return f"{head}\n{rest}\n\n{sums}\n\n{HOW}"
 
-    def heading(match: re.Match) -> str:
-        e = find(match[1])
-        return f"## Exercise {e.number}: {e.title}\n\n*{e.points} point{'s' * (e.points > 1)}, {e.minutes} minutes*"
 
-    return re.sub(r"^## Exercise (\d+\.\d+)$", heading, cell.source, flags=re.M)
+def heading(match: re.Match) -> str:
+    """The heading of an exercise, with its title, points and minutes."""
+    entry = find(match[1])
+    points = "1 point" if entry.points == 1 else f"{entry.points} points"
+    return f"## Exercise {entry.number}: {entry.title}\n\n*{points}, {entry.minutes} minutes*"
+
+
+def built_cell(
+    cell: nbformat.NotebookNode, number: str | None, path: Path, place: int, solved: bool
+) -> nbformat.NotebookNode:
+    """A cell of the source, the one at `place`, as it stands in the notebook."""
+    tags = cell.metadata.get("tags", [])
+    if cell.cell_type == "markdown":
+        text = first_cell(cell.source, path, solved) if place == 0 else cell.source
+        new = nbformat.v4.new_markdown_cell(HEADING.sub(heading, text))
+    elif "setup" in tags:
+        new = nbformat.v4.new_code_cell(build.setup_cell())
+        new.metadata = nbformat.from_dict({"jupyter": {"source_hidden": True}, "tags": tags})
+    elif number is None and (BEGIN in cell.source or END in cell.source):
+        raise ValueError(f"{path.name}: a solution outside an answer cell")
+    else:
+        text = cell.source if number is None else answer(cell.source, number, solved)
+        new = nbformat.v4.new_code_cell(text)
+        if tags:
+            new.metadata = nbformat.from_dict({"tags": tags})
+    if number is None:
+        new.id = f"c{path.stem[:2]}-{place:03d}"
+    else:
+        new.id = f"answer-{number.replace('.', '-')}"
+    return new
 
 
 def generate(path: Path, version: str) -> nbformat.NotebookNode:
     """The notebook of that version, "blank" or "solved"."""
-    solved, cells, done = version == "solved", [], []
+    solved = version == "solved"
     source = jupytext.read(path, fmt="py:percent").cells
-    asked = [
-        number
-        for cell in source
-        for number in re.findall(r"^## Exercise (\d+\.\d+)$", cell.source, re.M)
-    ]
+    asked = [number for cell in source for number in HEADING.findall(cell.source)]
     for number in asked:
-        find(number)
+        find(number)  # loads the exercises of the lesson, whose points are summed up
+    cells = []
+    done = []
     for place, cell in enumerate(source):
-        tags = cell.metadata.get("tags", [])
-        number = next(
-            (tag.removeprefix("answer:") for tag in tags if tag.startswith("answer:")), None
-        )
-        if cell.cell_type == "markdown":
-            new = nbformat.v4.new_markdown_cell(text_of(cell, path, place == 0, solved))
-        elif "setup" in tags:
-            setup = (build.SOURCE / "setup_cell.py").read_text(encoding="utf-8").strip()
-            new = nbformat.v4.new_code_cell(setup)
-            new.metadata = nbformat.from_dict({"jupyter": {"source_hidden": True}, "tags": tags})
-        else:
-            new = nbformat.v4.new_code_cell(
-                answer(cell.source, number, solved) if number else cell.source
-            )
-            if number is None and (BEGIN in cell.source or END in cell.source):
-                raise ValueError(f"{path.name}: a solution outside an answer cell")
-            if tags:
-                new.metadata = nbformat.from_dict({"tags": tags})
-        new.id = f"answer-{number.replace('.', '-')}" if number else f"c{path.stem[:2]}-{place:03d}"
-        cells.append(new)
-        if number:
-            done.append(number)
+        number = answer_number(cell)
+        cells.append(built_cell(cell, number, path, place, solved))
+        if number is not None:
             cells.append(check_cell(number, solved))
-            cells[-1].id = f"check-{number.replace('.', '-')}"
+            done.append(number)
     if asked != done:
-        raise ValueError(
-            f"{path.name}: the headings are {', '.join(asked)}, the answer cells {', '.join(done)}"
-        )
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(build.METADATA))
-    notebook.nbformat_minor = 5
-    nbformat.validate(notebook)
-    return notebook
+        headings = ", ".join(asked)
+        answers = ", ".join(done)
+        raise ValueError(f"{path.name}: the headings are {headings}, the answer cells {answers}")
+    return build.notebook_of(cells)
 
 
 def sources() -> list[Path]:
@@ -171,7 +208,7 @@ def release(target: Path) -> None:
             bundle.write(path, f"course/{name}")
 
 
-def main() -> int:
+def options_of() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -184,26 +221,26 @@ def main() -> int:
         parser.error(f"no coursework is numbered {' or '.join(sorted(unknown))}")
     if options.numbers and options.release:
         parser.error("--release packs all lessons; leave the numbers out")
+    return options
+
+
+def main() -> int:
+    options = options_of()
+    paths = [path for path in sources() if not options.numbers or path.stem[:2] in options.numbers]
     stale = 0
-    for path in sources():
-        if options.numbers and path.stem[:2] not in options.numbers:
+    for path, version in itertools.product(paths, TARGETS):
+        text = nbformat.writes(generate(path, version)) + "\n"
+        target = TARGETS[version] / f"{path.stem}.ipynb"
+        name = target.relative_to(build.NOTEBOOKS)
+        if target.exists() and target.read_text(encoding="utf-8") == text:
             continue
-        for version, folder in TARGETS.items():
-            text, target = (
-                nbformat.writes(generate(path, version)) + "\n",
-                folder / f"{path.stem}.ipynb",
-            )
-            if target.exists() and target.read_text(encoding="utf-8") == text:
-                continue
-            if options.check or options.release:
-                stale += 1
-                print(
-                    f"{target.relative_to(build.NOTEBOOKS)}: older than its source; run make notebooks"
-                )
-            else:
-                folder.mkdir(exist_ok=True)
-                target.write_text(text, encoding="utf-8")
-                print(f"{target.relative_to(build.NOTEBOOKS)}: written")
+        if options.check or options.release:
+            stale += 1
+            print(f"{name}: older than its source; run make notebooks")
+        else:
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+            print(f"{name}: written")
     if options.release and not stale:
         release(options.release)
         print(f"{options.release}: what students receive")

@@ -1,6 +1,7 @@
-"""The lessons as web pages for reading, printing and screen readers: one file each, without scripts, fonts or requests to anywhere.
+"""The lessons as web pages for reading, printing and screen readers.
 
-Formulas become MathML, which browsers draw and read aloud themselves. What a page cannot do, moving a slider, it says.
+One file each, without scripts, fonts or requests to anywhere. Formulas become MathML, which
+browsers draw and read aloud themselves. What a page cannot do, moving a slider, it says.
 """
 
 import html
@@ -13,20 +14,34 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
-# Widths in characters, colours with a contrast of at least 4.5:1, nothing that scrolls sideways: it could not be printed.
+# Widths in characters, colours with a contrast of at least 4.5:1, nothing that scrolls sideways: it
+# could not be printed.
 STYLE = """
-body { font: 17px/1.55 Georgia, 'DejaVu Serif', serif; color: #1a1a1a; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2, h3, h4 { font-family: Helvetica, Arial, 'DejaVu Sans', sans-serif; line-height: 1.25; margin: 2.2em 0 .6em; }
-h1 { margin-top: 0; } a { color: #005a9c; } nav ol { columns: 2; }
+body { font: 17px/1.55 Georgia, 'DejaVu Serif', serif; color: #1a1a1a; }
+body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
+h1, h2, h3, h4 { font-family: Helvetica, Arial, 'DejaVu Sans', sans-serif; line-height: 1.25; }
+h1, h2, h3, h4 { margin: 2.2em 0 .6em; }
+h1 { margin-top: 0; }
+a { color: #005a9c; }
+nav ol { columns: 2; }
 code, pre { font: 13px/1.45 Menlo, Consolas, 'DejaVu Sans Mono', monospace; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; padding: .6em .8em; }
-.highlight { background: #fafafa; border-left: 3px solid #0072b2; margin: 1em 0 0; } .printed { border-left: 3px solid #c8c8c8; }
-figure { margin: 1em 0; } img { max-width: 100%; height: auto; } figcaption, .live { font-style: italic; color: #444; font-size: .9em; }
-table { border-collapse: collapse; margin: 1em 0; font-size: .92em; } th, td { border: 1px solid #bbb; padding: .3em .6em; text-align: left; }
-math[display=block] { margin: 1em 0; } blockquote { margin: 1em 0; padding-left: 1em; border-left: 3px solid #c8c8c8; }
+.highlight { background: #fafafa; border-left: 3px solid #0072b2; margin: 1em 0 0; }
+.printed { border-left: 3px solid #c8c8c8; }
+figure { margin: 1em 0; }
+img { max-width: 100%; height: auto; }
+figcaption, .live { font-style: italic; color: #444; font-size: .9em; }
+table { border-collapse: collapse; margin: 1em 0; font-size: .92em; }
+th, td { border: 1px solid #bbb; padding: .3em .6em; text-align: left; }
+math[display=block] { margin: 1em 0; }
+blockquote { margin: 1em 0; padding-left: 1em; border-left: 3px solid #c8c8c8; }
 @media print {
-  body { font-size: 10.5pt; max-width: none; margin: 0; } code, pre { font-size: 8pt; } nav { display: none; } a { color: inherit; }
-  figure, .highlight, tr, math { break-inside: avoid; } h1, h2, h3, h4 { break-after: avoid; }
+  body { font-size: 10.5pt; max-width: none; margin: 0; }
+  code, pre { font-size: 8pt; }
+  nav { display: none; }
+  a { color: inherit; }
+  figure, .highlight, tr, math { break-inside: avoid; }
+  h1, h2, h3, h4 { break-after: avoid; }
 }
 """
 
@@ -45,7 +60,7 @@ class Renderer(IPythonRenderer):
 
 
 def mathml(tex: str, display: str) -> str:
-    """Browsers know the characters 𝟙 and ℝ, but no longer the attribute that would make them from 1 and R."""
+    """Browsers know the characters 𝟙 and ℝ, but no longer the attribute that makes them of 1, R."""
     return re.sub(
         r'<(m[in]) mathvariant="double-struck">(\w)<',
         lambda found: f"<{found[1]}>{double_struck(found[2])}<",
@@ -54,13 +69,10 @@ def mathml(tex: str, display: str) -> str:
 
 
 def double_struck(character: str) -> str:
-    name = (
-        unicodedata.name(character).replace("LATIN ", "").replace("LETTER ", "")
-    )  # DIGIT ONE, CAPITAL R
+    full_name = unicodedata.name(character)  # LATIN CAPITAL LETTER R, DIGIT ONE
+    name = full_name.replace("LATIN ", "").replace("LETTER ", "")
     try:
-        return unicodedata.lookup(
-            f"DOUBLE-STRUCK {name}"
-        )  # ℝ is older than the rest of its alphabet
+        return unicodedata.lookup(f"DOUBLE-STRUCK {name}")  # ℝ is older than its alphabet
     except KeyError:
         return unicodedata.lookup(f"MATHEMATICAL DOUBLE-STRUCK {name}")
 
@@ -72,10 +84,19 @@ def anchor(heading: str) -> str:
 
 def document(title: str, body: str) -> str:
     code_colours = HtmlFormatter(style="default").get_style_defs(".highlight")
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{code_colours}{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{html.escape(title)}</title>
+<style>{code_colours}{STYLE}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
 
 
 def title_of(notebook: NotebookNode) -> str:
@@ -83,44 +104,57 @@ def title_of(notebook: NotebookNode) -> str:
 
 
 def output(out: NotebookNode) -> str:
-    """An output as HTML; progress bars are left out, and a live figure becomes the sentence that stands for it."""
+    """As HTML: no progress bars, and for a live figure the sentence that stands for it."""
     if out.output_type == "stream":
-        return f'<pre class="printed">{html.escape(out.text)}</pre>'
+        return printed(out.text)
     data = out.data
     if "application/vnd.jupyter.widget-view+json" in data:
         text = data["text/plain"]
         return f'<p class="live">{html.escape(text)}</p>' if text.startswith("Live figure") else ""
     if "image/png" in data:
         alt = html.escape(out.metadata["image/png"]["alt"], quote=True)
-        return f'<figure><img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}"></figure>'
-    return data.get("text/html") or f'<pre class="printed">{html.escape(data["text/plain"])}</pre>'
+        source = f"data:image/png;base64,{data['image/png'].strip()}"
+        return f'<figure><img alt="{alt}" src="{source}"></figure>'
+    return data.get("text/html") or printed(data["text/plain"])
+
+
+def printed(text: str) -> str:
+    return f'<pre class="printed">{html.escape(text)}</pre>'
 
 
 def lesson(notebook: NotebookNode) -> str:
     """An executed lesson as a page."""
-    markdown, highlight = MarkdownWithMath(renderer=Renderer(escape=False)), Highlight2HTML()
+    markdown = MarkdownWithMath(renderer=Renderer(escape=False))
+    highlight = Highlight2HTML()
     body = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            text = re.sub(
-                r"\[!\[([^\]]+)\]\([^)]+\)\]", r"[\1]", cell.source
-            )  # badges are pictures from elsewhere
+            # Badges are pictures from elsewhere: their words are enough.
+            text = re.sub(r"\[!\[([^\]]+)\]\([^)]+\)\]", r"[\1]", cell.source)
             body.append(markdown.render(re.sub(r"\]\((\d\d_\w+)\.ipynb", r"](\1.html", text)))
         elif "setup" not in cell.metadata.get("tags", []):
-            body += [highlight(cell.source), *map(output, cell.outputs)]
+            body.append(highlight(cell.source))
+            body += map(output, cell.outputs)
     text = "\n".join(body)
-    sections = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', text)
-    contents = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading in sections)
     start, rest = text.split("</h1>", 1)
-    nav = f'<nav aria-label="contents"><p><a href="index.html">All lessons</a></p><ol>{contents}</ol></nav>'
-    return document(title_of(notebook), f"<main>{start}</h1>{nav}{rest}</main>")
+    return document(title_of(notebook), f"<main>{start}</h1>{contents(text)}{rest}</main>")
+
+
+def contents(text: str) -> str:
+    """Links to the sections of a page."""
+    sections = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', text)
+    items = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading in sections)
+    lessons = '<p><a href="index.html">All lessons</a></p>'
+    return f'<nav aria-label="contents">{lessons}<ol>{items}</ol></nav>'
 
 
 def index(titles: dict[str, str]) -> str:
     """The page that links the lessons, given their titles by file name."""
-    items = "".join(
-        f'<li><a href="{name}.html">{html.escape(title.split(". ", 1)[-1])}</a></li>'
-        for name, title in titles.items()
-    )
-    body = f"<main><h1>Stable neural networks: the lessons</h1><p>For reading and printing. The sliders need Jupyter.</p><ol>{items}</ol></main>"
+    items = ""
+    for name, title in titles.items():
+        subject = title.split(". ", 1)[-1]
+        items += f'<li><a href="{name}.html">{html.escape(subject)}</a></li>'
+    heading = "<h1>Stable neural networks: the lessons</h1>"
+    use = "<p>For reading and printing. The sliders need Jupyter.</p>"
+    body = f"<main>{heading}{use}<ol>{items}</ol></main>"
     return document("Stable neural networks", body)

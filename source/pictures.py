@@ -29,7 +29,8 @@ def live_figure(lesson: str, name: str):
     os.chdir(NOTEBOOKS)  # where its kernel would run, and finds the package of its figures
     sys.path.insert(0, str(NOTEBOOKS))
     names: dict = {"__name__": "lesson"}
-    for cell in jupytext.read(ROOT / "source" / "lessons" / f"{lesson}.py", fmt="py:percent").cells:
+    source = ROOT / "source" / "lessons" / f"{lesson}.py"
+    for cell in jupytext.read(source, fmt="py:percent").cells:
         if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
             with contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(cell.source, lesson, "exec"), names)
@@ -38,20 +39,15 @@ def live_figure(lesson: str, name: str):
     raise KeyError(f"{lesson} never defines {name}")
 
 
-def animate(live, values, target: Path, **fixed) -> None:
-    """Move the only changing control through `values` (name, numbers) and back, as a GIF."""
-    control, numbers = values
+def animate(live, control: str, values, target: Path) -> None:
+    """Move one control of a live figure through these values and back, as a GIF."""
     frames = []
-    for value in [*numbers, *numbers[-2:0:-1]]:
-        live.update(**fixed, **{control: float(value)})
-        frames.append(
-            Image.open(io.BytesIO(plotting.png(live.figure))).convert(
-                "P", palette=Image.Palette.ADAPTIVE, colors=32
-            )
-        )
-    frames[0].save(
-        target, save_all=True, append_images=frames[1:], duration=250, loop=0, optimize=True
-    )
+    for value in [*values, *values[-2:0:-1]]:
+        live.update(**{control: float(value)})
+        picture = Image.open(io.BytesIO(plotting.png(live.figure)))
+        frames.append(picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=32))
+    first, *others = frames
+    first.save(target, save_all=True, append_images=others, duration=250, loop=0, optimize=True)
 
 
 def figure_of(lesson: str, code: str) -> bytes:
@@ -67,10 +63,9 @@ def figure_of(lesson: str, code: str) -> bytes:
 def main() -> None:
     DOCS.mkdir(exist_ok=True)
     live = live_figure("05_nonexpansive_layers", "live_step")
-    animate(live, ("c", np.arange(0, 3.01, 0.2)), DOCS / "live_figure.gif")
-    (DOCS / "robustness_curves.png").write_bytes(
-        figure_of("07_adversarial_robustness", "figures.race(")
-    )
+    animate(live, "c", np.arange(0, 3.01, 0.2), DOCS / "live_figure.gif")
+    curves = figure_of("07_adversarial_robustness", "figures.race(")
+    (DOCS / "robustness_curves.png").write_bytes(curves)
     for path in sorted(DOCS.iterdir()):
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 

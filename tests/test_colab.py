@@ -50,6 +50,8 @@ def colab(tmp_path):
     (repository / "chapter_utils").mkdir()
     (repository / "chapter_utils" / "__init__.py").write_text("where = __file__\n")
     (repository / "notebooks" / "01.ipynb").write_text("{}")
+    (repository / "notebooks" / "figures").mkdir()
+    (repository / "notebooks" / "figures" / "__init__.py").write_text("where = __file__\n")
     for command in (
         ["init", "-q"],
         ["add", "."],
@@ -114,6 +116,24 @@ def test_on_colab_twice_and_in_a_second_session(colab):
     printed, orders = colab(cell, before="import google.colab", after=look)
     assert printed == expected and orders == []
     assert (colab.home / "notebooks" / "mine.txt").exists()
+
+
+def test_the_figures_are_found_even_without_the_working_directory(colab):
+    """The cell of the sources: what a lesson has after the next build."""
+    cell = (build.SOURCE / "setup_cell.py").read_text()
+    look = "\n".join(
+        (
+            "sys.path.remove('')",
+            "os.chdir('/')",
+            "import chapter_utils, figures",
+            "print(figures.where, chapter_utils.where)",
+            "print(sys.path.index(home), sys.path.index(notebooks), sys.path.count(notebooks))",
+        )
+    )
+    printed, _ = colab(f"{cell}\n{cell}", before="import google.colab", after=look)
+    figures = colab.home / "notebooks" / "figures" / "__init__.py"
+    helper = colab.home / "chapter_utils" / "__init__.py"
+    assert printed == [str(figures), str(helper), "0", "1", "1"]
 
 
 def test_a_missing_package_is_fetched_alone(colab):
