@@ -94,6 +94,7 @@ def _torus(
                 f"kernel's reach {r + 1}"
             )
         if padding_mode == "zeros":
+            # Nothing read beyond an edge reaches the other edge, and no two outputs coincide.
             side = n + max(left, right, left + right - r)
             torus.append(math.ceil(side / s) * s)
             strides.append(s)

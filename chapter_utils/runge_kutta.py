@@ -76,10 +76,11 @@ def substeps(method: Tableau, number: int) -> Tableau:
     """
     if number < 1:
         raise ValueError(f"the number of substeps must be at least 1, got {number}")
-    ones = torch.ones(number, number, dtype=torch.float64)
-    own = torch.kron(ones.triu().tril(), method.A)
+    identity = torch.eye(number, dtype=torch.float64)
+    earlier = torch.ones_like(identity).tril(-1)
+    own = torch.kron(identity, method.A)
     each_row = method.b.expand(len(method.b), -1)
-    before = torch.kron(ones.tril(-1), each_row)  # a substep starts where the last one ended
+    before = torch.kron(earlier, each_row)  # a substep starts where the last one ended
     return tableau((own + before) / number, method.b.repeat(number) / number)
 
 

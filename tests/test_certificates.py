@@ -35,7 +35,7 @@ def seeded(seed):
     return torch.Generator().manual_seed(seed)
 
 
-# ---- the cases: for every type a module, and the shape of its inputs ------------------------------
+# ---- the cases: for every type a module, and the shape of its inputs -----------------------------
 
 
 def dense(rows, columns=6):
@@ -451,3 +451,181 @@ def test_one_certificate_bounds_each_layer_once(monkeypatch):
     bounded = [module for module in calls if not isinstance(module, nn.ReLU)]
     assert len(bounded) == len({id(module) for module in bounded})
     assert sum(isinstance(module, layers.NonExpansiveBlock) for module in bounded) == 4
+
+
+# ---- what a review found -------------------------------------------------------------------------
+
+
+def test_a_field_in_training_mode_is_bounded_by_its_guaranteed_norm():
+    field = layers.GradientField(operators.DenseOperator(2, 2))
+    for size in (0.0, 100.0):  # a direction kept from the first weights would miss the second
+        field.operator.weight.data = torch.diag(torch.tensor([1.0, size]))
+        bound = certificates.lipschitz_bound(field.train(), (2,))
+        assert bound == pytest.approx(max(1.0, size) ** 2)
+
+
+def filled(module, value):
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(value)
+    return module
+
+
+@pytest.mark.parametrize(
+    "module, shape",
+    [
+        (plain_layers.Normalization([0.0, 0.0], [1.0, 1.0]), (2,)),
+        (plain_layers.Normalization([0.0] * 4, [1.0] * 4), (4, 1, 1, 1)),
+        (nn.ZeroPad2d((0, 0, 1, -1)), (4,)),
+        (nn.PixelUnshuffle(2), (4, 4)),
+        (nn.Unflatten(0, (1, 1)), (4,)),
+        (nn.Softmax(0), (4,)),
+        (filled(nn.Linear(2, 2), math.nan), (2,)),
+        (filled(nn.Linear(2, 2), math.inf), (2,)),
+        (nn.LeakyReLU(math.nan), (2,)),
+    ],
+    ids=str,
+)
+def test_what_copies_mixes_or_is_not_finite_is_refused(module, shape):
+    with pytest.raises(ValueError):
+        certificates.lipschitz_bound(module.eval(), shape)
+
+
+def test_biases_that_are_not_finite_are_refused():
+    linear = nn.Linear(2, 2)
+    linear.bias.data[0] = math.nan
+    norm = nn.BatchNorm2d(1).eval()
+    norm.running_mean[0] = math.inf
+    for module, shape in ((linear, (2,)), (norm, (1, 2, 2))):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            certificates.lipschitz_bound(module, shape)
+
+
+def test_batch_normalisation_counts_the_weight_that_is_there():
+    norm = nn.BatchNorm2d(1, affine=False).eval()
+    norm.weight = nn.Parameter(torch.tensor([100.0]))
+    assert certificates.lipschitz_bound(norm, (1, 2, 2)) >= 99.99
+
+
+class Counting(nn.Linear):
+    """A weight that is another one at every use."""
+
+    uses = 0
+
+    def __init__(self):
+        nn.Module.__init__(self)
+        self.in_features = 1
+        self.out_features = 1
+        self.bias = None
+
+    @property
+    def weight(self):
+        Counting.uses += 1
+        return torch.full((1, 1), float(Counting.uses))
+
+
+class Tenfold(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, function, types, arguments=(), options=None):
+        plain = [a.as_subclass(torch.Tensor) if isinstance(a, cls) else a for a in arguments]
+        return 10 * function(*plain, **(options or {}))
+
+
+def test_weights_that_are_not_what_they_seem_are_refused():
+    with pytest.raises(TypeError, match="Counting, which replaces weight"):
+        certificates.lipschitz_bound(Counting().eval(), (1,))
+    linear = nn.Linear(1, 1)
+    linear._parameters["weight"] = linear.weight.data.as_subclass(Tenfold)
+    with pytest.raises(TypeError, match="weights of type Tenfold"):
+        certificates.lipschitz_bound(linear, (1,))
+
+
+def test_hooks_on_an_activation_of_the_package_and_compiled_modules_are_seen():
+    act, _ = layers.ACTIVATIONS["relu"]
+    handle = act.register_forward_hook(lambda module, arguments, output: 10 * output)
+    try:
+        with pytest.raises(TypeError, match="ReLU has forward hooks"):
+            certificates.certify(nn.Sequential(block()), torch.rand(1, 6), torch.tensor([0]))
+    finally:
+        handle.remove()
+    linear = nn.Linear(1, 1)
+    linear._compiled_call_impl = lambda x: 100 * x
+    with pytest.raises(TypeError, match="compiled"):
+        certificates.lipschitz_bound(linear, (1,))
+
+
+def test_a_negative_bound_is_refused():
+    class Negative(nn.Identity):
+        pass
+
+    certificates.lipschitz_bound.register(Negative)(
+        lambda module, shape: certificates.Bound(-1.0, certificates.exact)
+    )
+    with pytest.raises(ValueError, match="negative"):
+        certificates.lipschitz_bound(Negative(), (1,))
+
+
+@pytest.mark.parametrize(
+    "pool", [nn.AvgPool2d(4), nn.AdaptiveAvgPool2d(1), plain_layers.ScaledAvgPool2d(4)]
+)
+def test_a_sum_that_overflows_before_it_is_divided_certifies_nothing(pool):
+    first = nn.Conv2d(1, 1, 1, bias=False).double()
+    first.weight.data.fill_(1.79e308 / 8.2)
+    last = nn.Linear(1, 2).double()
+    last.weight.data = torch.tensor([[1e-308], [-1e-308]], dtype=torch.float64)
+    model = nn.Sequential(first, pool, nn.Flatten(), last).eval()
+    with pytest.raises(ValueError, match="too large"):
+        certificates.certify(model, torch.full((1, 1, 4, 4), 0.1), torch.tensor([0]))
+
+
+@pytest.mark.parametrize("keep", [1e-50, 1e-45])
+def test_a_factor_that_underflows_counts(keep):
+    untied = plain_layers.UntiedBlock(dense(6), dense(6), keep).eval()
+    last = nn.Linear(6, 1, bias=False)
+    last.weight.data.fill_(1e38)
+    model = nn.Sequential(untied, last).requires_grad_(False).eval()
+    x = torch.rand(50, 6, generator=seeded(0))
+    error = (copy.deepcopy(model).double()(x.double()) - model(x)).norm(dim=1).max().item()
+    assert error <= certificates.rounding_bound(model, (6,))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "module",
+    [plain_layers.Normalization([0.5], [0.3]), nn.BatchNorm2d(1, affine=False)],
+    ids=["normalisation", "batch norm"],
+)
+def test_the_type_of_buffers_counts(module, dtype):
+    low = copy.deepcopy(module).to(dtype).eval()
+    x = torch.rand(50, 1, 4, 4, generator=seeded(0)).to(dtype)
+    error = lengths(low(x).double() - copy.deepcopy(low).double()(x.double())).max().item()
+    assert 1e-6 < error <= certificates.rounding_bound(nn.Sequential(low).eval(), (1, 4, 4))
+
+
+def test_a_bias_that_is_copied_counts_each_time():
+    linear = nn.Linear(1, 4000).requires_grad_(False)
+    linear.weight.fill_(1e-3)
+    linear.bias = nn.Parameter(torch.tensor([1.1]), requires_grad=False)
+    x = torch.rand(20, 1, generator=seeded(0))
+    error = lengths(linear(x).double() - copy.deepcopy(linear).double()(x.double())).max().item()
+    assert 1e-6 < error <= certificates.rounding_bound(nn.Sequential(linear).eval(), (1,))
+
+
+def test_certify_leaves_the_images_alone_and_names_wrong_labels():
+    model = nn.Sequential(nn.Hardtanh(0.4, 0.6, inplace=True), nn.Linear(4, 2)).double()
+    x = torch.rand(3, 4, generator=seeded(0), dtype=torch.float64)
+    kept = x.clone()
+    certificates.certify(model, x, torch.zeros(3, dtype=torch.int64))
+    assert torch.equal(x, kept)
+    with pytest.raises(ValueError, match="labels must lie between 0 and 1"):
+        certificates.certify(model, x, torch.tensor([0, 1, 2]))
+
+
+def test_a_lead_that_cancels_is_rounded_down():
+    logits = torch.tensor([[1.0, 2.0**-54]], dtype=torch.float64)
+    rounding = 0.25 * (1 - 2.0**-53)
+    truth = (Fraction(1) - Fraction(2) ** -54 - 4 * Fraction(rounding)) * Fraction(1)
+    radius = certificates.certified_radius(
+        logits, torch.tensor([0]), 1 / math.sqrt(2), None, rounding
+    )
+    assert radius.item() <= float(truth)

@@ -15,7 +15,8 @@ import torch.nn.modules.module as module_hooks
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-Shape = tuple[int, ...]
+from ..norms import Shape
+
 # |computed f(x) - f(x)| for |x| <= size, computed in this type
 Rounding = Callable[[float, torch.dtype], float]
 
@@ -82,28 +83,31 @@ def bound_of(module: nn.Module, input_shape: Shape) -> Bound:
             f"the rule of {type(module).__name__} must return Bound(lipschitz, rounding), got a "
             f"{given}: without the rounding nothing can be certified"
         )
-    if math.isnan(found.lipschitz):
+    if not found.lipschitz >= 0:
         raise ValueError(f"the numbers of {module} give no bound, they may be NaN or negative")
     with torch.inference_mode(False), torch.no_grad():
-        outputs = module(blank_input(module, input_shape))
+        outputs = module(zero_input(module, input_shape))
+    at_zero = length_bound(outputs)
+    if not math.isfinite(at_zero):
+        raise ValueError(f"{module} computes NaN or infinite numbers, its weights may be so")
     lipschitz = max(found.lipschitz, SMALLEST)
-    return Bound(lipschitz, found.rounding, length(outputs), tuple(outputs.shape[1:]))
+    return Bound(lipschitz, found.rounding, at_zero, tuple(outputs.shape[1:]))
 
 
 def output_shape(module: nn.Module, input_shape: Shape) -> Shape:
     """Shape of the output, without the batch, for an input of shape (batch, *input_shape)."""
     with torch.no_grad():
-        return tuple(module(blank_input(module, input_shape)).shape[1:])
+        return tuple(module(zero_input(module, input_shape)).shape[1:])
 
 
-def blank_input(module: nn.Module, input_shape: Shape) -> Tensor:
-    """Zeros (1, *input_shape) of the type and on the device of the module."""
+def zero_input(module: nn.Module, input_shape: Shape) -> Tensor:
+    """Zeros (1, *input_shape) of the type and on the device of the module's weights."""
     tensors = (*module.parameters(), *module.buffers())
     like = next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
     return torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
 
 
-def length(values: Tensor) -> float:
+def length_bound(values: Tensor) -> float:
     """A little more than the Euclidean length; no square of a tiny entry underflows."""
     return 1.01 * math.hypot(*values.flatten().tolist())
 
@@ -111,21 +115,22 @@ def length(values: Tensor) -> float:
 # ---- trust ---------------------------------------------------------------------------------------
 
 # What a subclass may define: nothing in it is computed by `forward`.
-HARMLESS = {
-    *("__module__", "__qualname__", "__doc__", "__annotations__", "__init__", "__dict__"),
-    *("__weakref__", "__slotnames__", "__firstlineno__", "__static_attributes__", "__constants__"),
-    *("__repr__", "extra_repr", "reset_parameters"),
-    *("train", "eval", "state_dict", "load_state_dict"),
-}
+HARMLESS = set(
+    "__module__ __qualname__ __doc__ __annotations__ __init__ __dict__ __weakref__ __slotnames__ "
+    "__firstlineno__ __static_attributes__ __constants__ __repr__ extra_repr reset_parameters "
+    "train eval state_dict load_state_dict".split()
+)
 # What PyTorch adds to the class of a module with parametrised weights.
 OF_PARAMETRISATION = {"__getstate__", "__deepcopy__"}
 
 
 def trusted_type(module: nn.Module) -> type[nn.Module]:
-    """The type in the table whose rule holds for `module`; raises TypeError if there is none.
+    """The type in the table whose rule holds for `module`.
 
     That is its own type, or the one it was derived from if it replaces nothing, as a network does
-    that only has a constructor of its own, or a layer whose weights are parametrised.
+    that only has a constructor of its own, or a layer whose weights are parametrised (the weights
+    that come out are bounded). Raises TypeError if there is none, ValueError for parametrised
+    weights in training mode.
     """
     kind = type(module)
     name = kind.__name__
@@ -136,31 +141,51 @@ def trusted_type(module: nn.Module) -> type[nn.Module]:
                 f"the weights of {name} may change at every use in training mode: call "
                 "model.eval() first"
             )
-        harmless = HARMLESS | OF_PARAMETRISATION
+        harmless = HARMLESS | OF_PARAMETRISATION | module.parametrizations.keys()
     while kind not in RULES:
         base = kind.__base__
         if len(kind.__bases__) > 1 or base is nn.Module or base is object:
             raise TypeError(UNKNOWN.format(name))
         for own in sorted(vars(kind).keys() - harmless):
-            if own.startswith("__") or hasattr(base, own):
+            # A property may hide what is kept in the module itself, such as its weight.
+            hides = own.startswith("__") or hasattr(base, own) or _is_property(kind, own)
+            if hides:
                 raise TypeError(UNKNOWN.format(f"{name}, which replaces {own}"))
         kind = base
         harmless = HARMLESS
+    refuse_hooks(module)
     refuse_replaced(module, kind)
     return kind
 
 
+def _is_property(kind, name):
+    return hasattr(type(vars(kind)[name]), "__set__")
+
+
 def refuse_changed(module: nn.Module) -> None:
-    """Raise TypeError if a part of `module` has hooks or a replaced method, and so may err."""
+    """Raise TypeError if a part of `module` may compute something else than its class says.
+
+    Looked for are hooks, replaced methods, compiled calls and weights of other types.
+    """
     if module_hooks._global_forward_hooks or module_hooks._global_forward_pre_hooks:
         raise TypeError(
             "there are forward hooks for all modules, which may change what they compute"
         )
     for part in module.modules():
-        name = type(part).__name__
-        if part._forward_hooks or part._forward_pre_hooks:
-            raise TypeError(f"{name} has forward hooks, which may change what it computes")
+        refuse_hooks(part)
         refuse_replaced(part, type(part) if type(part) in RULES else nn.Module)
+    for tensor in (*module.parameters(), *module.buffers()):
+        if type(tensor) not in (nn.Parameter, Tensor):
+            raise TypeError(f"weights of type {type(tensor).__name__} may compute anything")
+
+
+def refuse_hooks(module: nn.Module) -> None:
+    """Raise TypeError if the module has forward hooks or is compiled."""
+    name = type(module).__name__
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise TypeError(f"{name} has forward hooks, which may change what it computes")
+    if module._compiled_call_impl is not None:
+        raise TypeError(f"{name} is compiled: bound and certify it before, as it was written")
 
 
 def refuse_replaced(module: nn.Module, kind: type[nn.Module]) -> None:

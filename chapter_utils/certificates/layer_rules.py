@@ -34,15 +34,16 @@ from ..verified import gamma
 from .bounds import (
     Bound,
     Shape,
-    blank_input,
     bound_of,
-    length,
+    length_bound,
     output_shape,
     register,
     require_evaluation,
     trusted_type,
+    zero_input,
 )
 from .rounding import (
+    averages,
     chain,
     exact,
     runge_kutta,
@@ -66,7 +67,7 @@ def operator_and_bias(A: LinearOperator, bias, shape: Shape, absolute: Callable)
     size_of_bias = 0.0
     if bias is not None:
         with torch.no_grad():
-            size_of_bias = length(A(blank_input(A, shape), bias.detach()))
+            size_of_bias = length_bound(A(zero_input(A, shape), bias.detach()))
     outputs = math.prod(output_shape(A, shape))
     rounding = sums(terms_of(A), outputs, absolute, size_of_bias)
     return Bound(norm, rounding, size_of_bias)
@@ -112,12 +113,12 @@ def scaled_field(field: GradientField, tau: float, shape: Shape) -> Bound:
 
 @register(GradientField)
 def gradient_field(field, shape):
-    """L = slope |A|^2."""
-    bound_of(field.operator, shape)  # raises for operators that are not known
-    L = field.L(blank_input(field, shape))
-    if L > 1e300:
-        norm = field.operator.norm_bound(shape)
+    """L = slope |A|^2, with the guaranteed norm in training mode, too."""
+    norm = bound_of(field.operator, shape).lipschitz
+    if norm > 1e150:
         raise ValueError(f"weights of norm {norm:.1e} are too large: tau would be zero")
+    _, slope = ACTIVATIONS[field.activation]
+    L = slope * norm * norm
     return Bound(L * (1 + ROUNDING), scaled_field(field, 1.0, shape).rounding)
 
 
@@ -138,7 +139,7 @@ def nonexpansive_block(block, shape):
     require_evaluation(block)
     block.limit()  # raises if c has been changed to one beyond the bound
     require_gradient(block.field, shape)
-    L = block.field.L(blank_input(block, shape))
+    L = block.field.L(zero_input(block, shape))
 
     def rounding(size, dtype):
         still = L < torch.finfo(dtype).tiny
@@ -168,7 +169,7 @@ def switching_block(block, shape):
     factor = pair_factor(c, block.substeps, kappa) * (1 + block.slack() / 4 + ROUNDING)
 
     def euler_steps(field, c, parts, growth, dtype):
-        L = field.L(blank_input(block, shape))
+        L = field.L(zero_input(block, shape))
         tau = c / parts / L if L >= torch.finfo(dtype).tiny else 0.0
         step = runge_kutta(scaled_field(field, tau, shape), named_tableau("euler"), growth)
         return parts * [step]
@@ -195,8 +196,15 @@ def untied_block(block, shape):
     inner = operator_and_bias(block.inner, block.bias, shape, absolute)
     rounding = skip(chain([inner, outer]), roundings=3)
     keep = abs(block.keep)
-    lipschitz = keep * (1 + inner.lipschitz * outer.lipschitz) * (1 + ROUNDING)
-    return Bound(lipschitz, lambda size, dtype: keep * rounding(size, dtype))
+    norms = inner.lipschitz * outer.lipschitz
+
+    def kept(size, dtype):
+        tiny = torch.finfo(dtype).tiny
+        reach = size + norms * size + outer.lipschitz * inner.at_zero
+        lost = keep * reach if keep < tiny else 0.0  # keep itself underflows
+        return keep * rounding(size, dtype) + math.prod(shape) * tiny + lost
+
+    return Bound(keep * (1 + norms) * (1 + ROUNDING), kept)
 
 
 @register(ResidualBlock)
@@ -205,7 +213,7 @@ def residual_block(block, shape):
     branch = bound_of(block.branch, shape)
     need(branch.output_shape == shape, block, shape)
     with torch.inference_mode(False), torch.no_grad():
-        x = blank_input(block.branch, shape)
+        x = zero_input(block.branch, shape)
         block.branch(x)
     if x._version:
         raise ValueError(
@@ -234,21 +242,20 @@ def zero_pad_lift(module, shape):
 @register(ScaledAvgPool2d)
 def scaled_average_pool(module, shape):
     """k times the average of k x k: by Cauchy and Schwarz at most 1 (lesson 3)."""
-    k = module.kernel_size
     outputs = math.prod(output_shape(module, shape))
-    return Bound(1.0 + ROUNDING, sums(k * k + 3, outputs, lambda: 1.0))
+    return Bound(1.0 + ROUNDING, averages(module.kernel_size**2, outputs, 1.0))
 
 
 @register(Normalization)
 def normalization(module, shape):
     """1 / min(std), which counts in a certificate (lesson 7)."""
-    need(shape[0] == len(module.mean), module, shape)
+    need(len(shape) == 3 and shape[0] == len(module.mean), module, shape)
     std = module.std.double()
     if not (std > 0).all() or not torch.isfinite(std).all():
         raise ValueError(f"std must be positive and finite, is now {std.flatten().tolist()}")
     largest = 1 / std.min().item()
     with torch.no_grad():
-        size_of_shift = length(module(blank_input(module, shape)))
+        size_of_shift = length_bound(module(zero_input(module, shape)))
 
     def rounding(size, dtype):
         underflow = math.prod(shape) * torch.finfo(dtype).tiny * (1 + largest)

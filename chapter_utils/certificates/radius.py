@@ -29,18 +29,22 @@ def certify(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """
     check_images(images, labels)
     refuse_changed(model)
-    exact = copy.deepcopy(model).double().eval()
+    model64 = copy.deepcopy(model).double().eval()
+    copies = images.to(torch.float64, copy=True)  # a first layer may work in place
     shape = tuple(images.shape[1:])
-    whole, L, matrix = _whole_and_features(exact, shape)
+    whole, L, matrix = _whole_and_features(model64, shape)
     rounding = error_on_images(whole, shape, torch.float64)
     with torch.no_grad():
-        logits = torch.cat([exact(batch.double()) for batch in images.split(500)])
+        logits = torch.cat([model64(batch) for batch in copies.split(500)])
     radii = certified_radius(logits, labels, L, matrix, rounding)
     return radii.clamp_max(math.sqrt(math.prod(shape)))  # as far as the rounding is bounded
 
 
 def _whole_and_features(model, shape):
-    """The bound of the model, and L and P for `certified_radius`; each layer is bounded once."""
+    """The bound of the model, and L and P for `certified_radius`: each layer is bounded once.
+
+    L is that of the features if the last layer is linear (P), else of the whole model.
+    """
     if trusted_type(model) is nn.Sequential and len(model):
         matrix = _last_matrix(model[-1])
         if matrix is not None:
@@ -81,7 +85,7 @@ def certified_radius(
     _check(logits, labels, lipschitz, rounding)
     tiny = torch.finfo(torch.float64).tiny  # below it nothing is known to a relative error
     F = logits.double()
-    gaps = F.gather(1, labels[:, None]) - F - 4 * rounding
+    gaps = F.gather(1, labels[:, None]) - F - 4 * rounding * (1 + 1e-12)  # whatever cancels
     terms = 8
     if matrix is None:
         slopes = torch.full_like(F, max(math.sqrt(2) * lipschitz, tiny))
@@ -110,6 +114,8 @@ def _check(logits, labels, lipschitz, rounding):
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or logits.shape[1] < 2:
         given = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
         raise ValueError(f"logits (B, classes) and labels (B,) are needed, got {given}")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+        raise ValueError(f"labels must lie between 0 and {logits.shape[1] - 1}")
     if not 0 < lipschitz < math.inf:
         raise ValueError(f"lipschitz must be a positive finite bound, got {lipschitz}")
     if not 0 <= rounding < math.inf:

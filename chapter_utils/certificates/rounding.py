@@ -24,22 +24,22 @@ from .bounds import (
     bound_of,
     refuse_changed,
     require_evaluation,
+    zero_input,
 )
-
-Pair = tuple[float, float]
 
 
 @torch.no_grad()
 def rounding_bound(model: nn.Module, input_shape: Shape) -> float:
     """Bound of |computed - exact| outputs, computed in the type of the weights (lesson 7).
 
-    It holds for images in [0, 1] of shape (batch, *input_shape), d pixels each, and for everything
-    within sqrt(d) of one. For the twelve blocks of lesson 7 it is about 0.8 in float32 and 1e-9 in
-    float64. Raises TypeError naming a module without a rule, ValueError in training mode.
+    It holds for images in [0, 1] of shape (batch, *input_shape), d pixels each, and for
+    everything within sqrt(d) of one. For the twelve blocks of lesson 7 it is about 0.8 in float32
+    and 1e-9 in float64. Not for computing under `torch.autocast`. Raises TypeError naming a
+    module without a rule, ValueError in training mode.
     """
     refuse_changed(model)
     require_evaluation(model)
-    dtype = next(model.parameters(), torch.zeros(())).dtype
+    dtype = zero_input(model, input_shape).dtype
     return error_on_images(bound_of(model, tuple(input_shape)), input_shape, dtype)
 
 
@@ -82,15 +82,26 @@ def sums(
     return rounding
 
 
+def averages(terms: int, outputs: int, largest: float) -> Rounding:
+    """For means of so many numbers, a map of norm at most `largest`: a sum, then a division."""
+    plain = sums(terms + 3, outputs, lambda: largest)
+
+    def rounding(size, dtype):
+        need_room(math.sqrt(terms) * size, dtype)  # the sum, before it is divided
+        return plain(size, dtype)
+
+    return rounding
+
+
 def elementwise(
     roundings: int,
     entries: int,
     growth: float,
     floor: float = 0.0,
 ) -> Rounding:
-    """For functions s of each of the `entries`, computed with so many roundings.
+    """For functions of each of the `entries`, computed with so many roundings.
 
-    An entry t errs by at most that many units of growth |t| + floor.
+    An entry t errs by at most that many units of roundoff times growth |t| + floor.
     """
 
     def rounding(size, dtype):
@@ -144,32 +155,30 @@ def runge_kutta(field: Bound, method: Tableau, lipschitz: float) -> Bound:
     `field` bounds f, which includes the step size.
     """
 
-    def follow(size, own, unit):
-        """Bounds of |step(x)| and of its error for |x| <= size.
-
-        `own(s)` is the error of f for |x| <= s, `unit(k)` the relative one of k roundings.
-        """
-        slopes: list[Pair] = []  # size and error of each f(X_i)
-
-        def combine(weights):
-            used = [(abs(w), *slope) for w, slope in zip(weights, slopes, strict=False) if w]
-            reach = size + sum(w * (s + e) for w, s, e in used)
-            error = sum(w * e for w, _, e in used)
-            products = any(w != 1 for w, _, _ in used)
-            return reach, error + unit(len(used) + products) * reach
-
-        for row in method.A.tolist():
-            reach, error = combine(row)
-            slope_error = field.lipschitz * error + own(reach + error)
-            slopes.append((field.lipschitz * reach + field.at_zero, slope_error))
-        return combine(method.b.tolist())
-
     def rounding(size, dtype):
-        reach, error = follow(
-            size, lambda s: field.rounding(s, dtype), lambda roundings: gamma(roundings, dtype)
-        )
-        need_room(reach + error, dtype)
+        _, error = _follow(field, method, size, dtype)
         return error
 
-    at_zero, _ = follow(0.0, lambda s: 0.0, lambda roundings: 0.0)
+    at_zero, _ = _follow(field, method, 0.0, torch.float64)
     return Bound(lipschitz, rounding, at_zero)
+
+
+def _follow(field, method, size, dtype):
+    """Bounds of |step(x)| and of its error for |x| <= size: every f(X_i), and the sums."""
+    slopes: list[tuple[float, float]] = []  # of each f(X_i): size and error
+
+    def combine(weights):
+        """The same of x + sum_i weights_i f(X_i)."""
+        used = [(abs(w), *slope) for w, slope in zip(weights, slopes, strict=False) if w]
+        reach = size + sum(w * (s + e) for w, s, e in used)
+        error = sum(w * e for w, _, e in used)
+        products = 2 * any(w != 1 for w, _, _ in used)  # the weight is rounded, and the product
+        need_room(reach + error, dtype)
+        return reach, error + gamma(len(used) + products, dtype) * reach
+
+    for row in method.A.tolist():
+        reach, error = combine(row)
+        own = field.rounding(reach + error, dtype)
+        slope = field.lipschitz * reach + field.at_zero
+        slopes.append((slope, field.lipschitz * error + own))
+    return combine(method.b.tolist())

@@ -11,28 +11,25 @@ from ..conv_norms import (
     padded_sides,
     reach_of,
 )
+from ..layers import need
 from ..norms import dense_norm_bound, finite
 from .bounds import (
     SMALLEST,
     Bound,
     Shape,
     bound_of,
-    length,
+    length_bound,
     output_shape,
     register,
     trusted_type,
 )
 from .rounding import (
+    averages,
     chain,
     elementwise,
     exact,
     sums,
 )
-
-
-def need(fits: bool, module: nn.Module, shape: Shape) -> None:
-    if not fits:
-        raise ValueError(f"{module} does not take inputs of shape {shape}")
 
 
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -44,6 +41,7 @@ def pair(value: int | tuple[int, int]) -> tuple[int, int]:
 
 @register(nn.Sequential)
 def sequential(module, shape):
+    """Layer after layer, each for inputs of the shape that reaches it."""
     return in_a_row(children_bounds(module, shape))
 
 
@@ -67,25 +65,30 @@ def in_a_row(parts: list[Bound]) -> Bound:
 
 @register(nn.Linear)
 def linear(module, shape):
+    """The largest singular value (Claim 3.1)."""
     need(shape[-1:] == (module.in_features,), module, shape)
     return affine(module.weight.detach(), module.bias, shape)
 
 
 def affine(weight: Tensor, bias: Tensor | None, shape: Shape) -> Bound:
     """x -> W x + b on the last axis: the largest singular value of W."""
+    largest = dense_norm_bound(weight)
     rows = math.prod(shape[:-1])
     outputs, inputs = weight.shape
-    size_of_bias = 0.0 if bias is None else math.sqrt(rows) * length(bias)
+    size_of_bias = 0.0
+    if bias is not None:
+        size_of_bias = math.sqrt(rows) * length_bound(bias.expand(outputs))
 
     def absolute():
         return dense_norm_bound(weight.abs())
 
     rounding = sums(inputs + 2, rows * outputs, absolute, size_of_bias)
-    return Bound(dense_norm_bound(weight), rounding)
+    return Bound(largest, rounding)
 
 
 @register(nn.Conv2d)
 def convolution(module, shape):
+    """By the Fourier transform (Claim 3.11)."""
     need(len(shape) == 3 and shape[0] == module.in_channels, module, shape)
     weight = module.weight.detach()
     stride = pair(module.stride)
@@ -106,7 +109,7 @@ def convolution(module, shape):
     terms = weight[0].numel() + 2
     with torch.no_grad():
         blank = module(weight.new_zeros(1, *shape))
-    rounding = sums(terms, blank.numel(), lambda: norm(weight.abs()), length(blank))
+    rounding = sums(terms, blank.numel(), lambda: norm(weight.abs()), length_bound(blank))
     return Bound(largest, rounding)
 
 
@@ -120,12 +123,13 @@ def batch_norm(module, shape):
         )
     factor = (finite(module.running_var).double() + module.eps).rsqrt()
     bias = 0.0
-    if module.affine:
+    if module.weight is not None:
         factor = factor * finite(module.weight.detach()).double().abs()
+    if module.bias is not None:
         bias = module.bias.detach().double().abs()
     shift = factor * module.running_mean.double().abs() + bias
     largest = factor.max().item()
-    size_of_shift = math.sqrt(math.prod(shape[1:])) * length(shift)
+    size_of_shift = math.sqrt(math.prod(shape[1:])) * length_bound(shift)
     rounding = sums(16, math.prod(shape), lambda: largest, size_of_shift)
     return Bound(largest * (1 + ROUNDING), rounding)
 
@@ -135,6 +139,7 @@ def batch_norm(module, shape):
 
 @register(nn.AvgPool2d)
 def average_pool(module, shape):
+    """A convolution with a box."""
     need(len(shape) == 3, module, shape)
     kernel = pair(module.kernel_size)
     stride = pair(module.stride)
@@ -149,11 +154,12 @@ def average_pool(module, shape):
     box = torch.full((1, 1, *kernel), 1 / terms, dtype=torch.float64)
     largest = conv_norm_bound(box, shape[1:], stride, padding)  # no entry of the box is negative
     outputs = math.prod(output_shape(module, shape))
-    return Bound(largest, sums(terms + 2, outputs, lambda: largest))
+    return Bound(largest, averages(terms, outputs, largest))
 
 
 @register(nn.AdaptiveAvgPool2d)
 def global_average(module, shape):
+    """One mean a channel: by Cauchy and Schwarz 1 / sqrt(pixels)."""
     need(len(shape) == 3, module, shape)
     if pair(module.output_size) != (1, 1):
         raise ValueError(
@@ -161,7 +167,7 @@ def global_average(module, shape):
         )
     pixels = math.prod(shape[1:])
     largest = (1 + ROUNDING) / math.sqrt(pixels)
-    return Bound(largest, sums(pixels + 2, shape[0], lambda: largest))
+    return Bound(largest, averages(pixels, shape[0], largest))
 
 
 @register(nn.MaxPool2d)
@@ -180,6 +186,7 @@ def max_pool(module, shape):
 
 @register(nn.Flatten)
 def flatten(module, shape):
+    """Numbers are moved."""
     if module.start_dim < 1:
         raise ValueError(f"Flatten(start_dim={module.start_dim}) mixes the samples of a batch")
     return Bound(1.0, exact)
@@ -187,13 +194,30 @@ def flatten(module, shape):
 
 @register(nn.Dropout)
 def dropout(module, shape):
+    """In evaluation mode it does nothing."""
     if module.training and module.p > 0:
         raise ValueError("dropout is random in training mode: call model.eval() first")
     return Bound(1.0, exact)
 
 
-@register(nn.Identity, nn.Unflatten, nn.PixelUnshuffle, nn.PixelShuffle, nn.ZeroPad2d, nn.ReLU)
-def moved_or_dropped(module, shape):
+@register(nn.Identity, nn.ReLU)
+def kept_or_dropped(module, shape):
+    """Slopes 0 and 1."""
+    return Bound(1.0, exact)
+
+
+@register(nn.PixelUnshuffle, nn.PixelShuffle, nn.ZeroPad2d)
+def moved(module, shape):
+    """Numbers are moved, and zeros added: lengths stay, or shrink if the padding is negative."""
+    need(len(shape) == 3, module, shape)
+    return Bound(1.0, exact)
+
+
+@register(nn.Unflatten)
+def unflatten(module, shape):
+    """Numbers are moved."""
+    if module.dim in (0, -len(shape) - 1) or not isinstance(module.dim, int):
+        raise ValueError(f"Unflatten(dim={module.dim}) mixes the samples of a batch: give dim=1")
     return Bound(1.0, exact)
 
 
@@ -211,12 +235,14 @@ SMOOTH: dict[type[nn.Module], tuple[float, float, float]] = {  # slope, growth, 
 
 @register(*SMOOTH)
 def smooth(module, shape):
+    """The largest slope of the function, rounded up."""
     slope, growth, floor = SMOOTH[trusted_type(module)]
     return Bound(slope, elementwise(64, math.prod(shape), growth, floor))
 
 
 @register(nn.LeakyReLU)
 def leaky_relu(module, shape):
+    """The larger one of two slopes."""
     slope = abs(module.negative_slope)
     power_of_two = math.frexp(slope)[0] in (0.0, 0.5)  # then the product is exact
     roundings = 0 if power_of_two else 2
@@ -225,12 +251,14 @@ def leaky_relu(module, shape):
 
 @register(nn.ELU)
 def elu(module, shape):
+    """Slopes alpha e^t for t < 0, and 1."""
     slope = max(abs(module.alpha), 1.0)
     return Bound(slope, elementwise(64, math.prod(shape), slope, slope))
 
 
 @register(nn.Hardtanh)
 def hardtanh(module, shape):
+    """Slopes 0 and 1."""
     limit = max(abs(module.min_val), abs(module.max_val))  # rounded to the type of the entries
     return Bound(1.0, elementwise(1, math.prod(shape), 0.0, limit))
 
@@ -247,6 +275,7 @@ def softplus(module, shape):
 
 @register(nn.Softmax)
 def softmax(module, shape):
+    """1/2: the Jacobian is diag(p) - p p^T, the covariance of a choice with probabilities p."""
     if module.dim in (None, 0, -len(shape) - 1):
         raise ValueError(f"Softmax(dim={module.dim}) mixes the samples of a batch: give dim=1")
     terms = shape[module.dim - 1] if module.dim > 0 else shape[module.dim]

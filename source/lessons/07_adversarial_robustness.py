@@ -75,6 +75,7 @@ train = partial(
     images=digits.train_images,
     labels=digits.train_labels,
     augment=training.random_affine,
+    seed=0,
 )
 contestants = {"ResNet": models.resnet().to(device)}
 train(contestants["ResNet"], loss=F.cross_entropy, epochs=10)
