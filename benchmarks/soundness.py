@@ -2,23 +2,27 @@
 
     python benchmarks/soundness.py [--quick] [--threads 2] [--seed 0] [--results FILE]
 
-The certificate is `certificates.certify`. A pair is one certified image and one attack on the network in float64 or in float32. It is
-a violation if the attack finds a point nearer than the certified radius where the network in float64 errs. Distances are computed
-in float64, ties and NaN count as errors, and every error found is moved towards the image as far as it stays one. Where the same
-weights err in float32 only ("f32 only") no promise is broken, as the certificate is about float64; but the lead in float64 must be
-within what `certificates.rounding_bound` allows for float32, or it counts as a violation, too. Attacks may leave [0, 1], where the
-certificate holds as well: PGD-200 with restarts and both losses in 0.9999 times the radius of each image, and foolbox's searches
-for the nearest error. "tightest" and "median": distance of the nearest error found over the certified radius. Where it is close
-to 1, attack and certificate leave nothing between them.
+The certificate is `certificates.certify`. A pair is one certified image and one attack on the
+network in float64 or in float32. It is a violation if the attack finds a point nearer than the
+certified radius where the network in float64 errs. Distances are computed in float64, ties and NaN
+count as errors, and every error found is moved towards the image as far as it stays one. Where the
+same weights err in float32 only ("f32 only") no promise is broken, as the certificate is about
+float64; but the lead in float64 must be within what `certificates.rounding_bound` allows for
+float32, or it counts as a violation, too. Attacks may leave [0, 1], where the certificate holds as
+well: PGD-200 with restarts and both losses in 0.9999 times the radius of each image, and foolbox's
+searches for the nearest error. "tightest" and "median": distance of the nearest error found over
+the certified radius. Where it is close to 1, attack and certificate leave nothing between them.
 
-Weights: trained; random; "scaled": trained, then each tensor times a number from 1e-3 to 1e3; "spiked": trained, then to each added
-a matrix of rank one and three times the norm; "tiny", in float64 only: trained, then the last layer and half of the matrices times
-1e-170, whose square is 0. They are changed after an evaluation, so a norm kept from before would show.
-Where they are not the trained ones the labels are the network's own predictions. The controls must find violations: radii
+Weights: trained; random; "scaled": trained, then each tensor times a number from 1e-3 to 1e3;
+"spiked": trained, then to each added a matrix of rank one and three times the norm; "tiny", in
+float64 only: trained, then the last layer and half of the matrices times 1e-170, whose square is 0.
+They are changed after an evaluation, so a norm kept from before would show. Where they are not the
+trained ones the labels are the network's own predictions. The controls must find violations: radii
 enlarged, norms from one step of power iteration, norms kept from before the change of the weights.
 
-Ends with 1 if a certificate is broken, a control finds nothing, or fewer than 100,000 pairs were tried. Needs foolbox.
-`--threads` is the number of networks hunted at the same time, each with one thread; the numbers do not depend on it.
+Ends with 1 if a certificate is broken, a control finds nothing, or fewer than 100,000 pairs were
+tried. Needs foolbox. `--threads` is the number of networks hunted at the same time, each with one
+thread; the numbers do not depend on it.
 """
 
 import argparse
@@ -29,10 +33,12 @@ import multiprocessing
 import sys
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import foolbox
 import torch
@@ -180,7 +186,7 @@ class Effort:
 QUICK = Effort(0, 20, 50, 1, (20, 1), 20, (3, 15), 4, (4, 30))
 
 
-# ---- networks --------------------------------------------------------------------------------------------------------
+# ---- networks ------------------------------------------------------------------------------------
 
 
 def train(model: nn.Module, images: Tensor, labels: Tensor, epochs: int, seed: int) -> None:
@@ -211,60 +217,82 @@ def network(
     kept_norms: str | None = None,
 ) -> nn.Module:
     """A network in float64. With `kept_norms` its operators state norms that are too small."""
-    model, draw = (
-        FAMILIES[family](image_shape=SHAPE, seed=seed),
-        torch.Generator().manual_seed(seed),
-    )
+    model = FAMILIES[family](image_shape=SHAPE, seed=seed)
+    draw = torch.Generator().manual_seed(seed)
     if kind != "random":
         train(model, digits.train_images, digits.train_labels, epochs, seed)
-    model, images = model.double().eval().requires_grad_(False), digits.test_images.double()
-    exactly = (
-        (lambda p: p) if kind == "tiny" else torch.Tensor.float
-    )  # all others are float32 numbers
-    last = {id(p) for p in model[-1].parameters()}
+    model = model.double().eval().requires_grad_(False)
+    images = digits.test_images.double()
     model(images)  # its norms are remembered now
+    change_weights(model, kind, draw)
+    for part in model.modules():
+        if kept_norms and isinstance(part, operators.LinearOperator):
+            keep_small_norm(part, kept_norms, draw)
+    if kind != "trained":  # several classes are to be predicted
+        bias = model[-1].bias
+        bias.copy_(storable(bias - model(images).mean(0), kind))
+    return model
+
+
+def storable(weights: Tensor, kind: str) -> Tensor:
+    """Rounded to float32, but for the tiny ones, which float32 does not have."""
+    return weights if kind == "tiny" else weights.float()
+
+
+def change_weights(model: nn.Module, kind: str, draw: torch.Generator) -> None:
+    """What makes weights of that kind from trained ones, or from those of a new network."""
+    last = {id(p) for p in model[-1].parameters()}
     for p in model.parameters():
         if kind == "random" and p.ndim == 1:
             p.copy_(0.3 * torch.randn(p.shape, generator=draw))
         elif kind == "scaled":
             p.mul_(10 ** (6 * torch.rand((), generator=draw) - 3))
         elif kind == "spiked" and p.ndim > 1:
-            matrix = p.flatten(1)
-            u, v = (
-                F.normalize(torch.randn(n, generator=draw).double(), dim=0) for n in matrix.shape
-            )
-            p.add_(3 * torch.linalg.matrix_norm(matrix, 2) * torch.outer(u, v).reshape(p.shape))
-        elif kind == "tiny" and (
-            id(p) in last or (p.ndim > 1 and torch.rand((), generator=draw) < 0.5)
-        ):
-            p.mul_(1e-170)
-        p.copy_(exactly(p))
-    for part in model.modules():
-        if kept_norms and isinstance(part, operators.LinearOperator):
-            _, case, norm = part._known["largest"]
-            if kept_norms == "power iteration":
-                shape = case[0]
-                adjoint = partial(part.adjoint, input_shape=shape)
-                start = torch.randn(1, *shape, generator=draw).double()
-                norm = norms.power_iteration(part, adjoint, start)[0].item()
-            part._known["largest"] = (part.weight.detach().clone(), case, norm)
-    if kind != "trained":  # several classes are to be predicted
-        model[-1].bias.copy_(exactly(model[-1].bias - model(images).mean(0)))
-    return model
+            p.add_(spike(p, draw))
+        elif kind == "tiny":
+            chosen = id(p) in last or (p.ndim > 1 and torch.rand((), generator=draw) < 0.5)
+            if chosen:
+                p.mul_(1e-170)
+        p.copy_(storable(p, kind))
 
 
-# ---- attacks ---------------------------------------------------------------------------------------------------------
+def spike(weight: Tensor, draw: torch.Generator) -> Tensor:
+    """A matrix of rank one and three times the norm of this one, in the shape of the weight."""
+    matrix = weight.flatten(1)
+    rows, columns = matrix.shape
+    u = F.normalize(torch.randn(rows, generator=draw).double(), dim=0)
+    v = F.normalize(torch.randn(columns, generator=draw).double(), dim=0)
+    return 3 * torch.linalg.matrix_norm(matrix, 2) * torch.outer(u, v).reshape(weight.shape)
+
+
+def keep_small_norm(
+    operator: operators.LinearOperator, kept_norms: str, draw: torch.Generator
+) -> None:
+    """Spoil what the operator remembers of its norm: a control."""
+    _, case, norm = operator._known["largest"]
+    if kept_norms == "power iteration":
+        shape = case[0]
+        adjoint = partial(operator.adjoint, input_shape=shape)
+        start = torch.randn(1, *shape, generator=draw).double()
+        norm = norms.power_iteration(operator, adjoint, start)[0].item()
+    operator._known["largest"] = (operator.weight.detach().clone(), case, norm)
+
+
+# ---- attacks -------------------------------------------------------------------------------------
 
 
 class Frame(nn.Module):
-    """The network as an attack sees it: every image is at 0, has its own unit of length, and leads by 1.
+    """The network as an attack sees it: an image is at 0, has its own unit of length, leads by 1.
 
-    So one setting of an attack fits all weights, and a ball of radius 1 is one of another radius for each image.
+    So one setting of an attack fits all weights, and a ball of radius 1 is one of another radius
+    for each image.
     """
 
     def __init__(self, model: nn.Module, images: Tensor, units: Tensor, leads: Tensor):
         super().__init__()
-        self.model, self.images, self.leads = model, images, leads.to(images)
+        self.model = model
+        self.images = images
+        self.leads = leads.to(images)
         self.units = units.to(images).reshape(-1, 1, 1, 1)
         self.eval()
 
@@ -276,18 +304,20 @@ class Frame(nn.Module):
 
 
 def pgd(frame: Frame, labels: Tensor, seed: int, steps: int, restarts: int, loss: str) -> Tensor:
-    """`attacks.pgd` in the ball of radius 1, every restart with steps six times as long as the one before.
+    """`attacks.pgd` in the ball of radius 1, with steps six times as long in every restart.
 
-    The ball of radius 1/2 around 1/2 fills [0, 1], so that the box of `attacks.pgd` cuts off nothing.
+    The ball of radius 1/2 around 1/2 fills [0, 1]: the box of `attacks.pgd` cuts off nothing.
     """
-    centre, best, largest = (
-        torch.full_like(frame.images, 0.5),
-        torch.zeros_like(frame.images),
-        -math.inf,
-    )
+
+    def from_unit_box(z: Tensor) -> Tensor:
+        return frame(2 * z - 1)
+
+    centre = torch.full_like(frame.images, 0.5)
+    best = torch.zeros_like(frame.images)
+    largest = -math.inf
     for k in range(restarts):
         options = {"steps": steps, "step_size": 1.25 / steps * 6**k, "loss": loss, "seed": seed + k}
-        found = 2 * attacks.pgd(lambda z: frame(2 * z - 1), centre, labels, 0.5, **options) - 1
+        found = 2 * attacks.pgd(from_unit_box, centre, labels, 0.5, **options) - 1
         margins = attacks.margin_loss(frame(found).detach(), labels)
         best = torch.where((margins > largest).reshape(-1, 1, 1, 1), found, best)
         largest = margins.clamp_min(largest)
@@ -303,12 +333,14 @@ def search(frame: Frame, labels: Tensor, seed: int, attack, **options) -> Tensor
 
 @torch.no_grad()
 def boundary(frame: Frame, labels: Tensor, seed: int, pool: Tensor, attack) -> Tensor:
-    """The boundary attack from the nearest image of `pool` with another prediction; NaN where there is none."""
+    """The boundary attack from the nearest image of `pool` with another prediction.
+
+    NaN where there is none.
+    """
     pool = pool.to(frame.images)
     same = frame.model(pool).argmax(1) == labels[:, None]
-    nearest = (
-        torch.cdist(frame.images.flatten(1), pool.flatten(1)).masked_fill(same, math.inf).argmin(1)
-    )
+    distances = torch.cdist(frame.images.flatten(1), pool.flatten(1))
+    nearest = distances.masked_fill(same, math.inf).argmin(1)
     start = (pool[nearest] - frame.images) / frame.units
     ready = frame(start).argmax(1) != labels
     found = torch.full_like(start, math.nan)
@@ -318,37 +350,47 @@ def boundary(frame: Frame, labels: Tensor, seed: int, pool: Tensor, attack) -> T
     return found
 
 
-def all_attacks(effort: Effort, pool: Tensor) -> dict[str, tuple]:
-    """Name: (attack, whether it is confined to the certified ball, number of images or None for all)."""
-    (steps, restarts), (searches, each), (few, walk) = effort.pgd, effort.carlini, effort.boundary
-    carlini = foolbox.attacks.L2CarliniWagnerAttack(
-        searches, each, stepsize=0.02 / BOX, initial_const=1.0
-    )
-    deepfool = foolbox.attacks.L2DeepFoolAttack(steps=effort.deepfool, overshoot=1e-3)
+class Attack(NamedTuple):
+    run: Callable[[Frame, Tensor, int], Tensor]  # frame, labels, seed: points
+    confined: bool  # to the certified ball
+    images: int | None  # how many of them; None for all
+
+
+def all_attacks(effort: Effort, pool: Tensor) -> dict[str, Attack]:
+    steps, restarts = effort.pgd
+    found = {}
+    for loss in attacks.LOSSES:
+        run = partial(pgd, steps=steps, restarts=restarts, loss=loss)
+        found[f"PGD {loss}"] = Attack(run, True, None)
+    binary, each = effort.carlini
+    searches = {
+        "DDN": foolbox.attacks.DDNAttack(steps=effort.ddn),
+        "Carlini-Wagner": foolbox.attacks.L2CarliniWagnerAttack(
+            binary, each, stepsize=0.02 / BOX, initial_const=1.0
+        ),
+        "DeepFool": foolbox.attacks.L2DeepFoolAttack(steps=effort.deepfool, overshoot=1e-3),
+    }
+    for name, attack in searches.items():
+        found[name] = Attack(partial(search, attack=attack), False, None)
+    few, walk = effort.boundary
     decisions = foolbox.attacks.BoundaryAttack(steps=walk, update_stats_every_k=2)
-    confined = {
-        f"PGD {name}": partial(pgd, steps=steps, restarts=restarts, loss=name)
-        for name in attacks.LOSSES
-    }
-    return {name: (attack, True, None) for name, attack in confined.items()} | {
-        "DDN": (partial(search, attack=foolbox.attacks.DDNAttack(steps=effort.ddn)), False, None),
-        "Carlini-Wagner": (partial(search, attack=carlini), False, None),
-        "DeepFool": (partial(search, attack=deepfool), False, None),
-        "boundary": (partial(boundary, pool=pool, attack=decisions), False, few),
-    }
+    found["boundary"] = Attack(partial(boundary, pool=pool, attack=decisions), False, few)
+    return found
 
 
 @torch.no_grad()
 def shorten(model: nn.Module, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
-    """Bisection between images and points: instead of each error one that lies hardly beyond the boundary."""
-    low, high = (torch.full_like(images[:, :1, :1, :1], value) for value in (0.0, 1.0))
+    """Bisection towards the images: instead of each error one hardly beyond the boundary."""
+    ways = points - images
+    low = torch.zeros_like(images[:, :1, :1, :1])
+    high = torch.ones_like(low)
     for _ in range(45):
         middle = (low + high) / 2
-        wrong = ~(
-            attacks.margin_loss(model(images + middle * (points - images)), labels) < 0
-        ).reshape(middle.shape)
-        low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
-    return torch.where(high < 1, images + high * (points - images), points)
+        right = attacks.margin_loss(model(images + middle * ways), labels) < 0
+        wrong = ~right.reshape(middle.shape)
+        low = torch.where(wrong, low, middle)
+        high = torch.where(wrong, middle, high)
+    return torch.where(high < 1, images + high * ways, points)
 
 
 def hunt(
@@ -359,73 +401,85 @@ def hunt(
     seed: int = 0,
     enlarge: float = 1.0,
 ) -> dict:
-    """Attack all certified images (B, ...), float32 numbers in [0, 1]; `enlarge` multiplies the radii, for controls."""
-    pool, exact = images.double(), copy.deepcopy(model).double().eval().requires_grad_(False)
+    """Attack all certified images (B, ...), float32 numbers in [0, 1].
+
+    `enlarge` multiplies the radii, for controls.
+    """
+    pool = images.double()
+    exact = copy.deepcopy(model).double().eval().requires_grad_(False)
     farthest = math.sqrt(pool[0].numel())  # how far `rounding_bound` reaches
     radii = (enlarge * certificates.certify(model, pool, labels)).clamp_max(farthest)
-    images, labels, radii = pool[radii > 0], labels[radii > 0], radii[radii > 0]
+    certified = radii > 0
+    images = pool[certified]
+    labels = labels[certified]
+    radii = radii[certified]
     row = {"certified": len(images), "attacks": {}, "tightest": None, "median": None}
     row |= dict.fromkeys(("pairs", "violations", "float32_only"), 0)
     if not len(images):
         return row
-    leads, x = -attacks.margin_loss(exact(images), labels), images.clone().requires_grad_()
-    slopes = (
-        torch.autograd.grad((attacks.margin_loss(exact(x), labels) / leads).sum(), x)[0]
-        .flatten(1)
-        .norm(dim=1)
-    )
-    guess = (
-        slopes.reciprocal().nan_to_num(farthest).clamp(radii, torch.full_like(radii, 2 * farthest))
-    )  # distance of an error
+    leads = -attacks.margin_loss(exact(images), labels)
+    guess = guessed_distances(exact, images, labels, leads)
+    guess = guess.nan_to_num(farthest).clamp(radii, torch.full_like(radii, 2 * farthest))
     nearest = torch.full_like(radii, math.inf)
     for dtype in (torch.float64, torch.float32):
         attacked = copy.deepcopy(exact).to(dtype)
-        if not all(
-            torch.equal(p, q.double())
-            for p, q in zip(exact.parameters(), attacked.parameters(), strict=True)
-        ):
+        if not same_weights(exact, attacked):
             continue  # another network
         room = 2 * certificates.rounding_bound(attacked, images.shape[1:])
-        for name, (attack, confined, few) in all_attacks(effort, pool).items():
-            x, y, claimed = images[:few], labels[:few], radii[:few]
-            frame = Frame(
-                attacked, x.to(dtype), 0.9999 * claimed if confined else guess[:few], leads[:few]
-            )
-            points = frame.point(attack(frame, y, seed)).detach()
+        for name, attack in all_attacks(effort, pool).items():
+            few = attack.images
+            x = images[:few]
+            y = labels[:few]
+            claimed = radii[:few]
+            units = 0.9999 * claimed if attack.confined else guess[:few]
+            frame = Frame(attacked, x.to(dtype), units, leads[:few])
+            points = frame.point(attack.run(frame, y, seed)).detach()
             with torch.no_grad():
                 seen = attacks.margin_loss(attacked(points), y)
                 points = shorten(exact, x, points.double(), y)
                 margins = attacks.margin_loss(exact(points), y)
             distances = (points - x).flatten(1).norm(dim=1)
-            error, near = ~(margins < 0) & distances.isfinite(), distances * (1 + 1e-12) < claimed
-            only, explained = ~error & ~(seen < 0), -margins <= room
-            nearest[:few] = torch.where(
-                error, torch.minimum(nearest[:few], distances), nearest[:few]
-            )
-            tried = points.flatten(1).isfinite().all(1)
-            counts = {
-                "pairs": int(tried.sum()),
-                "violations": int((near & (error | (only & ~explained))).sum()),
-            }
+            error = ~(margins < 0) & distances.isfinite()
+            near = distances * (1 + 1e-12) < claimed
+            only = ~error & ~(seen < 0)  # in float32
+            explained = -margins <= room
+            closer = torch.where(error, distances, math.inf)
+            nearest[:few] = torch.minimum(nearest[:few], closer)
+            pairs = int(points.flatten(1).isfinite().all(1).sum())
+            violations = int((near & (error | (only & ~explained))).sum())
             entry = row["attacks"].setdefault(name, {"pairs": 0, "violations": 0, "errors": 0})
-            for key, number in counts.items():
-                row[key] += number
-                entry[key] += number
+            for counts in (row, entry):
+                counts["pairs"] += pairs
+                counts["violations"] += violations
             row["float32_only"] += int((near & only).sum())
             entry["errors"] += int(error.sum())
     ratios = (nearest / radii)[nearest.isfinite()]
-    return row | (
-        {"tightest": ratios.min().item(), "median": ratios.median().item()} if len(ratios) else {}
-    )
+    if len(ratios):
+        row["tightest"] = ratios.min().item()
+        row["median"] = ratios.median().item()
+    return row
+
+
+def guessed_distances(model: nn.Module, images: Tensor, labels: Tensor, leads: Tensor) -> Tensor:
+    """Of the nearest error of each image, as if the network were linear."""
+    x = images.clone().requires_grad_()
+    margins = attacks.margin_loss(model(x), labels) / leads
+    slopes = torch.autograd.grad(margins.sum(), x)[0]
+    return slopes.flatten(1).norm(dim=1).reciprocal()
+
+
+def same_weights(model: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(model.parameters(), other.parameters(), strict=True)
+    return all(torch.equal(p, q.double()) for p, q in pairs)
 
 
 @cache
 def small_digits() -> data.ImageData:
     digits = data.load_images("mnist5k")
-    train_images, test_images = (
-        F.adaptive_avg_pool2d(x, SHAPE[1:]) for x in (digits.train_images, digits.test_images)
+    return digits._replace(
+        train_images=F.adaptive_avg_pool2d(digits.train_images, SHAPE[1:]),
+        test_images=F.adaptive_avg_pool2d(digits.test_images, SHAPE[1:]),
     )
-    return digits._replace(train_images=train_images, test_images=test_images)
 
 
 def hunted(
@@ -438,50 +492,36 @@ def hunted(
 ) -> dict:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", "the smallest eigenvalue")
-    start, digits = time.perf_counter(), small_digits()
-    chosen = torch.randperm(len(digits.test_labels), generator=torch.Generator().manual_seed(seed))[
-        : effort.images
-    ]
-    images, labels = digits.test_images[chosen], digits.test_labels[chosen]
-    model = network(
-        family, kind, digits._replace(test_images=images), effort.epochs, seed, kept_norms
-    )
+    start = time.perf_counter()
+    digits = small_digits()
+    order = torch.randperm(len(digits.test_labels), generator=torch.Generator().manual_seed(seed))
+    chosen = order[: effort.images]
+    images = digits.test_images[chosen]
+    labels = digits.test_labels[chosen]
+    digits = digits._replace(test_images=images)
+    model = network(family, kind, digits, effort.epochs, seed, kept_norms)
     if kind != "trained":
         labels = model(images.double()).argmax(1)
     row = hunt(model, images, labels, effort, seed, enlarge)
-    return {
-        "family": family,
-        "weights": kind,
-        **row,
-        "seconds": round(time.perf_counter() - start, 1),
-    }
+    seconds = round(time.perf_counter() - start, 1)
+    return {"family": family, "weights": kind, **row, "seconds": seconds}
 
 
-# ---- the whole hunt --------------------------------------------------------------------------------------------------
+# ---- the whole hunt ------------------------------------------------------------------------------
 
 
-def hunts_table(title: str, rows) -> list[dict]:
-    heads = "".join(
-        h.rjust(w)
-        for h, w in (
-            ("certified", 10),
-            ("pairs", 8),
-            ("violations", 12),
-            ("f32 only", 10),
-            ("tightest", 18),
-        )
-    )
-    print(f"\n{title:40s}{heads}{'median':>10s}{'s':>6s}")
+def hunts_table(title: str, rows: Iterable[tuple[str, dict]]) -> list[dict]:
+    """Prints it; the rows with their names."""
+    counts = f"{'certified':>10s}{'pairs':>8s}{'violations':>12s}{'f32 only':>10s}"
+    print(f"\n{title:40s}{counts}{'tightest':>18s}{'median':>10s}{'s':>6s}")
     kept = []
     for name, row in rows:
-        counts = f"{row['certified']:10d}{row['pairs']:8d}{row['violations']:12d}{row['float32_only']:10d}"
-        tightest, median = (
-            math.nan if row[key] is None else row[key] for key in ("tightest", "median")
-        )
-        print(
-            f"{name:29s}{row['weights']:11s}{counts}{tightest:18.11g}{median:10.5g}{row['seconds']:6.0f}",
-            flush=True,
-        )
+        counts = f"{row['certified']:10d}{row['pairs']:8d}{row['violations']:12d}"
+        counts += f"{row['float32_only']:10d}"
+        tightest = math.nan if row["tightest"] is None else row["tightest"]
+        median = math.nan if row["median"] is None else row["median"]
+        ratios = f"{tightest:18.11g}{median:10.5g}"
+        print(f"{name:29s}{row['weights']:11s}{counts}{ratios}{row['seconds']:6.0f}", flush=True)
         kept.append({"name": name, **row})
     return kept
 
@@ -490,19 +530,21 @@ def attacks_table(rows: list[dict]) -> None:
     print(f"\n{'attack':50s}{'pairs':>8s}{'violations':>12s}{'errors found':>25s}")
     for name in max((row["attacks"] for row in rows), key=len):
         entries = [row["attacks"][name] for row in rows if name in row["attacks"]]
-        pairs, broken, errors = (
-            sum(entry[key] for entry in entries) for key in ("pairs", "violations", "errors")
-        )
-        print(f"{name:50s}{pairs:8d}{broken:12d}{errors:25d}")
+        pairs = total(entries, "pairs")
+        print(f"{name:50s}{pairs:8d}{total(entries, 'violations'):12d}", end="")
+        print(f"{total(entries, 'errors'):25d}")
 
 
-def main() -> int:
+def total(rows: list[dict], key: str) -> int:
+    return sum(row[key] for row in rows)
+
+
+def options_of() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="about a minute; too few pairs to prove anything"
-    )
+    quick = "about a minute; too few pairs to prove anything"
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, help="JSON file to write")
@@ -511,10 +553,16 @@ def main() -> int:
         parser.error(f"argument --results: the folder {options.results.parent} does not exist")
     if options.threads < 1:
         parser.error("--threads must be at least 1")
-    effort, seed, start = QUICK if options.quick else Effort(), options.seed, time.perf_counter()
-    print(
-        f"{options.threads} threads, seed {seed}, torch {torch.__version__}, foolbox {foolbox.__version__}\n{effort}"
-    )
+    return options
+
+
+def main() -> int:
+    options = options_of()
+    effort = QUICK if options.quick else Effort()
+    seed = options.seed
+    start = time.perf_counter()
+    versions = f"torch {torch.__version__}, foolbox {foolbox.__version__}"
+    print(f"{options.threads} threads, seed {seed}, {versions}\n{effort}")
 
     with ProcessPoolExecutor(options.threads, multiprocessing.get_context("spawn")) as pool:
         hunts = [
@@ -524,33 +572,38 @@ def main() -> int:
         ]
         fewer = replace(effort, images=effort.control)
         controls = [
-            (name, pool.submit(hunted, *case[:2], fewer, seed, *case[2:]))
-            for name, case in CONTROLS.items()
+            (name, pool.submit(hunted, family, kind, fewer, seed, enlarge, kept_norms))
+            for name, (family, kind, enlarge, kept_norms) in CONTROLS.items()
         ]
-        rows = hunts_table("family, weights", ((name, future.result()) for name, future in hunts))
-        wrong = hunts_table(
-            "control, weights", ((name, future.result()) for name, future in controls)
-        )
+        rows = hunts_table("family, weights", results_of(hunts))
+        wrong = hunts_table("control, weights", results_of(controls))
 
     attacks_table(rows)
-    pairs, broken, found = (
-        sum(r["pairs"] for r in rows),
-        sum(r["violations"] for r in rows),
-        sum(r["violations"] > 0 for r in wrong),
-    )
+    pairs = total(rows, "pairs")
+    broken = total(rows, "violations")
+    found = sum(row["violations"] > 0 for row in wrong)
     print(
-        f"\n{pairs} pairs, {broken} violations; {found} of {len(wrong)} controls found some; {time.perf_counter() - start:.0f} s"
+        f"\n{pairs} pairs, {broken} violations; {found} of {len(wrong)} controls found some;",
+        end="",
     )
+    print(f" {time.perf_counter() - start:.0f} s")
     if options.results:
         content = {
             "torch": torch.__version__,
             "foolbox": foolbox.__version__,
             "seed": seed,
             "effort": asdict(effort),
+            "hunts": rows,
+            "controls": wrong,
         }
-        content |= {"hunts": rows, "controls": wrong}
         replace_file(options.results, (json.dumps(content, indent=1) + "\n").encode())
     return int(broken > 0 or found < len(wrong) or pairs < effort.needed)
+
+
+def results_of(futures: list[tuple[str, Future]]) -> Iterator[tuple[str, dict]]:
+    """In their order, each as soon as it is there."""
+    for name, future in futures:
+        yield name, future.result()
 
 
 if __name__ == "__main__":
