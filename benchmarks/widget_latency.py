@@ -208,7 +208,7 @@ def measured(live: LiveFigure, name: str, moves: int) -> bool:
         plot_anew(live.figure)
 
     values = settings(live, moves)
-    update, anew = milliseconds([live._redraw, replot], values)
+    update, anew = milliseconds([live.redraw, replot], values)
     median, p90 = median_and_p90(update.elapsed)
     again, again_p90 = median_and_p90(anew.elapsed)
     row = (

@@ -55,10 +55,11 @@ class LiveFigure:
         update(**{name: control.value for name, control in controls.items()})
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once: nothing jumps when a slider moves
-        self.errors = ipywidgets.interactive_output(self._redraw, controls)
+        self.errors = ipywidgets.interactive_output(self.redraw, controls)
         self.box = ipywidgets.VBox([*map(named, controls.values()), self.view, self.errors])
 
-    def _redraw(self, **values):
+    def redraw(self, **values) -> None:
+        """Show the figure for these values, with its sentence, in place."""
         seen = html.escape(self.update(**values), quote=True)
         width, height = (self.figure.get_size_inches() * self.figure.dpi).astype(int)
         picture = base64.b64encode(png(self.figure, compression=1)).decode()
