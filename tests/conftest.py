@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from lesson import lesson, state_kept
+
 os.environ.setdefault("PYTHONHASHSEED", "0")
 os.environ.setdefault(
     "GIT_PYTHON_REFRESH", "quiet"
@@ -27,13 +29,14 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(autouse=True, scope="module")
 def _global_state_ends_with_the_module():
-    """A lesson sets PyTorch's default dtype and draws random numbers; the next test file must not notice."""
-    dtype, state, threads = (
-        torch.get_default_dtype(),
-        torch.random.get_rng_state(),
-        torch.get_num_threads(),
-    )
-    yield
-    torch.set_num_threads(threads)
-    torch.set_default_dtype(dtype)
-    torch.random.set_rng_state(state)
+    with state_kept():
+        yield
+
+
+@pytest.fixture
+def names(request):
+    """The lesson with the number of the test file; its default dtype holds during the test."""
+    shared = lesson(request.module.__name__[-2:])
+    with state_kept():
+        torch.set_default_dtype(shared.state.dtype)
+        yield shared

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from chapter_utils import layers, norms, operators, runge_kutta
-from lesson import artists, run_until
+from lesson import artists
 
 SEEDS = range(5)
 
@@ -70,7 +70,7 @@ def test_claim_5_1_the_layer_is_non_expansive(seed, activation, slope):
     assert worst_slope(A, 2 / norm**2) <= 1 + 1e-9
 
 
-def test_claim_5_1_needs_each_hypothesis():
+def test_claim_5_1_needs_each_hypothesis(names):
     A, _, norm = problem(3)
     torch.manual_seed(0)
     assert (
@@ -80,7 +80,6 @@ def test_claim_5_1_needs_each_hypothesis():
         max(worst_slope(A, 1 / norm**2, B=torch.randn_like(A) * norm / 2) for _ in range(20)) > 1.1
     )  # untied weights
     assert worst_slope(3 * A, 2 / norm**2) == pytest.approx(17)  # a stale norm
-    names = run_until("05", "untied")
     assert names["untied"] > 1.1
 
 
@@ -129,9 +128,9 @@ def averagedness(matrix):
     return high
 
 
-@pytest.fixture(scope="module")
-def compose():
-    return run_until("05", "compose")["compose"]
+@pytest.fixture
+def compose(names):
+    return names["compose"]
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -162,8 +161,7 @@ def test_claim_5_4_numbers_and_sharpness(compose):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-3)])
-def test_claim_5_5_adjoint(dtype, tolerance):
-    names = run_until("05", "conv_adjoint")
+def test_claim_5_5_adjoint(names, dtype, tolerance):
     for side, k, stride, padding in itertools.product(
         (4, 5, 8, 9), (1, 2, 3, 4), (1, 2, 3), (0, 1, 2)
     ):
@@ -182,8 +180,7 @@ def test_claim_5_5_adjoint(dtype, tolerance):
         )
 
 
-def test_claim_5_5_a_wrong_adjoint_breaks_the_layer():
-    names = run_until("05", "mixed")
+def test_claim_5_5_a_wrong_adjoint_breaks_the_layer(names):
     assert names["mixed"] > 1.05 and names["correct"] <= 1 + 1e-12
     with pytest.raises(RuntimeError):  # without output_padding the sizes do not even fit
         x = torch.zeros(1, 1, 8, 8)
@@ -273,8 +270,7 @@ def test_claim_5_8_the_endpoint_matters():
             assert not any(pattern) or smallest[1.5] == pytest.approx(0.5)
 
 
-def test_widget_of_the_step_size():
-    names = run_until("05", "live_step")
+def test_widget_of_the_step_size(names):
     draw = names["live_step"].update
     (dot,) = artists(names["live_step"], "constant")
     (moved,) = artists(names["live_step"], "pair")

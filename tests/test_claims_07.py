@@ -1,5 +1,6 @@
 """Lesson 7: every claim, an attempt to refute it, and what happens without its hypothesis."""
 
+import copy
 import math
 from functools import partial
 
@@ -18,7 +19,7 @@ from chapter_utils import (
     plain_layers,
     training,
 )
-from lesson import artists, run_until
+from lesson import artists
 
 SEEDS = range(5)
 
@@ -213,11 +214,10 @@ def test_numbers_of_the_normalisation_section():
 
 
 @pytest.mark.slow
-def test_widget_of_the_attack():
-    names = run_until("07", "live_attack")
+def test_widget_of_the_attack(names):
     draw = names["live_attack"].update
     bars = artists(names["live_attack"], "non-expansive")
-    model, x = names["contestants"]["non-expansive"], names["examples"]
+    model, x = copy.deepcopy(names["contestants"]["non-expansive"]), names["examples"]
     radius = certificates.certify(model, x, torch.arange(10, device=x.device))
     for digit in range(10):
         for eps in (0.0, 0.99 * radius[digit].item(), 6.0):

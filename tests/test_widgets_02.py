@@ -7,14 +7,6 @@ import pytest
 import torch
 
 from chapter_utils import runge_kutta
-from lesson import run_until
-
-
-@pytest.fixture(scope="module")
-def names():
-    threads = torch.get_num_threads()
-    yield run_until("02", "live_stretch")
-    torch.set_num_threads(threads)
 
 
 def factor(method, z):
