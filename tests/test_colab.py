@@ -7,6 +7,7 @@ ipython 7.34.0, ipykernel 6.17.1, ipywidgets 7.7.1, matplotlib 3.10.0, numpy 2.1
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -132,21 +133,27 @@ def test_anywhere_else_it_is_silent_and_does_nothing(colab):
     assert printed == ["True", "True"] and orders == [] and not colab.home.exists()
 
 
-@pytest.mark.parametrize(
-    "path",
-    [*build.LESSONS.glob("[0-9][0-9]_*.py"), ROOT / "chapter_utils" / "widgets.py"],
-    ids=lambda path: path.stem,
-)
+USERS_OF_WIDGETS = [
+    *sorted((build.NOTEBOOKS / "figures").glob("lesson_*.py")),
+    *sorted(build.LESSONS.glob("[0-9][0-9]_*.py")),
+    ROOT / "chapter_utils" / "widgets.py",
+]
+
+
+@pytest.mark.parametrize("path", USERS_OF_WIDGETS, ids=lambda path: path.stem)
 def test_colabs_ipywidgets_knows_what_is_used(path):
+    text = path.read_text()
     calls = [
         node
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Call) and "ipywidgets." in ast.unparse(node.func)
     ]
-    used = {node.func.attr for node in calls} | {
-        keyword.arg for node in calls for keyword in node.keywords
-    }
-    assert calls and not used & ONLY_IN_8
+    used = {node.func.attr for node in calls}
+    used |= {keyword.arg for node in calls for keyword in node.keywords}
+    assert bool(calls) == bool(re.search(r"\bipywidgets\.", text)), "a call was overlooked"
+    assert not used & ONLY_IN_8
+    if path.parent.name == "figures":
+        assert calls, "every lesson has live figures"
 
 
 @pytest.mark.slow
