@@ -46,7 +46,10 @@ def pairs(seed, dimension, count=300):
 
 
 def convex_field(seed, dimension=2, units=6):
-    """-grad of a convex potential with Lipschitz constant 1: its worst slope is attained where all units are on."""
+    """-grad of a convex potential with Lipschitz constant 1.
+
+    Its worst slope is attained where all units are on.
+    """
     W, b = randn(seed, units, dimension), randn(seed + 50, units)
     W = W / torch.linalg.matrix_norm(W, 2)
     return lambda x: -torch.relu(x @ W.T + b) @ W
@@ -62,7 +65,7 @@ def step_by_hand(method, x, h, slopes_of_stage):
     return x + h * sum(b * k for b, k in zip(method.b.tolist(), slopes, strict=True))
 
 
-# ---- 2.1 to 2.3: one solution ----------------------------------------------------------------------------------------
+# ---- 2.1 to 2.3: one solution --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -148,7 +151,7 @@ def test_euler_doubles_a_rotation_after_140_steps():
     assert math.ceil(math.log(2) / math.log(math.sqrt(1.01))) == 140
 
 
-# ---- 2.4 to 2.7: two solutions ---------------------------------------------------------------------------------------
+# ---- 2.4 to 2.7: two solutions -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -252,7 +255,7 @@ def test_claim_2_6_substeps(m):
 
 
 def bad_slopes(method, h, eps):
-    """The slopes of the proof of Claim 2.7 for L = 1 and a first difference (1/eps, 0), as a 2-D path."""
+    """The slopes of the proof of Claim 2.7 for L = 1 and a first difference (1/eps, 0), in 2-D."""
     A, b = method
     r = h / 2
     M = b[:, None] * A + (b[:, None] * A).T - torch.outer(b, b)
@@ -308,7 +311,7 @@ def test_claim_2_7_the_radius_is_sharp(name, seed):
 
 
 def brute_worst(method, h, count=40_000):
-    """Largest norm of the step over random projections, one for each stage, written with plain loops over stages."""
+    """Largest norm of the step over random projections, one a stage, by plain loops over stages."""
     angles = uniform(7, 0, math.pi, count, len(method.b))
     p = torch.stack([angles.cos(), angles.sin()], -1)
     J = step_by_hand(
@@ -332,7 +335,7 @@ def test_worst_norms_beyond_the_radius(name, h, expected):
     assert 1 < found <= expected + 6e-4 and found - 1 > 0.25 * (expected - 1)
 
 
-# ---- 2.8 to 2.12: potentials, gradients, implicit steps ----------------------------------------------------------------
+# ---- 2.8 to 2.12: potentials, gradients, implicit steps ------------------------------------------
 
 
 U, W = (
@@ -386,7 +389,7 @@ def test_midpoint_numbers_and_a_real_pair(a, expected):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_claim_2_9_without_a_potential(seed):
-    """Rotation plus convex potential plus friction: L and m are known, sharp only for the spiral."""
+    """Rotation plus convex potential plus friction: L and m known, sharp only for the spiral."""
     m, omega = 0.2 + seed / 10, 1 + seed / 5
     turn = omega * torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
     ramp, (x, y) = convex_field(seed), pairs(seed, 2)
@@ -473,7 +476,7 @@ def test_claim_2_12_implicit_euler(h, seed):
         )
 
 
-# ---- 2.13 to 2.15: energy and splitting ------------------------------------------------------------------------------
+# ---- 2.13 to 2.15: energy and splitting ----------------------------------------------------------
 
 
 def symplectic(x, a):

@@ -1,4 +1,4 @@
-"""Lesson 3, claim by claim: random attempts to refute each, and what happens without its hypothesis."""
+"""Lesson 3, claim by claim: random attempts to refute each, and its hypothesis dropped."""
 
 import itertools
 import math
@@ -30,7 +30,10 @@ def slopes(f, x, y):
 
 
 def zero_padded(kernel, n: int) -> np.ndarray:
-    """Matrix of the zero-padded convolution of n x n images, by loops over pixels and taps: independent of PyTorch."""
+    """Matrix of the zero-padded convolution of n x n images, by loops over pixels and taps.
+
+    Independent of PyTorch.
+    """
     out, inp, k, _ = kernel.shape
     p, K = k // 2, np.asarray(kernel)
     A = np.zeros((out, n, n, inp, n, n))
@@ -51,7 +54,10 @@ def on_torus(kernel, n: int) -> np.ndarray:
 
 
 def symbol_norm(kernel, side: int) -> float:
-    """Largest norm of sum_ab K_ab exp(i (w_1 a + w_2 b)) over the frequencies of a torus, written as the sum it is."""
+    """Largest norm of sum_ab K_ab exp(i (w_1 a + w_2 b)) over the frequencies of a torus.
+
+    Written as the sum it is.
+    """
     K, k = np.asarray(kernel), kernel.shape[-1]
     wave = np.exp(2j * np.pi * np.outer(np.arange(side), np.arange(k)) / side)
     symbols = np.einsum("oikl,ak,bl->aboi", K, wave, wave)
@@ -103,9 +109,18 @@ def test_claim_3_1_local_slopes(seed, activation):
 
 @pytest.mark.parametrize(
     "sigma, constant",
-    [(F.relu, 1), (F.leaky_relu, 1), (torch.tanh, 1), (F.softplus, 1), (F.elu, 1), (torch.sigmoid, 0.25),
-     (F.gelu, 1.1289), (F.silu, 1.0998), (F.mish, 1.0885)],
-)  # fmt: skip
+    [
+        (F.relu, 1),
+        (F.leaky_relu, 1),
+        (torch.tanh, 1),
+        (F.softplus, 1),
+        (F.elu, 1),
+        (torch.sigmoid, 0.25),
+        (F.gelu, 1.1289),
+        (F.silu, 1.0998),
+        (F.mish, 1.0885),
+    ],
+)
 def test_claim_3_2_activations(sigma, constant):
     t = torch.linspace(-15, 15, 300_001, dtype=D, requires_grad=True)
     largest = torch.autograd.grad(sigma(t).sum(), t)[0].abs().max().item()
@@ -301,7 +316,8 @@ def test_claim_3_9_power_iteration(seed, shape, dtype):
     assert many == pytest.approx(truth, rel=1e-4)
     assert estimates[1] < truth * (1 - 1e-3)  # early estimates really are too small
 
-    # a start orthogonal to the best direction finds the second singular value (a diagonal matrix: no rounding helps it)
+    # a start orthogonal to the best direction finds the second singular value (a diagonal matrix:
+    # no rounding helps it)
     S = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=D))
     start = torch.tensor([0.0, 1.0, 1.0], dtype=D)
     assert norms.power_iteration(lambda v: S @ v, lambda w: S @ w, start, 200)[

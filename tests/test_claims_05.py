@@ -214,26 +214,27 @@ def worst_slope_all_on(A, tau):
     return torch.linalg.matrix_norm(torch.eye(A.shape[1], dtype=A.dtype) - tau * A.T @ A, 2).item()
 
 
+def minus_gradient(A, b):
+    return lambda x: -torch.relu(x @ A.T + b) @ A
+
+
 @pytest.mark.parametrize("method", ["euler", "heun", "ssprk3", "rk4"])
 def test_claim_5_7_runge_kutta_layers(method):
-    radius = runge_kutta.circle_contractivity_radius(runge_kutta.TABLEAUS[method])
+    tableau = runge_kutta.TABLEAUS[method]
+    radius = runge_kutta.circle_contractivity_radius(tableau)
     for seed in range(10):
         A, b, norm = problem(seed)
         x, y = pairs(seed, A.shape[1])
-        Tx, Ty = (
-            runge_kutta.runge_kutta_step(
-                lambda v: -torch.relu(v @ A.T + b) @ A,
-                z,
-                2 * radius / norm**2,
-                runge_kutta.TABLEAUS[method],
-            )
-            for z in (x, y)
-        )
+        field = minus_gradient(A, b)
+        h = 2 * radius / norm**2
+        Tx = runge_kutta.runge_kutta_step(field, x, h, tableau)
+        Ty = runge_kutta.runge_kutta_step(field, y, h, tableau)
         assert ((Tx - Ty).norm(dim=1) <= (x - y).norm(dim=1) * (1 + 1e-9)).all()
 
 
 def test_claim_5_7_the_midpoint_rule_expands():
-    # two ReLU units at an angle; the point is chosen so that the stages see different patterns (Sanz-Serna and Zygalakis, 1909.09971)
+    # two ReLU units at an angle; the point is chosen so that the stages see different patterns
+    # (Sanz-Serna and Zygalakis, 1909.09971)
     w = torch.tensor(
         [[math.cos(math.pi / 3), math.sin(math.pi / 3)], [1.0, 0.0]], dtype=torch.float64
     )
@@ -258,7 +259,8 @@ def test_claim_5_8_the_endpoint_matters():
     z = torch.randn(200, 2, generator=seeded(1), dtype=torch.float64)
     A = torch.tensor([[-1.0, 1.0]], dtype=torch.float64)
     assert torch.allclose(layer(z, A, zero, 1.0, torch.relu), z.sort(1, descending=True).values)
-    for seed in SEEDS:  # below the endpoint an active unit's direction shrinks; at it, orthonormal rows make isometries
+    # below the endpoint an active unit's direction shrinks; at it, orthonormal rows make isometries
+    for seed in SEEDS:
         Q = torch.linalg.qr(torch.randn(6, 3, generator=seeded(seed), dtype=torch.float64)).Q.T
         for pattern in itertools.product([0.0, 1.0], repeat=3):
             D = torch.diag(torch.tensor(pattern, dtype=torch.float64))

@@ -29,7 +29,7 @@ def seeded(seed):
 
 
 def linear_network(seed, dimension=6, classes=4):
-    """F(x) = W x: its Lipschitz constant and the distance to every other class are known exactly."""
+    """F(x) = W x: its Lipschitz constant and the distance to every other class are known."""
     generator = seeded(seed)
     W = torch.randn(classes, dimension, generator=generator, dtype=torch.float64)
     x = torch.randn(200, dimension, generator=generator, dtype=torch.float64)
@@ -100,9 +100,19 @@ def train_nonexpansive(digits, seed):
     model = models.nonexpansive_net(seed=seed)
     loss = partial(training.margin_cross_entropy, margin=2.5, temperature=0.2)
     training.fit(
-        model, digits.train_images, digits.train_labels, loss, 40, 256, 0.03, operators.restore_orthonormal_rows,
-        training.random_affine, optimiser=muon.Muon, seed=seed, progress=False,
-    )  # fmt: skip
+        model,
+        digits.train_images,
+        digits.train_labels,
+        loss,
+        40,
+        256,
+        0.03,
+        operators.restore_orthonormal_rows,
+        training.random_affine,
+        optimiser=muon.Muon,
+        seed=seed,
+        progress=False,
+    )
     return model
 
 
@@ -127,7 +137,7 @@ def test_claim_7_3_sandwich_and_the_quality_the_lesson_promises(digits, seed):
 
 
 def test_claim_7_3_an_invalid_bound_breaks_the_sandwich(digits):
-    """With an L that is too small, PGD finds "certified" images that are not robust: the check can fail."""
+    """With an L that is too small, PGD finds "certified" images that are not robust."""
     model = models.resnet(width=32, depth=1)
     training.fit(
         model,

@@ -1,7 +1,10 @@
-"""The setup cell on Google Colab, tried here: a pretended google.colab, a local repository, a pip that only writes down its orders.
+"""The setup cell on Google Colab, tried here.
 
-The lessons themselves run on Colab's versions if COLAB_PYTHON names a Python that has them (as of November 2026: Python 3.13,
-ipython 7.34.0, ipykernel 6.17.1, ipywidgets 7.7.1, matplotlib 3.10.0, numpy 2.1.3, torch 2.11.0; also mlxtend and torchdiffeq).
+With a pretended google.colab, a local repository, a pip that only writes down its orders.
+
+The lessons themselves run on Colab's versions if COLAB_PYTHON names a Python that has them (as of
+November 2026: Python 3.13, ipython 7.34.0, ipykernel 6.17.1, ipywidgets 7.7.1, matplotlib 3.10.0,
+numpy 2.1.3, torch 2.11.0; also mlxtend and torchdiffeq).
 """
 
 import ast
@@ -45,7 +48,10 @@ def setup_cell(path) -> str:
 
 @pytest.fixture
 def colab(tmp_path):
-    """Runs code after the setup cell, in a folder of its own; returns what it prints and the orders given to pip."""
+    """Runs code after the setup cell, in a folder of its own.
+
+    Returns what it prints and the orders given to pip.
+    """
     repository = tmp_path / "repository"
     (repository / "notebooks").mkdir(parents=True)
     (repository / "chapter_utils").mkdir()
@@ -99,7 +105,11 @@ def test_every_lesson_begins_with_the_same_setup_cell(path):
 
 def test_on_colab_twice_and_in_a_second_session(colab):
     cell = setup_cell(NOTEBOOKS[0])
-    look = "import chapter_utils\nprint(chapter_utils.where, os.getcwd(), sys.path.count(home), 'torch' in sys.modules, 'numpy' in sys.modules)"
+    look = (
+        "import chapter_utils\n"
+        "print(chapter_utils.where, os.getcwd(), sys.path.count(home))\n"
+        "print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
     expected = [
         str(colab.home / "chapter_utils" / "__init__.py"),
         str(colab.home / "notebooks"),

@@ -39,15 +39,20 @@ def stretch(module, x, y):
     return (out / (x - y).flatten(1).norm(dim=1)).max().item()
 
 
-# ---- operators -------------------------------------------------------------------------------------------------------
+# ---- operators -----------------------------------------------------------------------------------
 
 
 @settings(max_examples=80, deadline=None)
 @given(
-    height=st.integers(4, 9), width=st.integers(4, 9), inputs=st.integers(1, 3), outputs=st.integers(1, 3),
-    kernel=st.integers(1, 4), stride=st.integers(1, 3), padding=st.integers(0, 3),
+    height=st.integers(4, 9),
+    width=st.integers(4, 9),
+    inputs=st.integers(1, 3),
+    outputs=st.integers(1, 3),
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 3),
     seed=st.integers(0, 10**6),
-)  # fmt: skip
+)
 def test_convolution_adjoint_and_bound(
     height, width, inputs, outputs, kernel, stride, padding, seed
 ):
@@ -103,15 +108,20 @@ def test_norm_of_a_convolution_depends_on_the_image_size():
     assert operator.norm_bound((1, 4, 4)) < operator.norm_bound((1, 32, 32))
 
 
-# ---- the theorem -----------------------------------------------------------------------------------------------------
+# ---- the theorem ---------------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    features=st.integers(1, 8), width=st.integers(1, 8), activation=st.sampled_from(sorted(layers.ACTIVATIONS)),
-    method=st.sampled_from(METHODS), fraction=st.floats(0.01, 1.0), scale=st.sampled_from([1e-3, 1.0, 50.0]),
-    dtype=st.sampled_from([torch.float32, torch.float64]), seed=st.integers(0, 10**6),
-)  # fmt: skip
+    features=st.integers(1, 8),
+    width=st.integers(1, 8),
+    activation=st.sampled_from(sorted(layers.ACTIVATIONS)),
+    method=st.sampled_from(METHODS),
+    fraction=st.floats(0.01, 1.0),
+    scale=st.sampled_from([1e-3, 1.0, 50.0]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    seed=st.integers(0, 10**6),
+)
 def test_dense_blocks_do_not_expand(
     features, width, activation, method, fraction, scale, dtype, seed
 ):
@@ -129,10 +139,16 @@ def test_dense_blocks_do_not_expand(
 
 @settings(max_examples=40, deadline=None)
 @given(
-    side=st.integers(3, 7), inputs=st.integers(1, 3), outputs=st.integers(1, 4), kernel=st.integers(1, 3),
-    stride=st.integers(1, 2), padding=st.integers(0, 2),
-    activation=st.sampled_from(sorted(layers.ACTIVATIONS)), method=st.sampled_from(METHODS), seed=st.integers(0, 10**6),
-)  # fmt: skip
+    side=st.integers(3, 7),
+    inputs=st.integers(1, 3),
+    outputs=st.integers(1, 4),
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 2),
+    padding=st.integers(0, 2),
+    activation=st.sampled_from(sorted(layers.ACTIVATIONS)),
+    method=st.sampled_from(METHODS),
+    seed=st.integers(0, 10**6),
+)
 def test_convolution_blocks_do_not_expand(
     side, inputs, outputs, kernel, stride, padding, activation, method, seed
 ):
@@ -302,7 +318,11 @@ def test_blocks_accept_an_empty_batch():
     assert block(torch.zeros(0, 2, 4, 4)).shape == (0, 2, 4, 4)
 
 
-# ---- last layer, orthonormal rows, lifts -----------------------------------------------------------------------------
+# ---- last layer, orthonormal rows, lifts ---------------------------------------------------------
+
+
+def linear_part(head):
+    return lambda x: head.double()(x) - head.bias
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
@@ -310,9 +330,7 @@ def test_last_layer_never_exceeds_norm_one(scale):
     for seed in range(5):
         head = randomise(NonExpansiveLinear(7, 4), seed, scale).eval()
         assert torch.linalg.matrix_norm(head.matrix.double(), 2).item() <= 1
-        truth = torch.linalg.matrix_norm(
-            norms.dense_matrix(lambda x: head.double()(x) - head.bias, (7,)), 2
-        ).item()
+        truth = torch.linalg.matrix_norm(norms.dense_matrix(linear_part(head), (7,)), 2).item()
         assert truth <= certificates.lipschitz_bound(head, (7,)) <= 1 + 1e-9
         assert (
             torch.linalg.matrix_norm(head.train().matrix, 2).item() <= 1 + 1e-3
@@ -368,7 +386,7 @@ def test_small_layers_state_their_exact_norm(module):
     assert certificates.lipschitz_bound(module, shape) >= truth * (1 - 1e-7)
 
 
-# ---- bad input -------------------------------------------------------------------------------------------------------
+# ---- bad input -----------------------------------------------------------------------------------
 
 
 def test_steps_beyond_the_bound_are_refused_with_the_limit():

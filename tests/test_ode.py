@@ -1,4 +1,4 @@
-"""Runge-Kutta methods, flows, logarithmic norms and contractivity radii against independent references."""
+"""Runge-Kutta methods, flows, logarithmic norms and contractivity radii, against references."""
 
 import math
 
@@ -13,14 +13,30 @@ from hypothesis import strategies as st
 from chapter_utils import ode, runge_kutta
 
 RADII = {
-    "euler": 1, "heun": 1, "ssprk3": 1, "rk4": 1, "midpoint": 0, "heun3": 0, "ralston2": (math.sqrt(21) - 3) / 2,
-    "kutta3": 0.5, "three_eighths": 2 * math.sqrt(3) - 3, "trapezoidal": 2, "implicit_euler": math.inf,
+    "euler": 1,
+    "heun": 1,
+    "ssprk3": 1,
+    "rk4": 1,
+    "midpoint": 0,
+    "heun3": 0,
+    "ralston2": (math.sqrt(21) - 3) / 2,
+    "kutta3": 0.5,
+    "three_eighths": 2 * math.sqrt(3) - 3,
+    "trapezoidal": 2,
+    "implicit_euler": math.inf,
     "implicit_midpoint": math.inf,
-}  # fmt: skip
+}
 REAL_LIMITS = {
-    "euler": 2, "heun": 2, "midpoint": 2, "ralston2": 2, "ssprk3": 2.513, "heun3": 2.513, "kutta3": 2.513,
-    "rk4": 2.785, "three_eighths": 2.785,
-}  # fmt: skip
+    "euler": 2,
+    "heun": 2,
+    "midpoint": 2,
+    "ralston2": 2,
+    "ssprk3": 2.513,
+    "heun3": 2.513,
+    "kutta3": 2.513,
+    "rk4": 2.785,
+    "three_eighths": 2.785,
+}
 ORDERS = {
     "euler": 1,
     "implicit_euler": 1,
@@ -53,7 +69,7 @@ def brute_force_radius(method):
     return low
 
 
-# ---- tableaus --------------------------------------------------------------------------------------------------------
+# ---- tableaus ------------------------------------------------------------------------------------
 
 
 def test_every_method_has_a_known_radius():
@@ -109,12 +125,12 @@ def test_tableaus_refuse_what_is_no_consistent_method():
         runge_kutta.substeps(runge_kutta.TABLEAUS["euler"], 0)
 
 
-# ---- steps -----------------------------------------------------------------------------------------------------------
+# ---- steps ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", RADII)
 def test_linear_step_is_the_stability_function(name):
-    """R(hA) x by eigen-decomposition, for a normal matrix with complex eigenvalues and real test points."""
+    """R(hA) x by eigen-decomposition, for a normal matrix with complex eigenvalues, real points."""
     method, A = (
         runge_kutta.TABLEAUS[name],
         torch.tensor([[-1.0, 3.0], [-3.0, -1.0]], dtype=torch.float64),
@@ -217,7 +233,7 @@ def test_steps_refuse_bad_input_in_one_sentence():
         )  # y = x + y^2 + 1: no real y
 
 
-# ---- flows -----------------------------------------------------------------------------------------------------------
+# ---- flows ---------------------------------------------------------------------------------------
 
 
 def test_flow_equals_the_matrix_exponential():
@@ -269,7 +285,7 @@ def test_flow_refuses_bad_input_in_one_sentence():
         ode.flow(lambda v: v.sum(-1), x, [0, 1])
 
 
-# ---- logarithmic norms and stability functions -----------------------------------------------------------------------
+# ---- logarithmic norms and stability functions ---------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(5))

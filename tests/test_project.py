@@ -226,7 +226,7 @@ def test_importing_the_package_changes_nothing_and_needs_no_torchvision():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# ---- figures ---------------------------------------------------------------------------------------------------------
+# ---- figures -------------------------------------------------------------------------------------
 
 
 def test_every_figure_needs_a_description():

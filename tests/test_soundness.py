@@ -1,4 +1,7 @@
-"""benchmarks/soundness.py and convolution_bounds.py: what is broken is found and counted, and what is true stands."""
+"""benchmarks/soundness.py and convolution_bounds.py: what is broken is found and counted.
+
+And what is true stands.
+"""
 
 import json
 import sys
@@ -33,7 +36,10 @@ class InThisProcess(ProcessPoolExecutor):
 
 
 def linear(seed=0, samples=12):
-    """A random linear classifier with balanced classes, whose certificate is the exact distance; images and predictions."""
+    """A random linear classifier with balanced classes; images and predictions.
+
+    Its certificate is the exact distance.
+    """
     images = torch.rand(samples, *soundness.SHAPE, generator=torch.Generator().manual_seed(seed))
     model = (
         soundness.FAMILIES["linear"](image_shape=soundness.SHAPE, classes=3, seed=seed)

@@ -1,4 +1,7 @@
-"""The structure-preserving blocks keep what they say they keep, for any weights, and refuse what they cannot do."""
+"""The structure-preserving blocks keep what they say they keep, for any weights.
+
+And refuse what they cannot do.
+"""
 
 import copy
 import pickle
@@ -49,9 +52,13 @@ def omega(n):
 
 
 cases = dict(
-    features=st.integers(1, 4), width=st.integers(1, 9), step=st.floats(0.01, 2), scale=st.sampled_from([0.01, 1.0, 3.0]),
-    activation=st.sampled_from(sorted(ACTIVATIONS)), seed=st.integers(0, 10**6),
-)  # fmt: skip
+    features=st.integers(1, 4),
+    width=st.integers(1, 9),
+    step=st.floats(0.01, 2),
+    scale=st.sampled_from([0.01, 1.0, 3.0]),
+    activation=st.sampled_from(sorted(ACTIVATIONS)),
+    seed=st.integers(0, 10**6),
+)
 
 
 @settings(max_examples=40, deadline=None)

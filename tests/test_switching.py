@@ -1,4 +1,7 @@
-"""Pairs of contractive and expansive steps, and the five regimes: their bounds are never below the truth (lesson 6)."""
+"""Pairs of contractive and expansive steps, and the five regimes of lesson 6.
+
+Their bounds are never below the truth.
+"""
 
 import copy
 import math
@@ -39,13 +42,13 @@ def randomise(module, seed, spread=1.0):
 
 
 def measured_slope(block, shape, seed, points=100):
-    """Largest local slope found: at random points near the kinks, then uphill along the steepest direction."""
+    """Largest local slope found: at random points near the kinks, then steepest ascent."""
     generator = torch.Generator().manual_seed(seed)
     x = 3 * torch.randn(points, *shape, generator=generator, dtype=torch.float64)
     return norms.jacobian_norms(block, x).max().item()
 
 
-# ---- operators -------------------------------------------------------------------------------------------------------
+# ---- operators -----------------------------------------------------------------------------------
 
 
 def some_operator(kind, seed):
@@ -99,7 +102,7 @@ def test_shift_operator_has_its_adjoint_and_stays_orthogonal(seed, channels, hei
         operator(torch.zeros(1, channels + 1, 3, 3, dtype=F64))
 
 
-# ---- factors ---------------------------------------------------------------------------------------------------------
+# ---- factors -------------------------------------------------------------------------------------
 
 
 def test_factors_of_the_literature():
@@ -137,7 +140,7 @@ def test_factors_refuse_what_they_do_not_cover():
         contraction_factor(1, 1.5)
 
 
-# ---- blocks ----------------------------------------------------------------------------------------------------------
+# ---- blocks --------------------------------------------------------------------------------------
 
 
 def some_block(kind, steps, substeps, seed, noise):
@@ -182,7 +185,7 @@ def test_bound_of_a_pair_is_at_most_one_and_never_below_the_truth(kind, options,
 
 
 def steepest(block):
-    """Biases that put every unit of the contractive step on its flat side and switch every unit of the expansive one on."""
+    """Biases that put every unit of the contractive step on its flat side, of the other one on."""
     with torch.no_grad():
         block.down.bias.fill_(-100)
         block.up.bias.fill_(100)
@@ -201,7 +204,10 @@ def test_bound_of_an_orthogonal_pair_is_attained():
 
 
 def test_without_the_measured_eigenvalue_the_pair_would_stretch():
-    """Dropped hypothesis: lambda_min = 0.725 makes the prescribed steps 1.025-Lipschitz; the block cuts them, and says so."""
+    """Dropped hypothesis: lambda_min = 0.725 makes the prescribed steps 1.025-Lipschitz.
+
+    The block cuts them, and says so.
+    """
     block, shape = some_block("dense", (0.3, 0.141), (2, 2), 1, 0.0)
     with torch.no_grad():
         left, values, right = torch.linalg.svd(block.down.operator.weight)
@@ -281,7 +287,7 @@ def test_weights_without_a_bound():
         certificates.lipschitz_bound(block, shape)
 
 
-# ---- regimes ---------------------------------------------------------------------------------------------------------
+# ---- regimes -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("regime", models.REGIMES)

@@ -5,10 +5,8 @@ import re
 
 import numpy as np
 import pytest
-import torch
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
-
 
 
 def numbers(sentence):

@@ -7,7 +7,6 @@ import pytest
 import scipy.linalg
 
 
-
 def lines_over_depth(names):
     """The line of the measured slopes, and the dots of the bound and of the measurement."""
     return names["live_depth"].figure.axes[0].lines[2:]

@@ -6,7 +6,6 @@ import pytest
 
 from lesson import artists
 
-
 BOTH, SHARP, NEITHER = "Both rules allow", "Only the sharp rule allows", "Neither rule allows"
 
 
