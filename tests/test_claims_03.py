@@ -12,21 +12,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from chapter_utils import certificates, conv_norms, norms, plain_layers
+from helpers import seeded, slopes
 
 SLACK = 1e-9
 D = torch.float64
 
 
 def random(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=D)
+    return torch.randn(*shape, generator=seeded(seed), dtype=D)
 
 
 def norm(matrix) -> float:
     return float(scipy.linalg.svdvals(np.asarray(matrix))[0])
-
-
-def slopes(f, x, y):
-    return (f(x) - f(y)).flatten(1).norm(dim=1) / (x - y).flatten(1).norm(dim=1)
 
 
 def zero_padded(kernel, n: int) -> np.ndarray:
@@ -80,7 +77,7 @@ def test_claim_3_1_local_slopes(seed, activation):
 
     side = torch.linspace(-2, 2, 161, dtype=D)
     local = norms.jacobian_norms(f, torch.cartesian_prod(side, side))
-    pairs = 4 * torch.rand(2, 20_000, 2, dtype=D, generator=torch.Generator().manual_seed(seed)) - 2
+    pairs = 4 * torch.rand(2, 20_000, 2, dtype=D, generator=seeded(seed)) - 2
     far = slopes(f, *pairs).max().item()
     assert far <= local.max().item() * 1.02  # 2 %: the grid may miss the steepest place
     worst = torch.cartesian_prod(side, side)[local.argmax()]

@@ -8,6 +8,7 @@ import torch
 from scipy.linalg import expm
 
 from chapter_utils import ode
+from helpers import seeded
 
 SEEDS = range(5)
 QUARTER = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
@@ -24,7 +25,7 @@ def double_precision_one_thread():
 
 
 def random(seed, *shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(*shape, generator=seeded(seed))
 
 
 def skew(M):
@@ -444,7 +445,7 @@ def test_claim_4_16_pairs(alpha, radius):
             assert abs(worst(s, r) - (-alpha + 0.5 * s * r)) < 1e-9
     direction, size = (
         random(0, 2, 200, 2),
-        torch.rand(2, 200, 1, generator=torch.Generator().manual_seed(1)).sqrt(),
+        torch.rand(2, 200, 1, generator=seeded(1)).sqrt(),
     )
     x, y = radius * size * direction / direction.norm(dim=2, keepdim=True)
     paths = ode.flow(lambda z: field(z, limit), torch.cat([x, y]), torch.linspace(0, 2, 21))

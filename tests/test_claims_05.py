@@ -8,13 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from chapter_utils import layers, norms, operators, runge_kutta
+from helpers import pairs, seeded
 from lesson import artists
 
 SEEDS = range(5)
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def layer(x, A, b, tau, activation):
@@ -32,13 +29,6 @@ def problem(seed, dtype=torch.float64):
         torch.randn(rows, generator=generator, dtype=dtype),
         torch.linalg.matrix_norm(A, 2).item(),
     )
-
-
-def pairs(seed, dimension, count=400, dtype=torch.float64):
-    x, y = torch.randn(2, count, dimension, generator=seeded(seed), dtype=dtype)
-    return x, torch.where(
-        torch.arange(count)[:, None] % 2 == 0, y, x + 1e-3 * y
-    )  # far and near pairs
 
 
 def worst_slope(A, tau, slopes=(0.0, 1.0), B=None):

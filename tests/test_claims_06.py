@@ -19,30 +19,16 @@ from chapter_utils import (
     plain_layers,
     training,
 )
+from helpers import pairs, seeded, stretch
 
 SEEDS = range(5)
 F64 = torch.float64
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def orthonormal_columns(seed, rows, columns, dtype=F64):
     return torch.linalg.qr(torch.randn(rows, columns, generator=seeded(seed), dtype=F64)).Q.to(
         dtype
     )
-
-
-def pairs(seed, dimension, count=400, dtype=F64):
-    x, y = torch.randn(2, count, dimension, generator=seeded(seed), dtype=F64).to(dtype)
-    return x, torch.where(
-        torch.arange(count)[:, None] % 2 == 0, y, x + 0.1 * y
-    )  # far and near pairs
-
-
-def ratio(layer, x, y):
-    return ((layer(x) - layer(y)).norm(dim=1) / (x - y).norm(dim=1)).max().item()
 
 
 def pieces(step, M, slopes):
@@ -84,13 +70,13 @@ def test_claim_6_1_contractive_step(seed, activation, dtype, tolerance):
     columns = torch.randint(1, 5, (1,), generator=generator).item()
     A = orthonormal_columns(seed, columns + seed % 3, columns, dtype)
     b = 3 * torch.randn(len(A), generator=generator).to(dtype)
-    x, y = pairs(seed, columns, dtype=dtype)
+    x, y = (v.to(dtype) for v in pairs(seed, columns, near=0.1))
     for a, h1 in itertools.product((0.1, 0.5, 1.0), (0.0, 0.5, 1.3, 2.0, 3.0)):
-        slope = ratio(gradient_step(-h1, activation(a), A, b), x, y)
+        slope = stretch(gradient_step(-h1, activation(a), A, b), x, y)
         assert slope <= max(abs(1 - a * h1), abs(1 - h1)) + tolerance
         if activation is leaky:  # attained far out on either side
             found = max(
-                ratio(gradient_step(-h1, leaky(a), A, s), x[::2], y[::2]) for s in (-99.0, 99.0)
+                stretch(gradient_step(-h1, leaky(a), A, s), x[::2], y[::2]) for s in (-99.0, 99.0)
             )
             assert found == pytest.approx(
                 max(abs(1 - a * h1), abs(1 - h1)), abs=max(1e-6, 2 * tolerance)
@@ -165,11 +151,11 @@ def composed(first, second):
 
 def test_claim_6_3_beyond_the_limit_two_points_do_move_apart():
     A, B = orthonormal_columns(1, 3, 3), orthonormal_columns(2, 3, 3)
-    x, y = pairs(0, 3)
+    x, y = pairs(0, 3, near=0.1)
     down = gradient_step(-0.5, leaky(0.5), A, -99)
     for h2, grows in ((1 / 3, False), (0.34, True)):
         up = gradient_step(h2, torch.relu, B, 999)
-        assert (ratio(composed(down, up), x, y) > 1 + 1e-9) is grows
+        assert (stretch(composed(down, up), x, y) > 1 + 1e-9) is grows
 
 
 def test_claim_6_3_numbers_of_the_paper():
@@ -275,15 +261,15 @@ def test_claim_6_5_zero_padding_loses_what_moves_out(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_6_6_distance_to_a_set(seed):
     K = torch.randn(7, 3, generator=seeded(seed), dtype=F64)
-    x, y = pairs(seed, 3, 2000)
+    x, y = pairs(seed, 3, 2000, near=0.1)
 
     def distance(v):
         return torch.cdist(v, K).min(1, keepdim=True).values
 
-    assert ratio(distance, x, y) <= 1 + 1e-9
-    assert ratio(lambda v: distance(v) ** 2, x, y) > 1.1
+    assert stretch(distance, x, y) <= 1 + 1e-9
+    assert stretch(lambda v: distance(v) ** 2, x, y) > 1.1
     assert (
-        ratio(lambda v: torch.cdist(v, K).sum(1, keepdim=True), x, y) > 1.1
+        stretch(lambda v: torch.cdist(v, K).sum(1, keepdim=True), x, y) > 1.1
     )  # a sum of distances is not the distance to a set
 
 

@@ -19,13 +19,10 @@ from chapter_utils import (
     plain_layers,
     training,
 )
+from helpers import seeded
 from lesson import artists
 
 SEEDS = range(5)
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def linear_network(seed, dimension=6, classes=4):

@@ -16,16 +16,9 @@ from chapter_utils import (
     structure,
     training,
 )
+from helpers import normal, seeded
 
 SEEDS = range(5)
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(seed, *shape):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
 def skew(seed, d, norm=1.0):

@@ -7,10 +7,11 @@ import pytest
 import scipy.integrate
 import scipy.linalg
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chapter_utils import ode, runge_kutta
+from helpers import REAL_LIMITS, examples, seeded
 
 RADII = {
     "euler": 1,
@@ -25,17 +26,6 @@ RADII = {
     "trapezoidal": 2,
     "implicit_euler": math.inf,
     "implicit_midpoint": math.inf,
-}
-REAL_LIMITS = {
-    "euler": 2,
-    "heun": 2,
-    "midpoint": 2,
-    "ralston2": 2,
-    "ssprk3": 2.513,
-    "heun3": 2.513,
-    "kutta3": 2.513,
-    "rk4": 2.785,
-    "three_eighths": 2.785,
 }
 ORDERS = {
     "euler": 1,
@@ -93,16 +83,16 @@ def test_substeps_multiply_the_radius_and_equal_repeated_steps(name, number):
     )
     if name == "euler":
         assert runge_kutta.circle_contractivity_radius(many) == pytest.approx(number, abs=1e-9)
-    x = y = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(number))
+    x = y = torch.randn(4, 2, dtype=torch.float64, generator=seeded(number))
     for _ in range(number):
         y = runge_kutta.runge_kutta_step(pendulum, y, 0.7 / number, method)
     assert torch.allclose(runge_kutta.runge_kutta_step(pendulum, x, 0.7, many), y, atol=1e-13)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(1, 4), st.integers(0, 10**6))
 def test_radius_of_random_tableaus(stages, seed):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     b = torch.rand(stages, generator=generator, dtype=torch.float64) + 0.05
     b = b / b.sum()
     A = torch.randn(stages, stages, generator=generator, dtype=torch.float64)
@@ -135,7 +125,7 @@ def test_linear_step_is_the_stability_function(name):
         runge_kutta.TABLEAUS[name],
         torch.tensor([[-1.0, 3.0], [-3.0, -1.0]], dtype=torch.float64),
     )
-    x = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(5, 2, dtype=torch.float64, generator=seeded(0))
     factor = runge_kutta.stability_function(method, 0.3 * complex(-1, 3)).item()
     expected = torch.tensor(
         [[factor.real, factor.imag], [-factor.imag, factor.real]], dtype=torch.float64
@@ -170,7 +160,7 @@ def test_order_of_accuracy(name):
 @pytest.mark.parametrize("name", IMPLICIT)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_implicit_steps_solve_stiff_and_nonsmooth_equations(name, dtype):
-    generator = torch.Generator().manual_seed(3)
+    generator = seeded(3)
     A = torch.randn(3, 2, generator=generator, dtype=dtype)
     field = lambda v: -50 * torch.relu(v @ A.T - 0.2) @ A  # noqa: E731
     x = torch.randn(200, 2, generator=generator, dtype=dtype)
@@ -238,7 +228,7 @@ def test_steps_refuse_bad_input_in_one_sentence():
 
 def test_flow_equals_the_matrix_exponential():
     A = torch.tensor([[-1.0, 10.0], [0.0, -2.0]], dtype=torch.float64)
-    x = torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(6, 2, dtype=torch.float64, generator=seeded(1))
     times = torch.tensor([0.5, 0.505, 1.3, 4.0])
     states = ode.flow(lambda v: v @ A.T, x, times)
     assert states.shape == (4, 6, 2) and torch.equal(states[0], x)
@@ -290,7 +280,7 @@ def test_flow_refuses_bad_input_in_one_sentence():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_logarithmic_norm_is_the_derivative_of_the_norm_of_the_exponential(seed):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     A = torch.randn(4, 4, generator=generator, dtype=torch.float64)
     root = torch.randn(4, 4, generator=generator, dtype=torch.float64)
     P, h = root @ root.T + torch.eye(4), 1e-7
@@ -336,7 +326,7 @@ def test_stability_limit_on_the_real_axis(name):
     assert -unstable.max().item() == pytest.approx(REAL_LIMITS[name], abs=2e-3)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.complex_numbers(max_magnitude=5), st.sampled_from(sorted(runge_kutta.TABLEAUS)))
 def test_stability_function_equals_its_formula(z, name):
     A, b = (v.numpy() for v in runge_kutta.TABLEAUS[name])

@@ -7,11 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from chapter_utils import attacks, certificates, data, models, muon, operators, training
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
+from helpers import seeded
 
 # ---- Muon ----------------------------------------------------------------------------------------
 

@@ -9,14 +9,11 @@ from soundness import nonexpansive_cnn
 from torch import nn
 
 from chapter_utils import attacks, certificates, models
+from helpers import seeded
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import foolbox
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def small_problem(seed, samples=64):

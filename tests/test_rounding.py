@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from soundness import nonexpansive_cnn
 from torch import nn
@@ -25,6 +25,7 @@ from chapter_utils import (
     operators,
     plain_layers,
 )
+from helpers import examples, seeded
 
 SHAPE = {"image_shape": (1, 8, 8), "classes": 3}
 FAMILIES = {
@@ -41,10 +42,6 @@ FAMILIES = {
 }
 
 
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
 def disturbed(name, seed, scale):
     """A network of the family with scaled weights, random biases, float32, in evaluation mode."""
     model = FAMILIES[name](seed).eval()
@@ -58,7 +55,7 @@ def disturbed(name, seed, scale):
 
 @pytest.mark.filterwarnings("ignore:the smallest eigenvalue")
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=30)
+@examples(30)
 @given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-3, 0.3, 1.0, 4.0]), far=st.booleans())
 def test_float32_stays_within_its_bound_of_the_same_network_in_float64(name, seed, scale, far):
     model = disturbed(name, seed % 1000, scale)

@@ -17,6 +17,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import convolution_bounds
 import soundness
 
+from helpers import seeded
+
 TINY = soundness.Effort(0, 12, 12, 1, (20, 2), 20, (3, 15), 5, (4, 20))
 
 
@@ -40,7 +42,7 @@ def linear(seed=0, samples=12):
 
     Its certificate is the exact distance.
     """
-    images = torch.rand(samples, *soundness.SHAPE, generator=torch.Generator().manual_seed(seed))
+    images = torch.rand(samples, *soundness.SHAPE, generator=seeded(seed))
     model = (
         soundness.FAMILIES["linear"](image_shape=soundness.SHAPE, classes=3, seed=seed)
         .eval()

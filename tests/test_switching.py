@@ -27,13 +27,14 @@ from chapter_utils.expansive import (
     largest_expansion,
     pair_factor,
 )
+from helpers import seeded
 
 F64 = torch.float64
 seeds = st.integers(0, 10**6)
 
 
 def randomise(module, seed, spread=1.0):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     with torch.no_grad():
         for parameter in module.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
@@ -43,7 +44,7 @@ def randomise(module, seed, spread=1.0):
 
 def measured_slope(block, shape, seed, points=100):
     """Largest local slope found: at random points near the kinks, then steepest ascent."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     x = 3 * torch.randn(points, *shape, generator=generator, dtype=torch.float64)
     return norms.jacobian_norms(block, x).max().item()
 
@@ -52,7 +53,7 @@ def measured_slope(block, shape, seed, points=100):
 
 
 def some_operator(kind, seed):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     a, b = torch.randint(1, 6, (2,), generator=generator).tolist()
     height, width = torch.randint(3, 7, (2,), generator=generator).tolist()
     if kind == "dense":
@@ -91,7 +92,7 @@ def test_nothing_is_known_of_the_smallest_singular_value_under_zero_padding():
 @given(seeds, st.integers(4, 9), st.integers(1, 5), st.integers(1, 5))
 def test_shift_operator_has_its_adjoint_and_stays_orthogonal(seed, channels, height, width):
     operator = image_operators.ShiftOperator(channels, orthonormal=True).double()
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     x, y = torch.randn(2, 3, channels, height, width, generator=generator, dtype=F64)
     randomise(operator, seed, 0.05)
     assert ((operator(x) * y).sum() - (x * operator.adjoint(y)).sum()).abs() < 1e-10
@@ -144,7 +145,7 @@ def test_factors_refuse_what_they_do_not_cover():
 
 
 def some_block(kind, steps, substeps, seed, noise):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     size = int(torch.randint(4, 7, (), generator=generator))
     if kind == "dense":
         maps, shape = [operators.DenseOperator(size, size) for _ in range(2)], (size,)

@@ -9,10 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chapter_utils import verified
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
+from helpers import seeded
 
 
 def exactly(matrix):
