@@ -6,16 +6,25 @@ include source/student/Makefile
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/sanitize.cfg \
          -p chapter_checks.grading.nbval_plugin --coursework-judge
 
+# Two processes, each with one thread: they share two cores.  What belongs together stays together
+# and the longest starts first (tests/conftest.py).
+WORKERS := 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
 .PHONY: test check notebooks execute html lint release
 
+# SEEDS=20 asks every check of the coursework 20 times, not 5 (tests/coursework/test_zoo.py).
+test: export SEEDS ?= 5
 test: lint
-	$(BIN)/python -m pytest tests notebooks $(NBVAL)
+	$(PYTEST) tests notebooks $(NBVAL)
 
-# The quick part of the tests: no notebook is executed, no network trained for longer than a few seconds.
+# The quick part of the tests, in two minutes: no notebook is executed, no network trained for longer
+# than a second, fewer random cases.
+check: export SEEDS ?= 1
 check: lint
 	$(BIN)/python source/build.py --check
 	$(BIN)/python source/build_coursework.py --check
-	$(BIN)/python -m pytest tests -m "not slow"
+	$(PYTEST) tests -m "not slow" --hypothesis-profile=quick
 
 notebooks: $(READY)
 	$(BIN)/python source/build.py

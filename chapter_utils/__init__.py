@@ -1,11 +1,11 @@
 """The helper of the lessons: what is the subject of a lesson is first written out there.
 
 module           holds                                                              lesson
-ode              flows, logarithmic norms                                           1, 2
 runge_kutta      tableaus, one step, how far it keeps distances (`newton`: stages)  2
+ode              flows, logarithmic norms                                           1, 2
+verified         singular values with a proof, rounding included                    3, 7
 norms            how much a linear map stretches, Jacobian norms                    3
 conv_norms       the same for convolutions, by the Fourier transform                3
-verified         singular values with a proof, rounding included                    3, 7
 operators        linear maps with adjoints, keeping them orthonormal                3, 5
 image_operators  those of images: shifts and convolutions                           5, 6
 layers           non-expansive blocks and the last layer: x - tau A^T act(A x + b)  5

@@ -1,6 +1,7 @@
 """Settings for all tests."""
 
 import os
+import re
 import runpy
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 import torch
 from hypothesis import settings
 
+from lesson import ROOT, lesson, state_kept
+
 os.environ.setdefault("PYTHONHASHSEED", "0")
-os.environ.setdefault(
-    "GIT_PYTHON_REFRESH", "quiet"
-)  # foolbox imports GitPython, which otherwise insists on git
+# foolbox imports GitPython, which otherwise insists on git
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 # No network, here and in all kernels and other processes that the tests start (test_offline.py).
 OFFLINE = Path(__file__).parent / "offline"
@@ -20,20 +22,50 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")])
 )
 
-# The same random cases in every run: a failure can be repeated, and a pull request does not fail by chance.
-settings.register_profile("repeatable", derandomize=True, deadline=None)  # no timing decides a test
+# The same random cases in every run: a failure can be repeated, and a pull request does not fail
+# by chance. No timing decides a test.
+repeatable = settings(derandomize=True, deadline=None)
+settings.register_profile("repeatable", repeatable)
+settings.register_profile("quick", repeatable, max_examples=10)  # make check
 settings.load_profile("repeatable")
+
+
+# Groups of tests that run in one process (make test has two); the longest start first.
+LONGEST_FIRST = []
+
+
+def group(path: Path) -> str:
+    """All tests in the browser share one JupyterLab, those of a lesson its execution."""
+    parts = path.relative_to(ROOT).parts
+    if parts[:2] == ("tests", "browser"):
+        return "browser"
+    if match := re.fullmatch(r"test_(?:claims|widgets)_(\d\d)\.py", parts[-1]):
+        return f"lesson {match[1]}"
+    return "/".join(parts)
+
+
+def start(item: pytest.Item) -> int:
+    name = group(item.path)
+    return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item.path)))
+    items.sort(key=start)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _global_state_ends_with_the_module():
-    """A lesson sets PyTorch's default dtype and draws random numbers; the next test file must not notice."""
-    dtype, state, threads = (
-        torch.get_default_dtype(),
-        torch.random.get_rng_state(),
-        torch.get_num_threads(),
-    )
-    yield
-    torch.set_num_threads(threads)
-    torch.set_default_dtype(dtype)
-    torch.random.set_rng_state(state)
+    with state_kept():
+        yield
+
+
+@pytest.fixture
+def names(request):
+    """The lesson with the number of the test file; its default dtype holds during the test."""
+    shared = lesson(request.module.__name__[-2:])
+    with state_kept():
+        torch.set_default_dtype(shared.state.dtype)
+        yield shared

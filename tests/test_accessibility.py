@@ -1,4 +1,7 @@
-"""For readers who see colours otherwise, or not at all, or have no mouse. (In the browser: tests/browser/.)"""
+"""For readers who see colours otherwise, or not at all, or have no mouse.
+
+(In the browser: tests/browser/.)
+"""
 
 import itertools
 
@@ -15,7 +18,8 @@ HOUSE = {
     name: getattr(plotting, name)
     for name in ("BLUE", "ORANGE", "GREEN", "PINK", "YELLOW", "SKY", "BLACK")
 }
-# How a missing kind of cone changes linear red, green and blue: Machado, Oliveira and Fernandes (2009), severity 1.
+# How a missing kind of cone changes linear red, green and blue: Machado, Oliveira and Fernandes
+# (2009), severity 1.
 SEEN_WITH = {
     "all cones": np.eye(3),
     "protanopia": [
@@ -34,7 +38,8 @@ SEEN_WITH = {
         [0.004733, 0.691367, 0.303900],
     ],
 }
-# Oklab (Ottosson, 2020): Euclidean distances there follow what people see; about 0.02 is just noticeable.
+# Oklab (Ottosson, 2020): Euclidean distances there follow what people see; about 0.02 is just
+# noticeable.
 TO_LMS = [
     [0.4122214708, 0.5363325363, 0.0514459929],
     [0.2119034982, 0.6806995451, 0.1073969566],

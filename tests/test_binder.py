@@ -1,4 +1,7 @@
-"""What mybinder.org will build and open, as far as files can tell. (If binder/ exists, Binder reads nothing at the top level.)"""
+"""What mybinder.org will build and open, as far as files can tell.
+
+(If binder/ exists, Binder reads nothing at the top level.)
+"""
 
 import os
 import re
@@ -23,7 +26,7 @@ def version(text: str) -> tuple[int, ...]:
 
 
 def dependencies(entries: list) -> dict[str, str]:
-    """Bounds by package; an entry that conda could not read, or that excludes every version, is an error."""
+    """Bounds by package; an entry that conda cannot read, or no version meets, is an error."""
     found = {}
     for entry in entries:
         match = SPEC.fullmatch(entry) if isinstance(entry, str) else None

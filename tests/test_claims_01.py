@@ -1,6 +1,7 @@
 """Try to refute every claim of lesson 1, and show that each needs its hypotheses.
 
-Solutions come from scipy (solve_ivp, expm), the lesson's own tool `ode.flow` is only compared with them.
+Solutions come from scipy (solve_ivp, expm), the lesson's own tool `ode.flow` is only compared
+with them.
 """
 
 import itertools
@@ -40,7 +41,7 @@ def distances(f, x, y, times):
 
 
 def random_network(rng, d, hidden=4, decay=0.0):
-    """f(x) = -decay x + B tanh(A x + b), its Jacobian, and the Jacobian's values at the corners of the slopes of tanh."""
+    """f(x) = -decay x + B tanh(A x + b), its Jacobian, and that at the corners of slopes."""
     A, B, b = (
         rng.normal(size=(hidden, d)),
         rng.normal(size=(d, hidden)) / 2,
@@ -138,7 +139,8 @@ def test_claim_1_3_one_sided_bound():
         )
         assert (ratio <= np.exp(mu * times) + 1e-7).all()
     assert signs == {True, False}
-    # the inequality for pairs with y = 0 only is not enough: <f(x), x> = -|x|^2 / 2, yet a pair moves apart
+    # the inequality for pairs with y = 0 only is not enough: <f(x), x> = -|x|^2 / 2, yet a pair
+    # moves apart
     assert distances(whirl, [1.0, 0.0], [1.2, 0.0], [1.272])[0] > 2.5 * 0.2
     # and no smaller constant will do
     assert distances(lambda x: 0.5 * x, [1.0], [2.0], [1.0])[0] > math.exp(0.4)
@@ -396,7 +398,8 @@ def test_claim_1_10_a_norm_that_fits():
             assert norm2(expm(A * t)) <= math.sqrt(values[-1] / values[0]) * math.exp(mu * t) * (
                 1 + 1e-9
             )
-        # not asymptotically stable: the solution is not positive definite, and no P helps since mu_P >= abscissa
+        # not asymptotically stable: the solution is not positive definite, and no P helps since
+        # mu_P >= abscissa
         unstable = A - (np.linalg.eigvals(A).real.max() - 0.1) * np.eye(d)
         assert np.linalg.eigvalsh(solve_continuous_lyapunov(unstable.T, -np.eye(d)))[0] < 0
         for _ in range(20):

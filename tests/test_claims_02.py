@@ -8,19 +8,13 @@ import scipy.linalg
 import torch
 
 from chapter_utils import runge_kutta
+from helpers import REAL_LIMITS, normal, pairs, seeded, stability_factor
+from helpers import stretch as largest_slope
 
 SEEDS = range(8)
 EXPLICIT = [name for name, method in runge_kutta.TABLEAUS.items() if method.explicit]
 IMPLICIT = [name for name, method in runge_kutta.TABLEAUS.items() if not method.explicit]
 EYE = torch.eye(2, dtype=torch.float64)
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def randn(seed, *shape):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
 def uniform(seed, low, high, *shape):
@@ -30,24 +24,19 @@ def uniform(seed, low, high, *shape):
 def random_tableau(seed, stages):
     """Explicit, with positive weights."""
     b = uniform(seed, 0.1, 1, stages)
-    return runge_kutta.tableau(torch.tril(randn(seed + 100, stages, stages), -1), b / b.sum())
+    return runge_kutta.tableau(torch.tril(normal(seed + 100, stages, stages), -1), b / b.sum())
 
 
 def stretch(f, method, h, x, y):
-    step = lambda z: runge_kutta.runge_kutta_step(f, z, h, method)  # noqa: E731
-    return ((step(x) - step(y)).norm(dim=1) / (x - y).norm(dim=1)).max().item()
-
-
-def pairs(seed, dimension, count=300):
-    x, y = randn(seed, 2, count, dimension)
-    return x, torch.where(
-        torch.arange(count)[:, None] % 2 == 0, y, x + 1e-3 * y
-    )  # far and near pairs
+    return largest_slope(lambda z: runge_kutta.runge_kutta_step(f, z, h, method), x, y)
 
 
 def convex_field(seed, dimension=2, units=6):
-    """-grad of a convex potential with Lipschitz constant 1: its worst slope is attained where all units are on."""
-    W, b = randn(seed, units, dimension), randn(seed + 50, units)
+    """-grad of a convex potential with Lipschitz constant 1.
+
+    Its worst slope is attained where all units are on.
+    """
+    W, b = normal(seed, units, dimension), normal(seed + 50, units)
     W = W / torch.linalg.matrix_norm(W, 2)
     return lambda x: -torch.relu(x @ W.T + b) @ W
 
@@ -62,7 +51,7 @@ def step_by_hand(method, x, h, slopes_of_stage):
     return x + h * sum(b * k for b, k in zip(method.b.tolist(), slopes, strict=True))
 
 
-# ---- 2.1 to 2.3: one solution ----------------------------------------------------------------------------------------
+# ---- 2.1 to 2.3: one solution --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -71,16 +60,12 @@ def test_claim_2_1_stability_function(name, seed):
     """R(hK) from the eigenvectors of K, against a step."""
     method, K, x, h = (
         runge_kutta.TABLEAUS[name],
-        randn(seed, 3, 3) - torch.eye(3),
-        randn(seed + 1, 5, 3),
+        normal(seed, 3, 3) - torch.eye(3),
+        normal(seed + 1, 5, 3),
         0.4,
     )
     eigenvalues, V = np.linalg.eig(K.numpy())
-    A, b = (v.numpy() for v in method)
-    R = [
-        1 + h * e * b @ np.linalg.solve(np.eye(len(b)) - h * e * A, np.ones(len(b)))
-        for e in eigenvalues
-    ]
+    R = [stability_factor(method, h * e) for e in eigenvalues]
     expected = (V @ np.diag(R) @ np.linalg.inv(V)).real
     stepped = runge_kutta.runge_kutta_step(lambda v: v @ K.T, x, h, method)
     assert np.allclose(stepped.numpy(), x.numpy() @ expected.T, atol=1e-9)
@@ -111,7 +96,7 @@ def test_claim_2_2_no_explicit_method_is_a_stable(stages, seed):
             runge_kutta.stability_function(runge_kutta.TABLEAUS[name], torch.tensor(-1e3)).abs()
             > 100
         )
-    left = torch.complex(-(uniform(seed, 0, 1, 2000) ** 3) * 1e3, 1e2 * randn(seed, 2000))
+    left = torch.complex(-(uniform(seed, 0, 1, 2000) ** 3) * 1e3, 1e2 * normal(seed, 2000))
     for name in IMPLICIT:  # drop "explicit"
         assert (
             runge_kutta.stability_function(runge_kutta.TABLEAUS[name], left).abs().max() <= 1 + 1e-9
@@ -120,7 +105,7 @@ def test_claim_2_2_no_explicit_method_is_a_stable(stages, seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_2_3_euler_expands_every_rotation(seed):
-    K, x, h = randn(seed, 4, 4), randn(seed + 1, 6, 4), 10 ** uniform(seed, -2, 1, 1).item()
+    K, x, h = normal(seed, 4, 4), normal(seed + 1, 6, 4), 10 ** uniform(seed, -2, 1, 1).item()
     S = K - K.T
     stepped = runge_kutta.runge_kutta_step(lambda v: v @ S.T, x, h, runge_kutta.TABLEAUS["euler"])
     grown = x.square().sum(1) + h**2 * (x @ S.T).square().sum(1)
@@ -129,9 +114,9 @@ def test_claim_2_3_euler_expands_every_rotation(seed):
     turn = omega * torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
     length = (
         runge_kutta.runge_kutta_step(
-            lambda v: v @ turn.T, randn(seed, 1, 2), h, runge_kutta.TABLEAUS["euler"]
+            lambda v: v @ turn.T, normal(seed, 1, 2), h, runge_kutta.TABLEAUS["euler"]
         ).norm()
-        / randn(seed, 1, 2).norm()
+        / normal(seed, 1, 2).norm()
     )
     assert length.item() == pytest.approx(math.sqrt(1 + h**2 * omega**2)) and length > 1
     # another method, or friction, and lengths need not grow
@@ -148,7 +133,7 @@ def test_euler_doubles_a_rotation_after_140_steps():
     assert math.ceil(math.log(2) / math.log(math.sqrt(1.01))) == 140
 
 
-# ---- 2.4 to 2.7: two solutions ---------------------------------------------------------------------------------------
+# ---- 2.4 to 2.7: two solutions -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -169,7 +154,7 @@ def test_claim_2_4_a_convex_potential_gives_cocoercivity(seed):
     df, dx = (x - y) @ K.T, x - y
     ratio = -(df * dx).sum(1) / df.square().sum(1)
     assert torch.allclose(ratio, torch.full_like(ratio, gamma / L**2)) and gamma / L**2 < 1 / L
-    near = 0.1 * randn(seed, 2, 100, 1)  # not convex: the top of a double well pushes apart
+    near = 0.1 * normal(seed, 2, 100, 1)  # not convex: the top of a double well pushes apart
     well = [torch.tanh(2 * z) - z for z in near]
     assert ((well[0] - well[1]) * (near[0] - near[1])).min() > 0
 
@@ -198,11 +183,11 @@ def test_claim_2_5_circle_contractivity(name, seed):
     assert stretch(f, method, 0.3 * h, x, y) <= 1 + 1e-7
     if method.explicit:
         d, s = 3, len(method.b)
-        Q = torch.linalg.qr(randn(seed, 200, s, d, d)).Q
+        Q = torch.linalg.qr(normal(seed, 200, s, d, d)).Q
         H = Q @ (
             uniform(seed, 0, 1, 200, s, d, 1).round(decimals=0) * Q.mT
         )  # projections: the extreme cases
-        start = randn(seed + 1, 200, d, 1)
+        start = normal(seed + 1, 200, d, 1)
         end = step_by_hand(method, start, h, lambda i, z: -H[:, i] @ z)
         assert (end.norm(dim=1) / start.norm(dim=1)).max() <= 1 + 1e-9
 
@@ -220,20 +205,10 @@ def test_claim_2_5_needs_each_hypothesis():
 
 def test_table_of_radii_and_limits():
     """content: guaranteed radius and the linear limit, recomputed with numpy."""
-    linear = {
-        "euler": 2,
-        "heun": 2,
-        "midpoint": 2,
-        "ralston2": 2,
-        "ssprk3": 2.513,
-        "heun3": 2.513,
-        "kutta3": 2.513,
-        "rk4": 2.785,
-    }
-    for name, limit in {**linear, "three_eighths": 2.785}.items():
-        A, b = (v.numpy() for v in runge_kutta.TABLEAUS[name])
-        R = lambda z: abs(1 + z * b @ np.linalg.solve(np.eye(len(b)) - z * A, np.ones(len(b))))  # noqa: E731, B023
-        assert R(-limit + 1e-3) <= 1 + 1e-9 and R(-limit - 2e-3) > 1
+    for name, limit in REAL_LIMITS.items():
+        tableau = runge_kutta.TABLEAUS[name]
+        assert abs(stability_factor(tableau, -limit + 1e-3)) <= 1 + 1e-9
+        assert abs(stability_factor(tableau, -limit - 2e-3)) > 1
 
 
 @pytest.mark.parametrize("m", [1, 2, 3, 5, 10])
@@ -252,7 +227,7 @@ def test_claim_2_6_substeps(m):
 
 
 def bad_slopes(method, h, eps):
-    """The slopes of the proof of Claim 2.7 for L = 1 and a first difference (1/eps, 0), as a 2-D path."""
+    """The slopes of the proof of Claim 2.7 for L = 1 and a first difference (1/eps, 0), in 2-D."""
     A, b = method
     r = h / 2
     M = b[:, None] * A + (b[:, None] * A).T - torch.outer(b, b)
@@ -308,7 +283,7 @@ def test_claim_2_7_the_radius_is_sharp(name, seed):
 
 
 def brute_worst(method, h, count=40_000):
-    """Largest norm of the step over random projections, one for each stage, written with plain loops over stages."""
+    """Largest norm of the step over random projections, one a stage, by plain loops over stages."""
     angles = uniform(7, 0, math.pi, count, len(method.b))
     p = torch.stack([angles.cos(), angles.sin()], -1)
     J = step_by_hand(
@@ -332,7 +307,7 @@ def test_worst_norms_beyond_the_radius(name, h, expected):
     assert 1 < found <= expected + 6e-4 and found - 1 > 0.25 * (expected - 1)
 
 
-# ---- 2.8 to 2.12: potentials, gradients, implicit steps ----------------------------------------------------------------
+# ---- 2.8 to 2.12: potentials, gradients, implicit steps ------------------------------------------
 
 
 U, W = (
@@ -386,7 +361,7 @@ def test_midpoint_numbers_and_a_real_pair(a, expected):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_claim_2_9_without_a_potential(seed):
-    """Rotation plus convex potential plus friction: L and m are known, sharp only for the spiral."""
+    """Rotation plus convex potential plus friction: L and m known, sharp only for the spiral."""
     m, omega = 0.2 + seed / 10, 1 + seed / 5
     turn = omega * torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
     ramp, (x, y) = convex_field(seed), pairs(seed, 2)
@@ -409,7 +384,7 @@ def test_claim_2_10_with_a_potential(seed):
             <= max(abs(1 - h * m), abs(1 - h * L)) + 1e-9
         )
     eigenvalues = torch.tensor([m, 0.7, L], dtype=torch.float64)
-    Q = torch.linalg.qr(randn(seed, 3, 3)).Q
+    Q = torch.linalg.qr(normal(seed, 3, 3)).Q
     K = (Q * eigenvalues) @ Q.T
     factors = [
         torch.linalg.matrix_norm(torch.eye(3) - h * K, 2).item()
@@ -452,7 +427,7 @@ def test_claim_2_11_a_stable_is_not_contractive(L):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("h", [0.01, 1.0, 100.0])
 def test_claim_2_12_implicit_euler(h, seed):
-    S = randn(seed, 2, 2)
+    S = normal(seed, 2, 2)
     ramp = convex_field(seed)
     f = lambda v: 5 * v @ (S - S.T) + 10 * ramp(v) - v * v.square().sum(-1, keepdim=True)  # noqa: E731  monotone, not Lipschitz
     x, y = pairs(seed, 2)
@@ -473,7 +448,7 @@ def test_claim_2_12_implicit_euler(h, seed):
         )
 
 
-# ---- 2.13 to 2.15: energy and splitting ------------------------------------------------------------------------------
+# ---- 2.13 to 2.15: energy and splitting ----------------------------------------------------------
 
 
 def symplectic(x, a):
@@ -485,7 +460,7 @@ def symplectic(x, a):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("a", [0.01, 0.1, 1.0, 1.9])
 def test_claim_2_13_symplectic_euler_keeps_a_nearby_energy(a, seed):
-    x = tuple(randn(seed, 2).tolist())
+    x = tuple(normal(seed, 2).tolist())
     nearby = lambda z: (z[0] ** 2 + z[1] ** 2) / 2 - a / 2 * z[0] * z[1]  # noqa: E731
     start = nearby(x)
     for _ in range(1000):
@@ -553,7 +528,7 @@ def splitting_errors(K1, K2, N):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_2_15_splitting_orders(seed):
-    K1, K2 = randn(seed, 2, 3, 3).numpy()
+    K1, K2 = normal(seed, 2, 3, 3).numpy()
     ratios = splitting_errors(K1, K2, 200) / splitting_errors(K1, K2, 400)
     assert ratios[0] == pytest.approx(2, abs=0.1) and ratios[1] == pytest.approx(4, abs=0.2)
 

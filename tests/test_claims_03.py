@@ -1,4 +1,4 @@
-"""Lesson 3, claim by claim: random attempts to refute each, and what happens without its hypothesis."""
+"""Lesson 3, claim by claim: random attempts to refute each, and its hypothesis dropped."""
 
 import itertools
 import math
@@ -12,25 +12,25 @@ import torch.nn.functional as F
 from torch import nn
 
 from chapter_utils import certificates, conv_norms, norms, plain_layers
+from helpers import seeded, slopes
 
 SLACK = 1e-9
 D = torch.float64
 
 
 def random(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=D)
+    return torch.randn(*shape, generator=seeded(seed), dtype=D)
 
 
 def norm(matrix) -> float:
     return float(scipy.linalg.svdvals(np.asarray(matrix))[0])
 
 
-def slopes(f, x, y):
-    return (f(x) - f(y)).flatten(1).norm(dim=1) / (x - y).flatten(1).norm(dim=1)
-
-
 def zero_padded(kernel, n: int) -> np.ndarray:
-    """Matrix of the zero-padded convolution of n x n images, by loops over pixels and taps: independent of PyTorch."""
+    """Matrix of the zero-padded convolution of n x n images, by loops over pixels and taps.
+
+    Independent of PyTorch.
+    """
     out, inp, k, _ = kernel.shape
     p, K = k // 2, np.asarray(kernel)
     A = np.zeros((out, n, n, inp, n, n))
@@ -51,7 +51,10 @@ def on_torus(kernel, n: int) -> np.ndarray:
 
 
 def symbol_norm(kernel, side: int) -> float:
-    """Largest norm of sum_ab K_ab exp(i (w_1 a + w_2 b)) over the frequencies of a torus, written as the sum it is."""
+    """Largest norm of sum_ab K_ab exp(i (w_1 a + w_2 b)) over the frequencies of a torus.
+
+    Written as the sum it is.
+    """
     K, k = np.asarray(kernel), kernel.shape[-1]
     wave = np.exp(2j * np.pi * np.outer(np.arange(side), np.arange(k)) / side)
     symbols = np.einsum("oikl,ak,bl->aboi", K, wave, wave)
@@ -74,7 +77,7 @@ def test_claim_3_1_local_slopes(seed, activation):
 
     side = torch.linspace(-2, 2, 161, dtype=D)
     local = norms.jacobian_norms(f, torch.cartesian_prod(side, side))
-    pairs = 4 * torch.rand(2, 20_000, 2, dtype=D, generator=torch.Generator().manual_seed(seed)) - 2
+    pairs = 4 * torch.rand(2, 20_000, 2, dtype=D, generator=seeded(seed)) - 2
     far = slopes(f, *pairs).max().item()
     assert far <= local.max().item() * 1.02  # 2 %: the grid may miss the steepest place
     worst = torch.cartesian_prod(side, side)[local.argmax()]
@@ -103,9 +106,18 @@ def test_claim_3_1_local_slopes(seed, activation):
 
 @pytest.mark.parametrize(
     "sigma, constant",
-    [(F.relu, 1), (F.leaky_relu, 1), (torch.tanh, 1), (F.softplus, 1), (F.elu, 1), (torch.sigmoid, 0.25),
-     (F.gelu, 1.1289), (F.silu, 1.0998), (F.mish, 1.0885)],
-)  # fmt: skip
+    [
+        (F.relu, 1),
+        (F.leaky_relu, 1),
+        (torch.tanh, 1),
+        (F.softplus, 1),
+        (F.elu, 1),
+        (torch.sigmoid, 0.25),
+        (F.gelu, 1.1289),
+        (F.silu, 1.0998),
+        (F.mish, 1.0885),
+    ],
+)
 def test_claim_3_2_activations(sigma, constant):
     t = torch.linspace(-15, 15, 300_001, dtype=D, requires_grad=True)
     largest = torch.autograd.grad(sigma(t).sum(), t)[0].abs().max().item()
@@ -301,7 +313,8 @@ def test_claim_3_9_power_iteration(seed, shape, dtype):
     assert many == pytest.approx(truth, rel=1e-4)
     assert estimates[1] < truth * (1 - 1e-3)  # early estimates really are too small
 
-    # a start orthogonal to the best direction finds the second singular value (a diagonal matrix: no rounding helps it)
+    # a start orthogonal to the best direction finds the second singular value (a diagonal matrix:
+    # no rounding helps it)
     S = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=D))
     start = torch.tensor([0.0, 1.0, 1.0], dtype=D)
     assert norms.power_iteration(lambda v: S @ v, lambda w: S @ w, start, 200)[

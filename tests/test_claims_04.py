@@ -8,6 +8,7 @@ import torch
 from scipy.linalg import expm
 
 from chapter_utils import ode
+from helpers import seeded
 
 SEEDS = range(5)
 QUARTER = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
@@ -24,7 +25,7 @@ def double_precision_one_thread():
 
 
 def random(seed, *shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(*shape, generator=seeded(seed))
 
 
 def skew(M):
@@ -39,7 +40,7 @@ def flow_end(field, x, T, max_step=0.01):
     return ode.flow(field, x, torch.tensor([0.0, T]), max_step=max_step)[-1]
 
 
-# ---- 4.1 layers are time steps ---------------------------------------------------------------------------------------
+# ---- 4.1 layers are time steps -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -83,7 +84,7 @@ def test_claim_4_2_flows_on_the_line_are_increasing(seed):
     assert torch.equal(steepest + 2.0 * -steepest, -steepest)  # hL = 2: x -> -x, not increasing
 
 
-# ---- 4.2 training is optimal control ---------------------------------------------------------------------------------
+# ---- 4.2 training is optimal control -------------------------------------------------------------
 
 
 def states_of(x, weights, h):
@@ -127,7 +128,7 @@ def test_claim_4_3_backpropagation_is_the_adjoint(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_4_4_maximum_principle(seed):
-    """Optimal controls found by projected gradient with autograd, maximiser over a grid of the interval."""
+    """Optimal controls by projected gradient with autograd; maximiser over a grid."""
     N, h = 8, 0.1
     a, start, weight = (1 + 0.3 * random(seed, 3)).tolist()
     theta = torch.zeros(N, requires_grad=True)
@@ -145,7 +146,8 @@ def test_claim_4_4_maximum_principle(seed):
     grid = torch.linspace(-0.3, 0.3, 6001)
     best = torch.stack([grid[(-p_n * grid - 0.5 * grid**2).argmax()] for p_n in p])
     assert torch.allclose(theta.detach(), best, atol=2e-4)
-    # a set of controls that is not convex: the best of {-1, 1} for (x - 0.4)^2 minimises the Hamiltonian
+    # a set of controls that is not convex: the best of {-1, 1} for (x - 0.4)^2 minimises the
+    # Hamiltonian
     best = min((-1.0, 1.0), key=lambda control: (control - 0.4) ** 2)
     slope = 2 * (best - 0.4)
     assert max((-1.0, 1.0), key=lambda control: -slope * control) == -best
@@ -167,7 +169,10 @@ def test_claim_4_5_the_other_order(seed):
 
 @pytest.mark.parametrize("start", [0.2, 0.5, 1.0])
 def test_claim_4_5_without_bounded_derivatives(start):
-    """x' = -sign(x) sqrt|x| comes to rest before T = 3: the start cannot be recomputed, however short the steps are."""
+    """x' = -sign(x) sqrt|x| comes to rest before T = 3.
+
+    The start cannot be recomputed, however short the steps are.
+    """
     for depth in (100, 1000, 10_000):
         h, x = 3 / depth, start
         for direction in (-1, 1):
@@ -221,7 +226,7 @@ def test_claim_4_7_without_a_one_sided_constant(runaway):
     assert abs(bounded[-1].item() - 1 / math.sqrt(3.4)) < 1e-6
 
 
-# ---- 4.4 antisymmetric, 4.5 Hamiltonian ------------------------------------------------------------------------------
+# ---- 4.4 antisymmetric, 4.5 Hamiltonian ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -315,7 +320,7 @@ def test_claim_4_11_gradients_cannot_vanish(seed):
     assert norm2(torch.linalg.matrix_power(0.8 * torch.eye(2), 30)) < 0.01  # not symplectic
 
 
-# ---- 4.6 to 4.9 stability by construction or by training -------------------------------------------------------------
+# ---- 4.6 to 4.9 stability by construction or by training -----------------------------------------
 
 
 def project(f_hat, V, grad_V, alpha):
@@ -381,7 +386,7 @@ def test_claim_4_13_other_norm_and_no_dominance():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_4_14_lyapunov_loss(seed):
-    """Fields with loss zero along the solution: the projected ones. And fields with V small at t = 1 only."""
+    """Fields with loss zero along the solution: the projected ones. And V small at t = 1 only."""
     kappa, centre = 1.0 + seed, random(seed, 1, 2)
     M = random(seed + 1, 2, 2)
 
@@ -440,7 +445,7 @@ def test_claim_4_16_pairs(alpha, radius):
             assert abs(worst(s, r) - (-alpha + 0.5 * s * r)) < 1e-9
     direction, size = (
         random(0, 2, 200, 2),
-        torch.rand(2, 200, 1, generator=torch.Generator().manual_seed(1)).sqrt(),
+        torch.rand(2, 200, 1, generator=seeded(1)).sqrt(),
     )
     x, y = radius * size * direction / direction.norm(dim=2, keepdim=True)
     paths = ode.flow(lambda z: field(z, limit), torch.cat([x, y]), torch.linspace(0, 2, 21))
@@ -464,7 +469,7 @@ def test_claim_4_16_content_numbers():
     assert abs(gaps.max().item() - 0.536) < 1e-3 and abs(gaps.argmax().item() / 100 - 1.27) < 0.02
 
 
-# ---- 4.10 monotone equilibrium networks ------------------------------------------------------------------------------
+# ---- 4.10 monotone equilibrium networks ----------------------------------------------------------
 
 
 def monotone(seed, d, m=0.5):

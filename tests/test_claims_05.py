@@ -8,13 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from chapter_utils import layers, norms, operators, runge_kutta
-from lesson import artists, run_until
+from helpers import pairs, seeded
+from lesson import artists
 
 SEEDS = range(5)
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def layer(x, A, b, tau, activation):
@@ -32,13 +29,6 @@ def problem(seed, dtype=torch.float64):
         torch.randn(rows, generator=generator, dtype=dtype),
         torch.linalg.matrix_norm(A, 2).item(),
     )
-
-
-def pairs(seed, dimension, count=400, dtype=torch.float64):
-    x, y = torch.randn(2, count, dimension, generator=seeded(seed), dtype=dtype)
-    return x, torch.where(
-        torch.arange(count)[:, None] % 2 == 0, y, x + 1e-3 * y
-    )  # far and near pairs
 
 
 def worst_slope(A, tau, slopes=(0.0, 1.0), B=None):
@@ -70,7 +60,7 @@ def test_claim_5_1_the_layer_is_non_expansive(seed, activation, slope):
     assert worst_slope(A, 2 / norm**2) <= 1 + 1e-9
 
 
-def test_claim_5_1_needs_each_hypothesis():
+def test_claim_5_1_needs_each_hypothesis(names):
     A, _, norm = problem(3)
     torch.manual_seed(0)
     assert (
@@ -80,7 +70,6 @@ def test_claim_5_1_needs_each_hypothesis():
         max(worst_slope(A, 1 / norm**2, B=torch.randn_like(A) * norm / 2) for _ in range(20)) > 1.1
     )  # untied weights
     assert worst_slope(3 * A, 2 / norm**2) == pytest.approx(17)  # a stale norm
-    names = run_until("05", "untied")
     assert names["untied"] > 1.1
 
 
@@ -129,9 +118,9 @@ def averagedness(matrix):
     return high
 
 
-@pytest.fixture(scope="module")
-def compose():
-    return run_until("05", "compose")["compose"]
+@pytest.fixture
+def compose(names):
+    return names["compose"]
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -162,8 +151,7 @@ def test_claim_5_4_numbers_and_sharpness(compose):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-3)])
-def test_claim_5_5_adjoint(dtype, tolerance):
-    names = run_until("05", "conv_adjoint")
+def test_claim_5_5_adjoint(names, dtype, tolerance):
     for side, k, stride, padding in itertools.product(
         (4, 5, 8, 9), (1, 2, 3, 4), (1, 2, 3), (0, 1, 2)
     ):
@@ -182,8 +170,7 @@ def test_claim_5_5_adjoint(dtype, tolerance):
         )
 
 
-def test_claim_5_5_a_wrong_adjoint_breaks_the_layer():
-    names = run_until("05", "mixed")
+def test_claim_5_5_a_wrong_adjoint_breaks_the_layer(names):
     assert names["mixed"] > 1.05 and names["correct"] <= 1 + 1e-12
     with pytest.raises(RuntimeError):  # without output_padding the sizes do not even fit
         x = torch.zeros(1, 1, 8, 8)
@@ -217,26 +204,27 @@ def worst_slope_all_on(A, tau):
     return torch.linalg.matrix_norm(torch.eye(A.shape[1], dtype=A.dtype) - tau * A.T @ A, 2).item()
 
 
+def minus_gradient(A, b):
+    return lambda x: -torch.relu(x @ A.T + b) @ A
+
+
 @pytest.mark.parametrize("method", ["euler", "heun", "ssprk3", "rk4"])
 def test_claim_5_7_runge_kutta_layers(method):
-    radius = runge_kutta.circle_contractivity_radius(runge_kutta.TABLEAUS[method])
+    tableau = runge_kutta.TABLEAUS[method]
+    radius = runge_kutta.circle_contractivity_radius(tableau)
     for seed in range(10):
         A, b, norm = problem(seed)
         x, y = pairs(seed, A.shape[1])
-        Tx, Ty = (
-            runge_kutta.runge_kutta_step(
-                lambda v: -torch.relu(v @ A.T + b) @ A,
-                z,
-                2 * radius / norm**2,
-                runge_kutta.TABLEAUS[method],
-            )
-            for z in (x, y)
-        )
+        field = minus_gradient(A, b)
+        h = 2 * radius / norm**2
+        Tx = runge_kutta.runge_kutta_step(field, x, h, tableau)
+        Ty = runge_kutta.runge_kutta_step(field, y, h, tableau)
         assert ((Tx - Ty).norm(dim=1) <= (x - y).norm(dim=1) * (1 + 1e-9)).all()
 
 
 def test_claim_5_7_the_midpoint_rule_expands():
-    # two ReLU units at an angle; the point is chosen so that the stages see different patterns (Sanz-Serna and Zygalakis, 1909.09971)
+    # two ReLU units at an angle; the point is chosen so that the stages see different patterns
+    # (Sanz-Serna and Zygalakis, 1909.09971)
     w = torch.tensor(
         [[math.cos(math.pi / 3), math.sin(math.pi / 3)], [1.0, 0.0]], dtype=torch.float64
     )
@@ -261,7 +249,8 @@ def test_claim_5_8_the_endpoint_matters():
     z = torch.randn(200, 2, generator=seeded(1), dtype=torch.float64)
     A = torch.tensor([[-1.0, 1.0]], dtype=torch.float64)
     assert torch.allclose(layer(z, A, zero, 1.0, torch.relu), z.sort(1, descending=True).values)
-    for seed in SEEDS:  # below the endpoint an active unit's direction shrinks; at it, orthonormal rows make isometries
+    # below the endpoint an active unit's direction shrinks; at it, orthonormal rows make isometries
+    for seed in SEEDS:
         Q = torch.linalg.qr(torch.randn(6, 3, generator=seeded(seed), dtype=torch.float64)).Q.T
         for pattern in itertools.product([0.0, 1.0], repeat=3):
             D = torch.diag(torch.tensor(pattern, dtype=torch.float64))
@@ -273,8 +262,7 @@ def test_claim_5_8_the_endpoint_matters():
             assert not any(pattern) or smallest[1.5] == pytest.approx(0.5)
 
 
-def test_widget_of_the_step_size():
-    names = run_until("05", "live_step")
+def test_widget_of_the_step_size(names):
     draw = names["live_step"].update
     (dot,) = artists(names["live_step"], "constant")
     (moved,) = artists(names["live_step"], "pair")

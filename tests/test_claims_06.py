@@ -19,30 +19,16 @@ from chapter_utils import (
     plain_layers,
     training,
 )
+from helpers import pairs, seeded, stretch
 
 SEEDS = range(5)
 F64 = torch.float64
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def orthonormal_columns(seed, rows, columns, dtype=F64):
     return torch.linalg.qr(torch.randn(rows, columns, generator=seeded(seed), dtype=F64)).Q.to(
         dtype
     )
-
-
-def pairs(seed, dimension, count=400, dtype=F64):
-    x, y = torch.randn(2, count, dimension, generator=seeded(seed), dtype=F64).to(dtype)
-    return x, torch.where(
-        torch.arange(count)[:, None] % 2 == 0, y, x + 0.1 * y
-    )  # far and near pairs
-
-
-def ratio(layer, x, y):
-    return ((layer(x) - layer(y)).norm(dim=1) / (x - y).norm(dim=1)).max().item()
 
 
 def pieces(step, M, slopes):
@@ -55,12 +41,21 @@ def pieces(step, M, slopes):
 
 
 def worst(*factors):
-    return max(torch.linalg.matrix_norm(torch.linalg.multi_dot([*reversed(c), torch.eye(len(c[0]), dtype=F64)]), 2).item()
-               for c in itertools.product(*factors))  # fmt: skip
+    return max(
+        torch.linalg.matrix_norm(
+            torch.linalg.multi_dot([*reversed(c), torch.eye(len(c[0]), dtype=F64)]), 2
+        ).item()
+        for c in itertools.product(*factors)
+    )
 
 
 def leaky(a):
     return lambda t: F.leaky_relu(t, a)
+
+
+def gradient_step(h, activation, A, b):
+    """x + h A^T act(A x + b): contractive for h < 0, expansive for h > 0."""
+    return lambda x: x + h * activation(x @ A.T + b) @ A
 
 
 def smooth(a):
@@ -75,14 +70,13 @@ def test_claim_6_1_contractive_step(seed, activation, dtype, tolerance):
     columns = torch.randint(1, 5, (1,), generator=generator).item()
     A = orthonormal_columns(seed, columns + seed % 3, columns, dtype)
     b = 3 * torch.randn(len(A), generator=generator).to(dtype)
-    x, y = pairs(seed, columns, dtype=dtype)
+    x, y = (v.to(dtype) for v in pairs(seed, columns, near=0.1))
     for a, h1 in itertools.product((0.1, 0.5, 1.0), (0.0, 0.5, 1.3, 2.0, 3.0)):
-        slope = ratio(lambda v: v - h1 * activation(a)(v @ A.T + b) @ A, x, y)  # noqa: B023
+        slope = stretch(gradient_step(-h1, activation(a), A, b), x, y)
         assert slope <= max(abs(1 - a * h1), abs(1 - h1)) + tolerance
         if activation is leaky:  # attained far out on either side
             found = max(
-                ratio(lambda v: v - h1 * F.leaky_relu(v @ A.T + s, a) @ A, x[::2], y[::2])
-                for s in (-99.0, 99.0)
+                stretch(gradient_step(-h1, leaky(a), A, s), x[::2], y[::2]) for s in (-99.0, 99.0)
             )
             assert found == pytest.approx(
                 max(abs(1 - a * h1), abs(1 - h1)), abs=max(1e-6, 2 * tolerance)
@@ -95,8 +89,10 @@ def test_claim_6_1_needs_each_hypothesis():
     assert worst(pieces(-0.5, squeezed, (0.5, 1.0))) > 0.99 > 0.75  # not orthogonal
     assert worst(pieces(-0.5, Q, (0.0, 1.0))) == pytest.approx(1)  # a slope of 0: ReLU
     other = orthonormal_columns(1, 3, 3)
-    untied = [torch.eye(3, dtype=F64) - 0.5 * other.T @ torch.diag(torch.tensor(D, dtype=F64)) @ Q
-              for D in itertools.product((0.5, 1.0), repeat=3)]  # fmt: skip
+    untied = [
+        torch.eye(3, dtype=F64) - 0.5 * other.T @ torch.diag(torch.tensor(D, dtype=F64)) @ Q
+        for D in itertools.product((0.5, 1.0), repeat=3)
+    ]
     assert worst(untied) > 1  # not a gradient
 
 
@@ -149,15 +145,17 @@ def test_claim_6_3_pair(seed, parts):
             assert worst(*down, *[pieces(up, contraction, (0.0, 1.0))] * parts[1]) <= bound + 1e-12
 
 
+def composed(first, second):
+    return lambda x: second(first(x))
+
+
 def test_claim_6_3_beyond_the_limit_two_points_do_move_apart():
     A, B = orthonormal_columns(1, 3, 3), orthonormal_columns(2, 3, 3)
-    x, y = pairs(0, 3)
+    x, y = pairs(0, 3, near=0.1)
+    down = gradient_step(-0.5, leaky(0.5), A, -99)
     for h2, grows in ((1 / 3, False), (0.34, True)):
-        pair = lambda v: (
-            (d := v - 0.5 * F.leaky_relu(v @ A.T - 99, 0.5) @ A)
-            + h2 * torch.relu(d @ B.T + 999) @ B
-        )
-        assert (ratio(pair, x, y) > 1 + 1e-9) is grows
+        up = gradient_step(h2, torch.relu, B, 999)
+        assert (stretch(composed(down, up), x, y) > 1 + 1e-9) is grows
 
 
 def test_claim_6_3_numbers_of_the_paper():
@@ -211,7 +209,7 @@ def test_claim_6_4_what_the_prescribed_pair_needs():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_6_4_a_block_never_promises_too_much(seed):
-    """Whatever the weights, the block's own bound holds: it uses the measured eigenvalue and cuts h2."""
+    """Whatever the weights, the block's bound holds: it uses the measured eigenvalue, cuts h2."""
     block = (
         expansive.SwitchingBlock(
             operators.DenseOperator(3, 3), operators.DenseOperator(3, 3), (0.3, 0.141)
@@ -263,21 +261,24 @@ def test_claim_6_5_zero_padding_loses_what_moves_out(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_6_6_distance_to_a_set(seed):
     K = torch.randn(7, 3, generator=seeded(seed), dtype=F64)
-    x, y = pairs(seed, 3, 2000)
+    x, y = pairs(seed, 3, 2000, near=0.1)
 
     def distance(v):
         return torch.cdist(v, K).min(1, keepdim=True).values
 
-    assert ratio(distance, x, y) <= 1 + 1e-9
-    assert ratio(lambda v: distance(v) ** 2, x, y) > 1.1
+    assert stretch(distance, x, y) <= 1 + 1e-9
+    assert stretch(lambda v: distance(v) ** 2, x, y) > 1.1
     assert (
-        ratio(lambda v: torch.cdist(v, K).sum(1, keepdim=True), x, y) > 1.1
+        stretch(lambda v: torch.cdist(v, K).sum(1, keepdim=True), x, y) > 1.1
     )  # a sum of distances is not the distance to a set
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_only_reflecting_steps_draw_the_distance_to_a_circle(seed):
-    """A statement about training, as an inequality: c = 2 against c = 1 and against spectral normalisation."""
+    """A statement about training, as an inequality.
+
+    c = 2 against c = 1 and against spectral normalisation.
+    """
 
     def target(x):
         return (x.norm(dim=1, keepdim=True) - 0.6).abs()

@@ -1,5 +1,6 @@
 """Lesson 7: every claim, an attempt to refute it, and what happens without its hypothesis."""
 
+import copy
 import math
 from functools import partial
 
@@ -18,17 +19,14 @@ from chapter_utils import (
     plain_layers,
     training,
 )
-from lesson import artists, run_until
+from helpers import seeded
+from lesson import artists
 
 SEEDS = range(5)
 
 
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
 def linear_network(seed, dimension=6, classes=4):
-    """F(x) = W x: its Lipschitz constant and the distance to every other class are known exactly."""
+    """F(x) = W x: its Lipschitz constant and the distance to every other class are known."""
     generator = seeded(seed)
     W = torch.randn(classes, dimension, generator=generator, dtype=torch.float64)
     x = torch.randn(200, dimension, generator=generator, dtype=torch.float64)
@@ -99,9 +97,19 @@ def train_nonexpansive(digits, seed):
     model = models.nonexpansive_net(seed=seed)
     loss = partial(training.margin_cross_entropy, margin=2.5, temperature=0.2)
     training.fit(
-        model, digits.train_images, digits.train_labels, loss, 40, 256, 0.03, operators.restore_orthonormal_rows,
-        training.random_affine, optimiser=muon.Muon, seed=seed, progress=False,
-    )  # fmt: skip
+        model,
+        digits.train_images,
+        digits.train_labels,
+        loss,
+        40,
+        256,
+        0.03,
+        operators.restore_orthonormal_rows,
+        training.random_affine,
+        optimiser=muon.Muon,
+        seed=seed,
+        progress=False,
+    )
     return model
 
 
@@ -126,7 +134,7 @@ def test_claim_7_3_sandwich_and_the_quality_the_lesson_promises(digits, seed):
 
 
 def test_claim_7_3_an_invalid_bound_breaks_the_sandwich(digits):
-    """With an L that is too small, PGD finds "certified" images that are not robust: the check can fail."""
+    """With an L that is too small, PGD finds "certified" images that are not robust."""
     model = models.resnet(width=32, depth=1)
     training.fit(
         model,
@@ -213,11 +221,10 @@ def test_numbers_of_the_normalisation_section():
 
 
 @pytest.mark.slow
-def test_widget_of_the_attack():
-    names = run_until("07", "live_attack")
+def test_widget_of_the_attack(names):
     draw = names["live_attack"].update
     bars = artists(names["live_attack"], "non-expansive")
-    model, x = names["contestants"]["non-expansive"], names["examples"]
+    model, x = copy.deepcopy(names["contestants"]["non-expansive"]), names["examples"]
     radius = certificates.certify(model, x, torch.arange(10, device=x.device))
     for digit in range(10):
         for eps in (0.0, 0.99 * radius[digit].item(), 6.0):

@@ -16,16 +16,9 @@ from chapter_utils import (
     structure,
     training,
 )
+from helpers import normal, seeded
 
 SEEDS = range(5)
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(seed, *shape):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
 def skew(seed, d, norm=1.0):
@@ -50,7 +43,7 @@ def defect(M):
     return (M.T @ J @ M - J).abs().max().item()
 
 
-# ---- 8.1 mass --------------------------------------------------------------------------------------------------------
+# ---- 8.1 mass ------------------------------------------------------------------------------------
 
 
 def exchange_field(seed, d, skewed=True):
@@ -133,7 +126,7 @@ def test_claim_8_3_sum_preserving_projection(m, n):
     assert n == m or not torch.allclose(dropped.sum(0), torch.ones(m, dtype=torch.float64))
 
 
-# ---- 8.2 lengths, areas, volumes -------------------------------------------------------------------------------------
+# ---- 8.2 lengths, areas, volumes -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -262,7 +255,7 @@ def test_claim_8_7_volumes(seed):
 
 
 def test_a_symplectic_network_keeps_an_energy_that_nobody_told_it():
-    """The comparison of section 8.2, a little shorter, for three seeds: an inequality for every one of them."""
+    """The comparison of section 8.2, a little shorter: an inequality for each of three seeds."""
 
     def pendulum(x):
         return torch.stack([x[..., 1], -x[..., 0].sin()], -1)
@@ -307,7 +300,7 @@ def test_a_symplectic_network_keeps_an_energy_that_nobody_told_it():
         )
 
 
-# ---- 8.3 splitting ---------------------------------------------------------------------------------------------------
+# ---- 8.3 splitting -------------------------------------------------------------------------------
 
 
 def problem(seed, d=4):
@@ -366,7 +359,7 @@ def test_claim_8_9_order_of_the_layer(seed):
         assert 3.6 < errors["strang"][k] / errors["strang"][k + 1] < 4.4
 
 
-# ---- 8.4 and 8.5 averaged maps and plug-and-play ---------------------------------------------------------------------
+# ---- 8.4 and 8.5 averaged maps and plug-and-play -------------------------------------------------
 
 
 def averaged_block(seed, c, d=4):
@@ -383,7 +376,7 @@ def averaged_block(seed, c, d=4):
 
 
 def residuals(T, x, steps):
-    """The last iterate, and the length of each move; one column for each row of x if x is a batch."""
+    """The last iterate, and the length of each move; one column a row of x if x is a batch."""
     out = []
     for _ in range(steps):
         new = T(x)

@@ -1,12 +1,16 @@
-"""The setup cell on Google Colab, tried here: a pretended google.colab, a local repository, a pip that only writes down its orders.
+"""The setup cell on Google Colab, tried here.
 
-The lessons themselves run on Colab's versions if COLAB_PYTHON names a Python that has them (as of November 2026: Python 3.13,
-ipython 7.34.0, ipykernel 6.17.1, ipywidgets 7.7.1, matplotlib 3.10.0, numpy 2.1.3, torch 2.11.0; also mlxtend and torchdiffeq).
+With a pretended google.colab, a local repository, a pip that only writes down its orders.
+
+The lessons themselves run on Colab's versions if COLAB_PYTHON names a Python that has them (as of
+November 2026: Python 3.13, ipython 7.34.0, ipykernel 6.17.1, ipywidgets 7.7.1, matplotlib 3.10.0,
+numpy 2.1.3, torch 2.11.0; also mlxtend and torchdiffeq).
 """
 
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -44,7 +48,10 @@ def setup_cell(path) -> str:
 
 @pytest.fixture
 def colab(tmp_path):
-    """Runs code after the setup cell, in a folder of its own; returns what it prints and the orders given to pip."""
+    """Runs code after the setup cell, in a folder of its own.
+
+    Returns what it prints and the orders given to pip.
+    """
     repository = tmp_path / "repository"
     (repository / "notebooks").mkdir(parents=True)
     (repository / "chapter_utils").mkdir()
@@ -100,7 +107,11 @@ def test_every_lesson_begins_with_the_same_setup_cell(path):
 
 def test_on_colab_twice_and_in_a_second_session(colab):
     cell = setup_cell(NOTEBOOKS[0])
-    look = "import chapter_utils\nprint(chapter_utils.where, os.getcwd(), sys.path.count(home), 'torch' in sys.modules, 'numpy' in sys.modules)"
+    look = (
+        "import chapter_utils\n"
+        "print(chapter_utils.where, os.getcwd(), sys.path.count(home))\n"
+        "print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
     expected = [
         str(colab.home / "chapter_utils" / "__init__.py"),
         str(colab.home / "notebooks"),
@@ -152,21 +163,27 @@ def test_anywhere_else_it_is_silent_and_does_nothing(colab):
     assert printed == ["True", "True"] and orders == [] and not colab.home.exists()
 
 
-@pytest.mark.parametrize(
-    "path",
-    [*build.LESSONS.glob("[0-9][0-9]_*.py"), ROOT / "chapter_utils" / "widgets.py"],
-    ids=lambda path: path.stem,
-)
+USERS_OF_WIDGETS = [
+    *sorted((build.NOTEBOOKS / "figures").glob("lesson_*.py")),
+    *sorted(build.LESSONS.glob("[0-9][0-9]_*.py")),
+    ROOT / "chapter_utils" / "widgets.py",
+]
+
+
+@pytest.mark.parametrize("path", USERS_OF_WIDGETS, ids=lambda path: path.stem)
 def test_colabs_ipywidgets_knows_what_is_used(path):
+    text = path.read_text()
     calls = [
         node
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Call) and "ipywidgets." in ast.unparse(node.func)
     ]
-    used = {node.func.attr for node in calls} | {
-        keyword.arg for node in calls for keyword in node.keywords
-    }
-    assert calls and not used & ONLY_IN_8
+    used = {node.func.attr for node in calls}
+    used |= {keyword.arg for node in calls for keyword in node.keywords}
+    assert bool(calls) == bool(re.search(r"\bipywidgets\.", text)), "a call was overlooked"
+    assert not used & ONLY_IN_8
+    if path.parent.name == "figures":
+        assert calls, "every lesson has live figures"
 
 
 @pytest.mark.slow

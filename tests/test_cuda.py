@@ -25,6 +25,7 @@ from chapter_utils import (
     structure,
     training,
 )
+from helpers import seeded
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 NETS = {
@@ -55,7 +56,7 @@ def on_gpu(tensor):
 def test_a_network_gives_the_same_on_both_devices(name, digits):
     net = NETS[name]().double().eval()
     with torch.no_grad():
-        net[-1].bias.normal_(generator=torch.Generator().manual_seed(0))
+        net[-1].bias.normal_(generator=seeded(0))
     x, y = digits.test_images[:20].double(), digits.test_labels[:20]
     proved = certificates.certify(net, x, y)
     here, bound = (
@@ -120,7 +121,7 @@ def test_a_training_goes_on_from_its_checkpoint_here_and_on_the_cpu(tmp_path):
         train("cuda", kept, test_checkpoints.stopping(5))
     (tmp_path / "copy.pt").write_bytes(kept.read_bytes())
     whole, unbroken = train("cuda", tmp_path / "whole.pt")
-    x = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(50, 1, 8, 8, generator=seeded(0))
     for device, name in (("cuda", "training.pt"), ("cpu", "copy.pt")):
         model, losses = train(device, tmp_path / name)
         assert len(losses) == 3 and losses == pytest.approx(unbroken, rel=1e-3)

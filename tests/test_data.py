@@ -180,7 +180,7 @@ class Malicious:
 
 
 def test_cifar10_is_read_and_damage_refused_before_anything_is_run(tmp_path, monkeypatch):
-    """Its files are pickles: they must be compared with torchvision's checksums before they are opened."""
+    """Its files are pickles: compared with torchvision's checksums before they are opened."""
     made = (
         torch.arange(2 * 3072, dtype=torch.int64)
         .remainder(251)

@@ -23,6 +23,8 @@ from chapter_utils import attacks, certificates, data, models, operators, traini
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import five_regimes
 
+from helpers import seeded
+
 ROOT = Path(__file__).parents[1]
 
 QUICK = (
@@ -32,7 +34,7 @@ QUICK = (
 
 def folder_of_images(folder, train=("cat", "dog"), test=("cat", "dog"), side=8, number=1):
     """Options for classes of nearly plain pictures, each class with its own brightness."""
-    noise = torch.Generator().manual_seed(0)
+    noise = seeded(0)
     for part, classes in (("train", train), ("test", test)):
         for brightness, name in enumerate(classes):
             (folder / part / name).mkdir(parents=True)

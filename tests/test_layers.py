@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -13,41 +13,25 @@ from chapter_utils import certificates, layers, norms, operators, plain_layers
 from chapter_utils.image_operators import ConvOperator
 from chapter_utils.layers import GradientField, NonExpansiveBlock, NonExpansiveLinear
 from chapter_utils.operators import DenseOperator
+from helpers import exact_norm, examples, randomise, seeded, stretch
 
 METHODS = ("euler", "heun", "ssprk3", "rk4")
 
 
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
+# ---- operators -----------------------------------------------------------------------------------
 
 
-def randomise(module, seed, scale=1.0):
-    """Random weights and biases, with magnitudes from tiny to huge if `scale` says so."""
-    generator = seeded(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(
-                scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            )
-    return module
-
-
-def stretch(module, x, y):
-    """Largest |T x - T y| / |x - y| over pairs."""
-    with torch.no_grad():
-        out = (module(x) - module(y)).flatten(1).norm(dim=1)
-    return (out / (x - y).flatten(1).norm(dim=1)).max().item()
-
-
-# ---- operators -------------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
-    height=st.integers(4, 9), width=st.integers(4, 9), inputs=st.integers(1, 3), outputs=st.integers(1, 3),
-    kernel=st.integers(1, 4), stride=st.integers(1, 3), padding=st.integers(0, 3),
+    height=st.integers(4, 9),
+    width=st.integers(4, 9),
+    inputs=st.integers(1, 3),
+    outputs=st.integers(1, 3),
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 3),
     seed=st.integers(0, 10**6),
-)  # fmt: skip
+)
 def test_convolution_adjoint_and_bound(
     height, width, inputs, outputs, kernel, stride, padding, seed
 ):
@@ -59,9 +43,7 @@ def test_convolution_adjoint_and_bound(
     back = operator.adjoint(y, shape)
     assert back.shape == x.shape
     assert torch.allclose((image * y).sum(), (x * back).sum(), rtol=1e-10, atol=1e-9)
-    truth = torch.linalg.matrix_norm(
-        norms.dense_matrix(lambda v: operator(v).detach(), shape), 2
-    ).item()
+    truth = exact_norm(operator, shape)
     assert truth <= operator.norm_bound(shape)
     assert operator.norm_estimate(x).item() <= truth * (1 + 1e-9)
 
@@ -103,15 +85,20 @@ def test_norm_of_a_convolution_depends_on_the_image_size():
     assert operator.norm_bound((1, 4, 4)) < operator.norm_bound((1, 32, 32))
 
 
-# ---- the theorem -----------------------------------------------------------------------------------------------------
+# ---- the theorem ---------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
-    features=st.integers(1, 8), width=st.integers(1, 8), activation=st.sampled_from(sorted(layers.ACTIVATIONS)),
-    method=st.sampled_from(METHODS), fraction=st.floats(0.01, 1.0), scale=st.sampled_from([1e-3, 1.0, 50.0]),
-    dtype=st.sampled_from([torch.float32, torch.float64]), seed=st.integers(0, 10**6),
-)  # fmt: skip
+    features=st.integers(1, 8),
+    width=st.integers(1, 8),
+    activation=st.sampled_from(sorted(layers.ACTIVATIONS)),
+    method=st.sampled_from(METHODS),
+    fraction=st.floats(0.01, 1.0),
+    scale=st.sampled_from([1e-3, 1.0, 50.0]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    seed=st.integers(0, 10**6),
+)
 def test_dense_blocks_do_not_expand(
     features, width, activation, method, fraction, scale, dtype, seed
 ):
@@ -127,12 +114,18 @@ def test_dense_blocks_do_not_expand(
         assert stretch(block, x.float(), y.float()) <= 1 + 1e-3 * max(1, scale)  # rounding only
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
-    side=st.integers(3, 7), inputs=st.integers(1, 3), outputs=st.integers(1, 4), kernel=st.integers(1, 3),
-    stride=st.integers(1, 2), padding=st.integers(0, 2),
-    activation=st.sampled_from(sorted(layers.ACTIVATIONS)), method=st.sampled_from(METHODS), seed=st.integers(0, 10**6),
-)  # fmt: skip
+    side=st.integers(3, 7),
+    inputs=st.integers(1, 3),
+    outputs=st.integers(1, 4),
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 2),
+    padding=st.integers(0, 2),
+    activation=st.sampled_from(sorted(layers.ACTIVATIONS)),
+    method=st.sampled_from(METHODS),
+    seed=st.integers(0, 10**6),
+)
 def test_convolution_blocks_do_not_expand(
     side, inputs, outputs, kernel, stride, padding, activation, method, seed
 ):
@@ -302,7 +295,7 @@ def test_blocks_accept_an_empty_batch():
     assert block(torch.zeros(0, 2, 4, 4)).shape == (0, 2, 4, 4)
 
 
-# ---- last layer, orthonormal rows, lifts -----------------------------------------------------------------------------
+# ---- last layer, orthonormal rows, lifts ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
@@ -310,9 +303,7 @@ def test_last_layer_never_exceeds_norm_one(scale):
     for seed in range(5):
         head = randomise(NonExpansiveLinear(7, 4), seed, scale).eval()
         assert torch.linalg.matrix_norm(head.matrix.double(), 2).item() <= 1
-        truth = torch.linalg.matrix_norm(
-            norms.dense_matrix(lambda x: head.double()(x) - head.bias, (7,)), 2
-        ).item()
+        truth = exact_norm(head.double(), (7,))
         assert truth <= certificates.lipschitz_bound(head, (7,)) <= 1 + 1e-9
         assert (
             torch.linalg.matrix_norm(head.train().matrix, 2).item() <= 1 + 1e-3
@@ -360,15 +351,12 @@ def test_restoring_leaves_other_weights_alone():
 )
 def test_small_layers_state_their_exact_norm(module):
     shape = (3, 4, 4)
-    offset = module(torch.zeros(1, *shape))
-    truth = torch.linalg.matrix_norm(
-        norms.dense_matrix(lambda x: module(x) - offset, shape), 2
-    ).item()
+    truth = exact_norm(module, shape)
     assert certificates.lipschitz_bound(module, shape) == pytest.approx(truth, rel=1e-6)
     assert certificates.lipschitz_bound(module, shape) >= truth * (1 - 1e-7)
 
 
-# ---- bad input -------------------------------------------------------------------------------------------------------
+# ---- bad input -----------------------------------------------------------------------------------
 
 
 def test_steps_beyond_the_bound_are_refused_with_the_limit():

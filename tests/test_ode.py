@@ -1,4 +1,4 @@
-"""Runge-Kutta methods, flows, logarithmic norms and contractivity radii against independent references."""
+"""Runge-Kutta methods, flows, logarithmic norms and contractivity radii, against references."""
 
 import math
 
@@ -7,20 +7,26 @@ import pytest
 import scipy.integrate
 import scipy.linalg
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chapter_utils import ode, runge_kutta
+from helpers import REAL_LIMITS, examples, seeded
 
 RADII = {
-    "euler": 1, "heun": 1, "ssprk3": 1, "rk4": 1, "midpoint": 0, "heun3": 0, "ralston2": (math.sqrt(21) - 3) / 2,
-    "kutta3": 0.5, "three_eighths": 2 * math.sqrt(3) - 3, "trapezoidal": 2, "implicit_euler": math.inf,
+    "euler": 1,
+    "heun": 1,
+    "ssprk3": 1,
+    "rk4": 1,
+    "midpoint": 0,
+    "heun3": 0,
+    "ralston2": (math.sqrt(21) - 3) / 2,
+    "kutta3": 0.5,
+    "three_eighths": 2 * math.sqrt(3) - 3,
+    "trapezoidal": 2,
+    "implicit_euler": math.inf,
     "implicit_midpoint": math.inf,
-}  # fmt: skip
-REAL_LIMITS = {
-    "euler": 2, "heun": 2, "midpoint": 2, "ralston2": 2, "ssprk3": 2.513, "heun3": 2.513, "kutta3": 2.513,
-    "rk4": 2.785, "three_eighths": 2.785,
-}  # fmt: skip
+}
 ORDERS = {
     "euler": 1,
     "implicit_euler": 1,
@@ -53,7 +59,7 @@ def brute_force_radius(method):
     return low
 
 
-# ---- tableaus --------------------------------------------------------------------------------------------------------
+# ---- tableaus ------------------------------------------------------------------------------------
 
 
 def test_every_method_has_a_known_radius():
@@ -77,16 +83,16 @@ def test_substeps_multiply_the_radius_and_equal_repeated_steps(name, number):
     )
     if name == "euler":
         assert runge_kutta.circle_contractivity_radius(many) == pytest.approx(number, abs=1e-9)
-    x = y = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(number))
+    x = y = torch.randn(4, 2, dtype=torch.float64, generator=seeded(number))
     for _ in range(number):
         y = runge_kutta.runge_kutta_step(pendulum, y, 0.7 / number, method)
     assert torch.allclose(runge_kutta.runge_kutta_step(pendulum, x, 0.7, many), y, atol=1e-13)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(1, 4), st.integers(0, 10**6))
 def test_radius_of_random_tableaus(stages, seed):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     b = torch.rand(stages, generator=generator, dtype=torch.float64) + 0.05
     b = b / b.sum()
     A = torch.randn(stages, stages, generator=generator, dtype=torch.float64)
@@ -109,17 +115,17 @@ def test_tableaus_refuse_what_is_no_consistent_method():
         runge_kutta.substeps(runge_kutta.TABLEAUS["euler"], 0)
 
 
-# ---- steps -----------------------------------------------------------------------------------------------------------
+# ---- steps ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", RADII)
 def test_linear_step_is_the_stability_function(name):
-    """R(hA) x by eigen-decomposition, for a normal matrix with complex eigenvalues and real test points."""
+    """R(hA) x by eigen-decomposition, for a normal matrix with complex eigenvalues, real points."""
     method, A = (
         runge_kutta.TABLEAUS[name],
         torch.tensor([[-1.0, 3.0], [-3.0, -1.0]], dtype=torch.float64),
     )
-    x = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(5, 2, dtype=torch.float64, generator=seeded(0))
     factor = runge_kutta.stability_function(method, 0.3 * complex(-1, 3)).item()
     expected = torch.tensor(
         [[factor.real, factor.imag], [-factor.imag, factor.real]], dtype=torch.float64
@@ -154,7 +160,7 @@ def test_order_of_accuracy(name):
 @pytest.mark.parametrize("name", IMPLICIT)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_implicit_steps_solve_stiff_and_nonsmooth_equations(name, dtype):
-    generator = torch.Generator().manual_seed(3)
+    generator = seeded(3)
     A = torch.randn(3, 2, generator=generator, dtype=dtype)
     field = lambda v: -50 * torch.relu(v @ A.T - 0.2) @ A  # noqa: E731
     x = torch.randn(200, 2, generator=generator, dtype=dtype)
@@ -217,12 +223,12 @@ def test_steps_refuse_bad_input_in_one_sentence():
         )  # y = x + y^2 + 1: no real y
 
 
-# ---- flows -----------------------------------------------------------------------------------------------------------
+# ---- flows ---------------------------------------------------------------------------------------
 
 
 def test_flow_equals_the_matrix_exponential():
     A = torch.tensor([[-1.0, 10.0], [0.0, -2.0]], dtype=torch.float64)
-    x = torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(6, 2, dtype=torch.float64, generator=seeded(1))
     times = torch.tensor([0.5, 0.505, 1.3, 4.0])
     states = ode.flow(lambda v: v @ A.T, x, times)
     assert states.shape == (4, 6, 2) and torch.equal(states[0], x)
@@ -269,12 +275,12 @@ def test_flow_refuses_bad_input_in_one_sentence():
         ode.flow(lambda v: v.sum(-1), x, [0, 1])
 
 
-# ---- logarithmic norms and stability functions -----------------------------------------------------------------------
+# ---- logarithmic norms and stability functions ---------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_logarithmic_norm_is_the_derivative_of_the_norm_of_the_exponential(seed):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     A = torch.randn(4, 4, generator=generator, dtype=torch.float64)
     root = torch.randn(4, 4, generator=generator, dtype=torch.float64)
     P, h = root @ root.T + torch.eye(4), 1e-7
@@ -320,7 +326,7 @@ def test_stability_limit_on_the_real_axis(name):
     assert -unstable.max().item() == pytest.approx(REAL_LIMITS[name], abs=2e-3)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.complex_numbers(max_magnitude=5), st.sampled_from(sorted(runge_kutta.TABLEAUS)))
 def test_stability_function_equals_its_formula(z, name):
     A, b = (v.numpy() for v in runge_kutta.TABLEAUS[name])

@@ -1,4 +1,7 @@
-"""Nothing in the tests reaches the network, the kernels of all notebooks included: this file shows that the block works."""
+"""Nothing in the tests reaches the network, the kernels of all notebooks included.
+
+This file shows that the block works.
+"""
 
 import socket
 import subprocess
@@ -9,7 +12,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-TRY = "import urllib.request\nurllib.request.urlopen('http://192.0.2.1/', timeout=3)"  # an address that belongs to nobody
+# an address that belongs to nobody
+TRY = "import urllib.request\nurllib.request.urlopen('http://192.0.2.1/', timeout=3)"
 OURS = "the tests run without a network"
 
 

@@ -7,13 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from chapter_utils import attacks, certificates, data, models, muon, operators, training
+from helpers import seeded
 
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-# ---- Muon ------------------------------------------------------------------------------------------------------------
+# ---- Muon ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (30, 20), (3, 20, 30), (1, 9), (9, 1)])
@@ -105,7 +101,7 @@ def test_muon_refuses_impossible_settings():
         muon.Muon(weight, momentum=1)
 
 
-def test_certificates_of_a_network_trained_in_this_way_hold_against_attacks_and_need_the_right_matrix():
+def test_certificates_of_a_network_trained_so_hold_against_attacks_and_need_the_right_matrix():
     digits = data.load_images("mnist5k")
     x, y = digits.train_images[::10], digits.train_labels[::10]
     model = models.nonexpansive_net(width=16, depth=2)
@@ -113,8 +109,19 @@ def test_certificates_of_a_network_trained_in_this_way_hold_against_attacks_and_
     def loss(logits, labels):
         return training.margin_cross_entropy(logits, labels, 2.0, 0.25)
 
-    training.fit(model, x, y, loss, 8, 50, 0.05, operators.restore_orthonormal_rows, training.random_affine,
-                 optimiser=muon.Muon, progress=False)  # fmt: skip
+    training.fit(
+        model,
+        x,
+        y,
+        loss,
+        8,
+        50,
+        0.05,
+        operators.restore_orthonormal_rows,
+        training.random_affine,
+        optimiser=muon.Muon,
+        progress=False,
+    )
     radius = certificates.certify(model, x, y)
     assert (radius > 0.3).float().mean() > 0.5
     radii = [0.3, 0.8, 1.5, 2.5]
@@ -128,7 +135,7 @@ def test_certificates_of_a_network_trained_in_this_way_hold_against_attacks_and_
     assert ((wrong > radii[-1]) & ~standing[-1]).any()
 
 
-# ---- random affine maps ----------------------------------------------------------------------------------------------
+# ---- random affine maps --------------------------------------------------------------------------
 
 
 def test_affine_maps_of_size_zero_change_nothing_and_others_do():

@@ -9,18 +9,18 @@ from soundness import nonexpansive_cnn
 from torch import nn
 
 from chapter_utils import attacks, certificates, models
+from helpers import seeded
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import foolbox
 
 
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
 def small_problem(seed, samples=64):
-    """A random convolutional network on 8 x 8 images, its classes balanced, labelled by itself: clean accuracy is 1."""
+    """A random convolutional network on 8 x 8 images, its classes balanced.
+
+    It labels the images itself: its clean accuracy is 1.
+    """
     torch.manual_seed(seed)
     network = nn.Sequential(
         nn.Conv2d(1, 6, 3, padding=1),
@@ -37,7 +37,7 @@ def small_problem(seed, samples=64):
         return network, x, network(x).argmax(1)
 
 
-# ---- attacks ---------------------------------------------------------------------------------------------------------
+# ---- attacks -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("norm", [2, math.inf])
@@ -172,7 +172,7 @@ def test_curve_is_monotone_and_equals_attacking_every_radius_alone():
         assert abs(alone.float().mean() - row.float().mean()) <= 0.03
 
 
-# ---- certificates ----------------------------------------------------------------------------------------------------
+# ---- certificates --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_equal_rows_with_a_lead_are_no_rivals_at_any_distance():
     )
 
 
-# ---- bad input -------------------------------------------------------------------------------------------------------
+# ---- bad input -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

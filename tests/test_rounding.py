@@ -1,4 +1,7 @@
-"""Rounding errors of whole networks: never beyond the derived bound, and certificates that leave room for them."""
+"""Rounding errors of whole networks: never beyond the derived bound.
+
+And certificates that leave room for them.
+"""
 
 import copy
 import math
@@ -6,7 +9,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from soundness import nonexpansive_cnn
 from torch import nn
@@ -22,6 +25,7 @@ from chapter_utils import (
     operators,
     plain_layers,
 )
+from helpers import examples, seeded
 
 SHAPE = {"image_shape": (1, 8, 8), "classes": 3}
 FAMILIES = {
@@ -38,12 +42,8 @@ FAMILIES = {
 }
 
 
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
 def disturbed(name, seed, scale):
-    """A network of the family with scaled weights and random biases, float32, in evaluation mode."""
+    """A network of the family with scaled weights, random biases, float32, in evaluation mode."""
     model = FAMILIES[name](seed).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -55,7 +55,7 @@ def disturbed(name, seed, scale):
 
 @pytest.mark.filterwarnings("ignore:the smallest eigenvalue")
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=30)
+@examples(30)
 @given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-3, 0.3, 1.0, 4.0]), far=st.booleans())
 def test_float32_stays_within_its_bound_of_the_same_network_in_float64(name, seed, scale, far):
     model = disturbed(name, seed % 1000, scale)
@@ -123,7 +123,10 @@ def test_float64_stays_within_its_bound_of_rational_arithmetic():
 
 
 def test_the_bound_is_needed_cancellation_makes_errors_as_large_as_the_logits():
-    """x + B relu(A x) with huge B, and a last layer that subtracts it again: float32 returns noise, and the bound says so."""
+    """x + B relu(A x) with huge B, and a last layer that subtracts it again.
+
+    float32 returns noise, and the bound says so.
+    """
     linear = nn.Linear(2, 2)
     linear.weight.data = torch.tensor([[1e7, 1.0], [1e7, 0.0]])
     linear.bias.data.zero_()
@@ -165,7 +168,7 @@ def test_what_is_not_known_is_named():
         certificates.rounding_bound(nn.Sequential(nn.Linear(4, 3)), (4,))
 
 
-# ---- certificates ----------------------------------------------------------------------------------------------------
+# ---- certificates --------------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:the smallest eigenvalue")
@@ -209,7 +212,10 @@ def test_rounding_is_subtracted_from_both_logits_at_both_places():
 
 
 def test_without_the_margin_a_certificate_is_broken_by_rounding_alone():
-    """Two logits nearly equal after large numbers cancelled: float32 decides by noise, although the margin looks positive."""
+    """Two logits nearly equal after large numbers cancelled.
+
+    float32 decides by noise, although the margin looks positive.
+    """
     linear = nn.Linear(1, 2)
     linear.weight.data, linear.bias.data = (
         torch.tensor([[1.0], [1.0]]),
@@ -229,11 +235,11 @@ def test_without_the_margin_a_certificate_is_broken_by_rounding_alone():
     assert bound >= 1 and (careful == 0).all()
 
 
-# ---- numbers so small that products underflow ------------------------------------------------------------------------
+# ---- numbers so small that products underflow ----------------------------------------------------
 
 
 def linear_case(scale, dtype=torch.float64):
-    """F(x) = W x + b, all times `scale`, with the labels it gives and the true distances to the next class."""
+    """F(x) = W x + b, all times `scale`; its labels and the true distances to the next class."""
     model = models.resnet((1, 4, 4), classes=3, depth=0).to(dtype).eval().requires_grad_(False)
     x = torch.rand(100, 1, 4, 4, generator=seeded(0), dtype=dtype)
     model[-1].bias.sub_(model(x).mean(0))
@@ -315,7 +321,7 @@ def test_weights_too_large_for_a_step_are_refused_or_counted():
         certificates.rounding_bound(nn.Sequential(block).eval(), (8,))
 
 
-# ---- what a review tried against it ----------------------------------------------------------------------------------
+# ---- what a review tried against it --------------------------------------------------------------
 
 
 def two_classes():

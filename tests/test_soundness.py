@@ -1,4 +1,7 @@
-"""benchmarks/soundness.py and convolution_bounds.py: what is broken is found and counted, and what is true stands."""
+"""benchmarks/soundness.py and convolution_bounds.py: what is broken is found and counted.
+
+And what is true stands.
+"""
 
 import json
 import sys
@@ -13,6 +16,8 @@ from lesson import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import convolution_bounds
 import soundness
+
+from helpers import seeded
 
 TINY = soundness.Effort(0, 12, 12, 1, (20, 2), 20, (3, 15), 5, (4, 20))
 
@@ -33,8 +38,11 @@ class InThisProcess(ProcessPoolExecutor):
 
 
 def linear(seed=0, samples=12):
-    """A random linear classifier with balanced classes, whose certificate is the exact distance; images and predictions."""
-    images = torch.rand(samples, *soundness.SHAPE, generator=torch.Generator().manual_seed(seed))
+    """A random linear classifier with balanced classes; images and predictions.
+
+    Its certificate is the exact distance.
+    """
+    images = torch.rand(samples, *soundness.SHAPE, generator=seeded(seed))
     model = (
         soundness.FAMILIES["linear"](image_shape=soundness.SHAPE, classes=3, seed=seed)
         .eval()

@@ -1,15 +1,18 @@
-"""The structure-preserving blocks keep what they say they keep, for any weights, and refuse what they cannot do."""
+"""The structure-preserving blocks keep what they say they keep, for any weights.
+
+And refuse what they cannot do.
+"""
 
 import copy
 import pickle
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from chapter_utils import certificates, norms, plain_layers, structure
+from chapter_utils import certificates, plain_layers, structure
 from chapter_utils.layers import ACTIVATIONS
 from chapter_utils.structure import (
     MassPreservingBlock,
@@ -17,20 +20,7 @@ from chapter_utils.structure import (
     SymplecticBlock,
     VolumePreservingBlock,
 )
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def randomise(module, seed, scale=1.0):
-    generator = seeded(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(
-                scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            )
-    return module
+from helpers import exact_norm, examples, randomise, seeded
 
 
 def samples(seed, count, features):
@@ -49,12 +39,16 @@ def omega(n):
 
 
 cases = dict(
-    features=st.integers(1, 4), width=st.integers(1, 9), step=st.floats(0.01, 2), scale=st.sampled_from([0.01, 1.0, 3.0]),
-    activation=st.sampled_from(sorted(ACTIVATIONS)), seed=st.integers(0, 10**6),
-)  # fmt: skip
+    features=st.integers(1, 4),
+    width=st.integers(1, 9),
+    step=st.floats(0.01, 2),
+    scale=st.sampled_from([0.01, 1.0, 3.0]),
+    activation=st.sampled_from(sorted(ACTIVATIONS)),
+    seed=st.integers(0, 10**6),
+)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(method=st.sampled_from(["euler", "heun", "midpoint", "rk4"]), **cases)
 def test_mass_is_kept(features, width, step, scale, activation, seed, method):
     block = randomise(
@@ -69,7 +63,7 @@ def test_mass_is_kept(features, width, step, scale, activation, seed, method):
     assert (field.sum(1).abs() <= 1e-13 * size).all()
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(method=st.sampled_from(structure.SPLITTINGS), **cases)
 def test_symplectic(features, width, step, scale, activation, seed, method):
     block = randomise(
@@ -81,7 +75,7 @@ def test_symplectic(features, width, step, scale, activation, seed, method):
     assert M.isfinite().all() and not torch.equal(M, torch.eye(2 * features, dtype=M.dtype))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(**cases)
 def test_volume_is_kept(features, width, step, scale, activation, seed):
     block = randomise(
@@ -120,7 +114,7 @@ def test_projection_keeps_the_sum_and_states_its_norm(inputs, outputs):
     projection = SumPreservingProjection(inputs, outputs)
     x = samples(0, 30, inputs)
     assert torch.allclose(projection(x).sum(1), x.sum(1), atol=1e-12)
-    norm = torch.linalg.matrix_norm(norms.dense_matrix(projection, (inputs,)), 2).item()
+    norm = exact_norm(projection, (inputs,))
     bound = certificates.lipschitz_bound(projection, (inputs,))
     assert norm <= bound <= norm * (1 + 1e-9) and bound == pytest.approx((inputs / outputs) ** 0.5)
     if inputs == outputs:

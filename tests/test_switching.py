@@ -1,4 +1,7 @@
-"""Pairs of contractive and expansive steps, and the five regimes: their bounds are never below the truth (lesson 6)."""
+"""Pairs of contractive and expansive steps, and the five regimes of lesson 6.
+
+Their bounds are never below the truth.
+"""
 
 import copy
 import math
@@ -24,13 +27,14 @@ from chapter_utils.expansive import (
     largest_expansion,
     pair_factor,
 )
+from helpers import seeded
 
 F64 = torch.float64
 seeds = st.integers(0, 10**6)
 
 
 def randomise(module, seed, spread=1.0):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     with torch.no_grad():
         for parameter in module.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
@@ -39,17 +43,17 @@ def randomise(module, seed, spread=1.0):
 
 
 def measured_slope(block, shape, seed, points=100):
-    """Largest local slope found: at random points near the kinks, then uphill along the steepest direction."""
-    generator = torch.Generator().manual_seed(seed)
+    """Largest local slope found: at random points near the kinks, then steepest ascent."""
+    generator = seeded(seed)
     x = 3 * torch.randn(points, *shape, generator=generator, dtype=torch.float64)
     return norms.jacobian_norms(block, x).max().item()
 
 
-# ---- operators -------------------------------------------------------------------------------------------------------
+# ---- operators -----------------------------------------------------------------------------------
 
 
 def some_operator(kind, seed):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     a, b = torch.randint(1, 6, (2,), generator=generator).tolist()
     height, width = torch.randint(3, 7, (2,), generator=generator).tolist()
     if kind == "dense":
@@ -88,7 +92,7 @@ def test_nothing_is_known_of_the_smallest_singular_value_under_zero_padding():
 @given(seeds, st.integers(4, 9), st.integers(1, 5), st.integers(1, 5))
 def test_shift_operator_has_its_adjoint_and_stays_orthogonal(seed, channels, height, width):
     operator = image_operators.ShiftOperator(channels, orthonormal=True).double()
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     x, y = torch.randn(2, 3, channels, height, width, generator=generator, dtype=F64)
     randomise(operator, seed, 0.05)
     assert ((operator(x) * y).sum() - (x * operator.adjoint(y)).sum()).abs() < 1e-10
@@ -99,7 +103,7 @@ def test_shift_operator_has_its_adjoint_and_stays_orthogonal(seed, channels, hei
         operator(torch.zeros(1, channels + 1, 3, 3, dtype=F64))
 
 
-# ---- factors ---------------------------------------------------------------------------------------------------------
+# ---- factors -------------------------------------------------------------------------------------
 
 
 def test_factors_of_the_literature():
@@ -137,11 +141,11 @@ def test_factors_refuse_what_they_do_not_cover():
         contraction_factor(1, 1.5)
 
 
-# ---- blocks ----------------------------------------------------------------------------------------------------------
+# ---- blocks --------------------------------------------------------------------------------------
 
 
 def some_block(kind, steps, substeps, seed, noise):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     size = int(torch.randint(4, 7, (), generator=generator))
     if kind == "dense":
         maps, shape = [operators.DenseOperator(size, size) for _ in range(2)], (size,)
@@ -182,7 +186,7 @@ def test_bound_of_a_pair_is_at_most_one_and_never_below_the_truth(kind, options,
 
 
 def steepest(block):
-    """Biases that put every unit of the contractive step on its flat side and switch every unit of the expansive one on."""
+    """Biases that put every unit of the contractive step on its flat side, of the other one on."""
     with torch.no_grad():
         block.down.bias.fill_(-100)
         block.up.bias.fill_(100)
@@ -201,7 +205,10 @@ def test_bound_of_an_orthogonal_pair_is_attained():
 
 
 def test_without_the_measured_eigenvalue_the_pair_would_stretch():
-    """Dropped hypothesis: lambda_min = 0.725 makes the prescribed steps 1.025-Lipschitz; the block cuts them, and says so."""
+    """Dropped hypothesis: lambda_min = 0.725 makes the prescribed steps 1.025-Lipschitz.
+
+    The block cuts them, and says so.
+    """
     block, shape = some_block("dense", (0.3, 0.141), (2, 2), 1, 0.0)
     with torch.no_grad():
         left, values, right = torch.linalg.svd(block.down.operator.weight)
@@ -281,7 +288,7 @@ def test_weights_without_a_bound():
         certificates.lipschitz_bound(block, shape)
 
 
-# ---- regimes ---------------------------------------------------------------------------------------------------------
+# ---- regimes -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("regime", models.REGIMES)

@@ -12,6 +12,7 @@ from soundness import nonexpansive_cnn
 from torch import nn
 
 from chapter_utils import attacks, certificates, models, norms, operators, training
+from helpers import seeded
 
 BUILDERS = [models.resnet, models.spectral_resnet, models.nonexpansive_net, nonexpansive_cnn]
 
@@ -19,10 +20,6 @@ BUILDERS = [models.resnet, models.spectral_resnet, models.nonexpansive_net, none
 def small(build):
     """Options that make a model fit 8 x 8 images."""
     return {} if build is nonexpansive_cnn else {"width": 32}
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def blobs(samples=120, seed=0):

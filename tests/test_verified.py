@@ -1,4 +1,4 @@
-"""Singular values with a proof, against 50 digits and against matrices whose singular values are known exactly."""
+"""Singular values with a proof, against 50 digits and against matrices with known ones."""
 
 import math
 
@@ -9,10 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chapter_utils import verified
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
+from helpers import seeded
 
 
 def exactly(matrix):
@@ -27,9 +24,13 @@ def exactly(matrix):
 
 
 @given(
-    rows=st.integers(1, 7), columns=st.integers(1, 7), exponent=st.integers(-1000, 1000), is_complex=st.booleans(),
-    spread=st.sampled_from([0, 5, 14]), seed=st.integers(0, 10**6),
-)  # fmt: skip
+    rows=st.integers(1, 7),
+    columns=st.integers(1, 7),
+    exponent=st.integers(-1000, 1000),
+    is_complex=st.booleans(),
+    spread=st.sampled_from([0, 5, 14]),
+    seed=st.integers(0, 10**6),
+)
 def test_the_true_singular_values_lie_between_the_bounds(
     rows, columns, exponent, is_complex, spread, seed
 ):
@@ -96,7 +97,7 @@ def test_exactly_orthogonal_matrices(side):
 
 
 def test_computed_values_alone_are_no_bounds():
-    """What the margin is for: the singular values from LAPACK are below the truth in about half of all cases."""
+    """What the margin is for: LAPACK's singular values are below the truth in half of all cases."""
     short = 0
     for seed in range(20):
         matrix = torch.randn(6, 6, generator=seeded(seed), dtype=torch.float64)

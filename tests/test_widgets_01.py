@@ -5,19 +5,8 @@ import re
 
 import numpy as np
 import pytest
-import torch
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
-
-from lesson import run_until
-
-
-@pytest.fixture(scope="module")
-def lesson():
-    before = torch.get_default_dtype(), torch.get_num_threads()
-    yield run_until("01", "live_transient")
-    torch.set_default_dtype(before[0])
-    torch.set_num_threads(before[1])
 
 
 def numbers(sentence):
@@ -40,14 +29,14 @@ FIELDS = {
 
 @pytest.mark.parametrize("system", FIELDS)
 @pytest.mark.parametrize("gamma", [-0.2, 0.0, 0.3, 0.9, 1.0, 1.1, 2.0])
-def test_phase_portrait(lesson, system, gamma):
-    sentence = lesson["live_portrait"].update(system=system, gamma=gamma)
-    portrait, distances = lesson["live_portrait"].figure.axes
+def test_phase_portrait(names, system, gamma):
+    sentence = names["live_portrait"].update(system=system, gamma=gamma)
+    portrait, distances = names["live_portrait"].figure.axes
     _, first, second = portrait.lines
     _, distance_line = distances.lines
     (quiver,) = portrait.collections
-    times = lesson["times"].numpy()
-    _, pair = lesson["systems"][system]
+    times = names["times"].numpy()
+    _, pair = names["systems"][system]
     paths = [solve(FIELDS[system](gamma), x, times) for x in pair]
     distance = np.linalg.norm(paths[0] - paths[1], axis=1)
     for artist, path in zip((first, second), paths, strict=True):
@@ -70,14 +59,14 @@ def test_phase_portrait(lesson, system, gamma):
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 0.95, 1.0, 1.05, 2.0])
-def test_bounds_of_the_small_network(lesson, gamma):
-    sentence = lesson["live_bounds"].update(gamma=gamma)
-    times = lesson["network_times"].numpy()
+def test_bounds_of_the_small_network(names, gamma):
+    sentence = names["live_bounds"].update(gamma=gamma)
+    times = names["network_times"].numpy()
     field = lambda x, y: [-gamma * x + 2 * math.tanh(y), -gamma * y - 2 * math.tanh(x)]  # noqa: E731
-    paths = [solve(field, x, times) for x in lesson["network_pair"].tolist()]
+    paths = [solve(field, x, times) for x in names["network_pair"].tolist()]
     growth = np.linalg.norm(paths[0] - paths[1], axis=1)
     growth /= growth[0]
-    curves = lesson["live_bounds"].figure.axes[1].lines
+    curves = names["live_bounds"].figure.axes[1].lines
     measured, sided, gronwall = (curve.get_ydata() for curve in curves)
     assert np.allclose(measured, growth, atol=1e-4)
     L = np.linalg.norm(
@@ -94,10 +83,10 @@ def test_bounds_of_the_small_network(lesson, gamma):
 
 @pytest.mark.parametrize("k", [0.0, 2.5, math.sqrt(8), 3.1, 10.0])
 @pytest.mark.parametrize("t", [0.0, 0.7, 4.0])
-def test_transient_growth(lesson, k, t):
-    sentence = lesson["live_transient"].update(k=k, t=t)
+def test_transient_growth(names, k, t):
+    sentence = names["live_transient"].update(k=k, t=t)
     A = np.array([[-1, k], [0, -2]])
-    norms, image = lesson["live_transient"].figure.axes
+    norms, image = names["live_transient"].figure.axes
     _, stretch_line, mu_line, dot, _ = norms.lines
     circle, image_line, longest_line = image.lines
     times = np.asarray(stretch_line.get_xdata())
@@ -119,9 +108,9 @@ def test_transient_growth(lesson, k, t):
     assert numbers(sentence)[-1] == pytest.approx(size.max(), abs=0.006) and "-0.00" not in sentence
 
 
-def test_sliders_reach_both_sides(lesson):
+def test_sliders_reach_both_sides(names):
     ranges = {
-        name: [(c.min, c.max) for c in lesson[name].controls.values() if hasattr(c, "min")]
+        name: [(c.min, c.max) for c in names[name].controls.values() if hasattr(c, "min")]
         for name in ("live_portrait", "live_bounds", "live_transient")
     }
     assert ranges == {
@@ -129,4 +118,4 @@ def test_sliders_reach_both_sides(lesson):
         "live_bounds": [(0, 2)],
         "live_transient": [(0, 10), (0, 4)],
     }
-    assert set(lesson["live_portrait"].controls["system"].options) == set(FIELDS)
+    assert set(names["live_portrait"].controls["system"].options) == set(FIELDS)

@@ -4,22 +4,9 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from chapter_utils import runge_kutta
-from lesson import run_until
-
-
-@pytest.fixture(scope="module")
-def names():
-    threads = torch.get_num_threads()
-    yield run_until("02", "live_stretch")
-    torch.set_num_threads(threads)
-
-
-def factor(method, z):
-    A, b = (v.numpy() for v in runge_kutta.TABLEAUS[method])
-    return 1 + z * b @ np.linalg.solve(np.eye(len(b)) - z * A, np.ones(len(b)))
+from helpers import stability_factor
 
 
 @pytest.mark.parametrize(
@@ -46,7 +33,8 @@ def test_stability_regions_and_the_limit(names, method, system, h, fate, limit):
     _, numerical = solutions.lines
     assert f"solution {fate}," in sentence and limit in sentence
     rate = {"decay": -1, "spiral": -0.3 + 1j, "rotation": 1j}[system]
-    R = factor(method, h * rate)
+    tableau = runge_kutta.TABLEAUS[method]
+    R = stability_factor(tableau, h * rate)
     assert f"multiplies it by {abs(R):.3f}" in sentence
     assert np.allclose(
         numerical.get_ydata(),
@@ -55,7 +43,8 @@ def test_stability_regions_and_the_limit(names, method, system, h, fate, limit):
     )
     assert place.get_xydata()[0] == pytest.approx([h * rate.real, h * rate.imag])
     if "no" not in limit:
-        assert abs(factor(method, rate * float(limit[4:]) * 1.002 + 1e-2 * rate)) > 1
+        beyond = rate * float(limit[4:]) * 1.002 + 1e-2 * rate
+        assert abs(stability_factor(tableau, beyond)) > 1
 
 
 def test_the_shaded_region_is_where_the_factor_is_at_most_one(names):
@@ -73,7 +62,8 @@ def test_the_shaded_region_is_where_the_factor_is_at_most_one(names):
         (-3.0, -2.0),
     ):
         row, column = round((y + 4) / 8 * rows), round((x + 6) / 8 * columns)
-        assert bool(shade[row, column]) == (abs(factor("rk4", complex(x, y))) <= 1), (x, y)
+        inside = abs(stability_factor(runge_kutta.TABLEAUS["rk4"], complex(x, y))) <= 1
+        assert bool(shade[row, column]) == inside, (x, y)
 
 
 @pytest.mark.parametrize(
@@ -113,16 +103,20 @@ def test_worst_stretch_on_both_sides_of_two_r(names, method, hL, grows):
     assert shown == pytest.approx(now.get_ydata()[0].item(), abs=1e-9)
     longest = np.linalg.norm(image.get_xydata(), axis=1).max() * 2
     assert longest == pytest.approx(shown, abs=2e-3)
-    assert f"says {max(abs(factor(method, -z)) for z in np.linspace(0, hL, 201)):.3f})" in sentence
+    tableau = runge_kutta.TABLEAUS[method]
+    linear = max(abs(stability_factor(tableau, -z)) for z in np.linspace(0, hL, 201))
+    assert f"says {linear:.3f})" in sentence
 
 
 def test_known_worst_cases(names):
     grid, stretches = names["hL_grid"], names["stretches"]
-    at = lambda method, hL: stretches[method][(grid - hL).abs().argmin()].item()  # noqa: E731
-    assert at("midpoint", 1.0) == pytest.approx(1.0328, abs=1e-4) and at(
-        "midpoint", 2.0
-    ) == pytest.approx(math.sqrt(2), abs=1e-4)
-    assert at("trapezoidal", 5.0) == pytest.approx(1.5, abs=1e-4) and at(
-        "rk4", 2.3
-    ) == pytest.approx(1.0352, abs=2e-4)
-    assert at("rk4", 2.7) == pytest.approx(1.216, abs=1e-3) and at("heun", 2.0) <= 1 + 1e-9
+
+    def worst(method, hL):
+        return stretches[method][(grid - hL).abs().argmin()].item()
+
+    assert worst("midpoint", 1.0) == pytest.approx(1.0328, abs=1e-4)
+    assert worst("midpoint", 2.0) == pytest.approx(math.sqrt(2), abs=1e-4)
+    assert worst("trapezoidal", 5.0) == pytest.approx(1.5, abs=1e-4)
+    assert worst("rk4", 2.3) == pytest.approx(1.0352, abs=2e-4)
+    assert worst("rk4", 2.7) == pytest.approx(1.216, abs=1e-3)
+    assert worst("heun", 2.0) <= 1 + 1e-9

@@ -6,35 +6,23 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from lesson import run_until
 
-
-@pytest.fixture(scope="module")
-def depth():
-    return run_until("03", "live_depth")
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    return run_until("03", "live_kernel")
-
-
-def lines_over_depth(depth):
+def lines_over_depth(names):
     """The line of the measured slopes, and the dots of the bound and of the measurement."""
-    return depth["live_depth"].figure.axes[0].lines[2:]
+    return names["live_depth"].figure.axes[0].lines[2:]
 
 
-def kernel_picker(kernels):
+def kernel_picker(names):
     """The line at the chosen side, the six bars, and the numbers above them."""
-    left, right = kernels["live_kernel"].figure.axes
+    left, right = names["live_kernel"].figure.axes
     return left.lines[2], right.patches, right.texts
 
 
 @pytest.mark.parametrize("N", [0, 1, 50, 80])
-def test_depth_slider_bound_and_measurement(depth, N):
-    live, bound = depth["live_depth"], 1.1**N
-    measured_line, bound_dot, measured_dot = lines_over_depth(depth)
-    for name in depth["branches"]:
+def test_depth_slider_bound_and_measurement(names, N):
+    live, bound = names["live_depth"], 1.1**N
+    measured_line, bound_dot, measured_dot = lines_over_depth(names)
+    for name in names["branches"]:
         seen = live.update(layers_are=name, N=N)
         (x,), (y,) = bound_dot.get_data()
         (_,), (slope,) = measured_dot.get_data()
@@ -45,11 +33,11 @@ def test_depth_slider_bound_and_measurement(depth, N):
         assert len(measured_line.get_xdata()) == N + 1
 
 
-def test_depth_slider_known_slopes(depth):
-    live = depth["live_depth"]
-    _, _, measured_dot = lines_over_depth(depth)
+def test_depth_slider_known_slopes(names):
+    live = names["live_depth"]
+    _, _, measured_dot = lines_over_depth(names)
     found = {}
-    for name in depth["branches"]:
+    for name in names["branches"]:
         assert "117.39" in live.update(layers_are=name, N=50)
         found[name] = float(measured_dot.get_ydata()[0])
     assert found["g(x) = x"] == pytest.approx(1.1**50)  # attains the bound
@@ -61,10 +49,10 @@ def test_depth_slider_known_slopes(depth):
 
 
 @pytest.mark.parametrize("n", [3, 4, 5, 6, 9, 10])
-def test_kernel_picker_trap(kernels, n):
+def test_kernel_picker_trap(names, n):
     """The torus of the same side bounds for even sides only; exact: 1 + 2 cos(pi / (n + 1))."""
-    side_line, bars, numbers = kernel_picker(kernels)
-    seen = kernels["live_kernel"].update(kernel_name="trap (-1, 1, -1)", n=n)
+    side_line, bars, numbers = kernel_picker(names)
+    seen = names["live_kernel"].update(kernel_name="trap (-1, 1, -1)", n=n)
     exact = 1 + 2 * math.cos(math.pi / (n + 1))
     assert f"exact norm {exact:.2f}" in seen
     same_side = np.abs(1 - 2 * np.cos(2 * np.pi * np.arange(n) / n)).max()
@@ -79,13 +67,13 @@ def test_kernel_picker_trap(kernels, n):
     assert side_line.get_xdata()[0] == n
 
 
-def test_kernel_picker_all_kernels(kernels):
-    _, bars, _ = kernel_picker(kernels)
+def test_kernel_picker_all_kernels(names):
+    _, bars, _ = kernel_picker(names)
     assert len(bars) == 6
-    for name, kernel in kernels["kernels"].items():
+    for name, kernel in names["kernels"].items():
         K = np.asarray(kernel)
-        for n in kernels["sides"]:
-            seen = kernels["live_kernel"].update(kernel_name=name, n=n)
+        for n in names["sides"]:
+            seen = names["live_kernel"].update(kernel_name=name, n=n)
             A = np.zeros((K.shape[0], n, n, K.shape[1], n, n))
             for i in range(n):
                 for j in range(n):
@@ -109,6 +97,6 @@ def test_kernel_picker_all_kernels(kernels):
             for bar, height in zip(bars, heights, strict=True):
                 assert bool(bar.get_hatch()) == (height < 1 - 1e-9)
     # the reshaped matrix is above the norm when no window fits, below it as soon as one does
-    live = kernels["live_kernel"]
+    live = names["live_kernel"]
     assert "|R|" not in live.update(kernel_name="random, 3 to 4 channels", n=2)
     assert "|R|" in live.update(kernel_name="random, 3 to 4 channels", n=3)

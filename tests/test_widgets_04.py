@@ -8,17 +8,8 @@ import torch
 from scipy.linalg import expm
 
 from chapter_utils import ode
-from lesson import run_until
 
 J = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
-
-
-@pytest.fixture(scope="module")
-def names():
-    before = torch.get_default_dtype(), torch.get_num_threads()
-    yield run_until("04", "live_equilibrium")
-    torch.set_default_dtype(before[0])
-    torch.set_num_threads(before[1])
 
 
 def line(live, axis, number):

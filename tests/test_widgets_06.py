@@ -4,13 +4,7 @@ import math
 
 import pytest
 
-from lesson import artists, run_until
-
-
-@pytest.fixture(scope="module")
-def lesson():
-    return run_until("06", "live_map")
-
+from lesson import artists
 
 BOTH, SHARP, NEITHER = "Both rules allow", "Only the sharp rule allows", "Neither rule allows"
 
@@ -33,28 +27,28 @@ BOTH, SHARP, NEITHER = "Both rules allow", "Only the sharp rule allows", "Neithe
         (0.3, 0.14, 3, 0.5, NEITHER),
     ],
 )
-def test_map_of_pairs(lesson, h1, h2, S, lambda_min, verdict):
-    sentence = lesson["live_map"].update(h1=h1, h2=h2, S=S, lambda_min=lambda_min)
+def test_map_of_pairs(names, h1, h2, S, lambda_min, verdict):
+    sentence = names["live_map"].update(h1=h1, h2=h2, S=S, lambda_min=lambda_min)
     h, kappa = h1 / S, 0.5 * lambda_min
     up = (1 + h2 / S) ** S
     sharp = max(abs(1 - kappa * h), abs(1 - h)) ** S * up
     paper = math.sqrt(1 - 2 * kappa * h + h * h) ** S * up
-    widths = [bar.get_width() for bar in artists(lesson["live_map"], "bar")]
+    widths = [bar.get_width() for bar in artists(names["live_map"], "bar")]
     assert widths == pytest.approx(
         [sharp, sharp, paper]
     )  # the worst slope found equals the sharp rule
     assert verdict in sentence and ("some distances do grow" in sentence) is (verdict == NEITHER)
     assert "Some distances grow!" not in sentence
-    (dot,) = artists(lesson["live_map"], "pair")
+    (dot,) = artists(names["live_map"], "pair")
     assert dot.get_xydata().tolist() == [[h1, h2]]
 
 
-def test_regions_end_at_the_limits(lesson):
-    lesson["live_map"].update(h1=0.5, h2=0.2, S=1, lambda_min=1.0)
-    (gradient,) = artists(lesson["live_map"], "gradient")
+def test_regions_end_at_the_limits(names):
+    names["live_map"].update(h1=0.5, h2=0.2, S=1, lambda_min=1.0)
+    (gradient,) = artists(names["live_map"], "gradient")
     x, y = gradient.get_data()
     assert dict(zip(x, y, strict=True))[0.5] == pytest.approx(1 / 3) and y[-1] == pytest.approx(0)
-    (monotone,) = artists(lesson["live_map"], "monotone")
+    (monotone,) = artists(names["live_map"], "monotone")
     x, y = monotone.get_data()
     assert dict(zip(x, y, strict=True))[0.5] == pytest.approx(0.1547, abs=1e-4)
     assert all(height == 0 for h1, height in zip(x, y, strict=True) if h1 >= 1)

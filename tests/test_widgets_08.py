@@ -7,21 +7,12 @@ import pytest
 import torch
 
 from chapter_utils import certificates, norms
-from lesson import run_until
+from lesson import artists
 
 
 def artist(live, name):
-    """That artist of a live figure which its function marked with this name."""
-    (found,) = live.figure.findobj(lambda artist: artist.get_gid() == name)
+    (found,) = artists(live, name)
     return found
-
-
-@pytest.fixture(scope="module")
-def names():
-    before = torch.get_default_dtype(), torch.get_num_threads()
-    yield run_until("08", "live_plug")
-    torch.set_default_dtype(before[0])
-    torch.set_num_threads(before[1])
 
 
 @pytest.mark.parametrize("steps", [0, 1, 20, 40])

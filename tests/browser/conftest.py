@@ -1,6 +1,7 @@
-"""A real JupyterLab in a real browser (Debian's Chromium, driven by Playwright): fixtures for the tests in this folder.
+"""A real JupyterLab in a real browser (Debian's Chromium, driven by Playwright): the fixtures.
 
-Nothing of the user's own Jupyter is touched: every folder is a temporary one, and the lessons are copies without outputs.
+Nothing of the user's own Jupyter is touched: every folder is a temporary one, and the lessons are
+copies without outputs.
 Without Chromium these tests are skipped; with REQUIRE_BROWSER=1, which .ci/run sets, they fail.
 """
 
@@ -25,7 +26,10 @@ SLOWEST = (
     "06_expansive_steps",
     "07_adversarial_robustness",
 )  # start first and are looked at last: the others run meanwhile
-HOW_TO_INSTALL = "No browser: `apt install chromium` and `pip install -e '.[dev]'`; or name one with CHROMIUM=/path/to/chrome."
+HOW_TO_INSTALL = (
+    "No browser: `apt install chromium` and `pip install -e '.[dev]'`; "
+    "or name one with CHROMIUM=/path/to/chrome."
+)
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -59,7 +63,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="package")
 def browser():
-    """One Chromium. It reaches this machine only; the two badges under a lesson's title are answered here."""
+    """One Chromium. It reaches this machine only; a lesson's two badges are answered here."""
     found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright
@@ -83,7 +87,7 @@ def browser():
 
 @pytest.fixture(scope="package")
 def lab(tmp_path_factory):
-    """A JupyterLab that serves copies of the lessons in notebooks/, as a clone of the repository would."""
+    """A JupyterLab that serves copies of the lessons, as a clone of the repository would."""
     root = tmp_path_factory.mktemp("lab")
     (root / "work" / "notebooks").mkdir(parents=True)
     for folder in ("notebooks/figures", "benchmarks/results"):  # what lessons read
@@ -113,10 +117,20 @@ def lab(tmp_path_factory):
         port = free.getsockname()[1]
     token, address = secrets.token_hex(16), f"http://127.0.0.1:{port}"
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-        "--ServerApp.port_retries=0", f"--ServerApp.token={token}", f"--ServerApp.root_dir={root / 'work'}",
-        f"--LabApp.app_settings_dir={root / 'app'}", "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.token={token}",
+        f"--ServerApp.root_dir={root / 'work'}",
+        f"--LabApp.app_settings_dir={root / 'app'}",
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.extension_manager=readonly",
+    ]
     log = root / "lab.log"
     with log.open("w") as out:
         server = subprocess.Popen(
@@ -142,15 +156,19 @@ def lab(tmp_path_factory):
             server.wait()
 
 
-# In the page. A lab that starts while another announces its name in localStorage takes fright; here no page hears of another.
+# In the page. A lab that starts while another announces its name in localStorage takes fright;
+# here no page hears of another.
 ALONE = "window.addEventListener('storage', event => event.stopImmediatePropagation());"
-# Lab's own status says idle before there is a kernel; then Run All would ask for one and wait for ever.
+# Lab's own status says idle before there is a kernel; then Run All would ask for one and wait for
+# ever.
 IDLE = """
 const pause = () => new Promise(done => setTimeout(done, 30));
 window.idle = async () => {
     for (let since = null; since === null || performance.now() - since < 150; await pause()) {
-        const kernel = window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel;
-        since = kernel?.connectionStatus === 'connected' && kernel.status === 'idle' ? since ?? performance.now() : null;
+        const context = window.jupyterapp?.shell.currentWidget?.context;
+        const kernel = context?.sessionContext?.session?.kernel;
+        const idle = kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
+        since = idle ? since ?? performance.now() : null;
     }
 };
 """
@@ -164,7 +182,10 @@ RUN_ALL = """
 
 
 class OpenNotebook:
-    """A notebook in a tab of its own, which runs all cells by itself, and everything that goes wrong there, seen by a student or not."""
+    """A notebook in a tab of its own, which runs all cells by itself.
+
+    `trouble` is everything that goes wrong there, seen by a student or not.
+    """
 
     def __init__(self, browser, lab, stem: str):
         self.stem, self.trouble = stem, []
@@ -178,11 +199,11 @@ class OpenNotebook:
         self.page.on("pageerror", lambda error: self.trouble.append(f"page error: {error}"))
         self.page.on("websocket", lambda socket: socket.on("framereceived", self._frame))
         self.page.add_init_script(ALONE + IDLE + RUN_ALL)
-        address = f"{lab['address']}/lab/workspaces/{stem}/tree/notebooks/{stem}.ipynb?token={lab['token']}&reset"
-        self.page.goto(address, wait_until="commit")
+        place = f"{lab['address']}/lab/workspaces/{stem}/tree/notebooks/{stem}.ipynb"
+        self.page.goto(f"{place}?token={lab['token']}&reset", wait_until="commit")
 
     def _frame(self, payload):
-        """An error under `observe` appears nowhere in the page: only the kernel's message tells of it."""
+        """An error under `observe` appears nowhere in the page: only the kernel tells of it."""
         text = payload.decode(errors="replace") if isinstance(payload, bytes) else payload
         if '"msg_type":"error"' in text or '"msg_type": "error"' in text:
             self.trouble.append(f"error from the kernel: {text[-800:]}")
@@ -198,22 +219,21 @@ class OpenNotebook:
         return self.page.evaluate("window.ran") is True
 
     def outputs(self) -> list[dict]:
-        cells = self.page.evaluate(
-            "jupyterapp.shell.currentWidget.content.model.sharedModel.cells.map(cell => cell.toJSON())"
-        )
+        model = "jupyterapp.shell.currentWidget.content.model.sharedModel"
+        cells = self.page.evaluate(f"{model}.cells.map(cell => cell.toJSON())")
         return [out for cell in cells for out in cell.get("outputs", [])]
 
     def errors(self) -> list[str]:
         found = list(self.trouble)
         for out in self.outputs():
             if out["output_type"] == "error" or out.get("name") == "stderr":
-                found.append(
-                    f"output: {out.get('ename', '')} {out.get('evalue', '')} {''.join(out.get('text', ''))[-400:]}"
-                )
+                text = "".join(out.get("text", ""))[-400:]
+                found.append(f"output: {out.get('ename', '')} {out.get('evalue', '')} {text}")
             if "".join(out.get("data", {}).get("text/plain", "")).startswith("<Figure"):
                 found.append("output: a figure shown as text")
         shown = self.page.locator(
-            ".widget-output [data-mime-type='application/vnd.jupyter.stderr'], .jupyter-widgets-error-widget"
+            ".widget-output [data-mime-type='application/vnd.jupyter.stderr'], "
+            ".jupyter-widgets-error-widget"
         )
         found += [f"widget: {text[-400:]}" for text in shown.all_inner_texts()]
         for text in ("Error displaying widget", "Loading widget..."):
@@ -252,7 +272,10 @@ class OpenNotebook:
 
 @pytest.fixture(scope="package")
 def opened(browser, lab, request):
-    """Opens a notebook by its name and starts Run All; the slowest lessons and the next one run while it is looked at."""
+    """Opens a notebook by its name and starts Run All.
+
+    The slowest lessons and the next one run while it is looked at.
+    """
     tabs: dict[str, OpenNotebook] = {}
     order = [
         item.callspec.params["stem"]

@@ -1,4 +1,7 @@
-"""The test of the tests: each way in which a lesson can go wrong in the browser is noticed. One notebook has them all."""
+"""The test of the tests: each way in which a lesson can go wrong in the browser is noticed.
+
+One notebook has them all.
+"""
 
 import nbformat
 import pytest
@@ -44,7 +47,9 @@ silent
 """,
     "warning": "print('careful', file=sys.stderr)",
     "request to the outside": """HTML('<img alt="a dot" src="http://192.0.2.1/dot.png">')""",
-    "view that breaks in the browser only": "ipywidgets.Image(value=b'', tooltip='ipywidgets issue 3860')",
+    "view that breaks in the browser only": """
+ipywidgets.Image(value=b'', tooltip='ipywidgets issue 3860')
+""",
     "raising cell": "1 / 0",
 }
 

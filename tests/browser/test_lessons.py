@@ -1,4 +1,4 @@
-"""Every lesson in a real JupyterLab: it runs, and its live figures follow keyboard and mouse and come back."""
+"""Every lesson in a real JupyterLab: it runs, and its live figures follow keyboard and mouse."""
 
 import pytest
 
@@ -11,7 +11,10 @@ LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.i
 def picture(box) -> tuple[str, str]:
     """Pixels and description of a live figure, of one moment."""
     src, alt, text = box.locator(".widget-html").evaluate(
-        "view => { const img = view.querySelector('img'); return [img.src, img.alt, view.querySelector('p').innerText] }"
+        """view => {
+            const img = view.querySelector('img');
+            return [img.src, img.alt, view.querySelector('p').innerText];
+        }"""
     )
     assert text == alt, "the sentence below the picture is not its description"
     return src, alt
@@ -49,9 +52,9 @@ def move_by_keyboard(notebook, box) -> int:
             else ("ArrowUp", "ArrowDown")
         )
         for key, state in ((there, changed), (back, came_back)):
-            choice.press(
-                "Space"
-            )  # opens the list; closed, JupyterLab would take the arrow keys for itself (ipywidgets issue 3912)
+            # Space opens the list; closed, JupyterLab would take the arrow keys for itself
+            # (ipywidgets issue 3912).
+            choice.press("Space")
             notebook.page.keyboard.press(key)
             notebook.page.keyboard.press("Enter")
             state(notebook, box, first)

@@ -1,4 +1,7 @@
-"""`make html` in the browser: complete, without a network, and readable for everyone (axe-core finds nothing serious)."""
+"""`make html` in the browser: complete, without a network, and readable for everyone.
+
+(axe-core finds nothing serious.)
+"""
 
 import itertools
 import sys
@@ -22,7 +25,7 @@ def folder(tmp_path_factory):
 
 
 class Visit:
-    """A page opened from a file, with the requests that left or failed and everything written to the console."""
+    """A page opened from a file; requests that left or failed; what was written to the console."""
 
     def __init__(self, browser, path):
         self.trouble = []
@@ -47,12 +50,17 @@ class Visit:
         ]
 
     def broken(self, folder) -> list[str]:
-        """Pictures that did not load, links to files or places that are not there, formulas left as TeX."""
+        """Pictures that did not load, links to what is not there, formulas left as TeX."""
         look = """() => [
-            ...[...document.images].filter(i => !i.complete || !i.naturalWidth || !i.alt.trim()).map(i => 'picture ' + i.alt),
-            ...[...document.querySelectorAll('a[href^="#"]')].map(a => a.hash.slice(1)).map(decodeURIComponent)
+            ...[...document.images]
+                .filter(i => !i.complete || !i.naturalWidth || !i.alt.trim())
+                .map(i => 'picture ' + i.alt),
+            ...[...document.querySelectorAll('a[href^="#"]')]
+                .map(a => a.hash.slice(1)).map(decodeURIComponent)
                 .filter(name => !document.getElementById(name)).map(name => 'anchor ' + name),
-            ...[...document.querySelectorAll('merror, [mathvariant]:not([mathvariant=normal], [mathvariant=monospace])')]
+            ...[...document.querySelectorAll(
+                    'merror, [mathvariant]:not([mathvariant=normal], [mathvariant=monospace])'
+                )]
                 .map(e => 'formula ' + e.textContent),
         ]"""
         found = self.page.evaluate(look)
@@ -96,8 +104,10 @@ def test_page(browser, folder, name):
 
 def test_a_bad_page_is_noticed(browser, tmp_path):
     (tmp_path / "bad.html").write_text(
-        "<html><head><title>t</title></head><body><main><h1>t</h1><img src='gone.png'><a href='gone.html'>x</a><a href='#gone'>y</a>"
-        "<img alt='far' src='http://192.0.2.1/x.png'><input><p style='color:#ccc'>pale</p></main></body></html>"
+        "<html><head><title>t</title></head><body><main><h1>t</h1>"
+        "<img src='gone.png'><a href='gone.html'>x</a><a href='#gone'>y</a>"
+        "<img alt='far' src='http://192.0.2.1/x.png'><input><p style='color:#ccc'>pale</p>"
+        "</main></body></html>"
     )
     visit = Visit(browser, tmp_path / "bad.html")
     assert any("gone.png" in text for text in visit.trouble) and any(

@@ -1,4 +1,4 @@
-"""One class of submissions: honest, unlucky and dishonest ones, a corrupt file and loops, graded by one command."""
+"""One class of submissions: honest, unlucky and dishonest ones, graded by one command."""
 
 import json
 
@@ -13,7 +13,10 @@ from chapter_checks.grading import grade
 
 pytestmark = pytest.mark.slow
 
-IMPORTS = "import math\nimport torch\nfrom chapter_utils import ode\nfrom chapter_checks import check, passed"
+IMPORTS = """import math
+import torch
+from chapter_utils import ode
+from chapter_checks import check, passed"""
 _, ZOO = answers.read("02")
 RIGHT = {
     number: next(a.code for a in ZOO if a.number == number and a.right) for number in ("2.1", "2.5")
@@ -58,7 +61,11 @@ def memorised():
 
     exec(f"import math\n{RIGHT['2.1']}", names := {})
     engine.run_check("2.1", Listens(names), engine.NOTEBOOK_SEED)
-    return f"table = {table!r}\n\ndef steps_to_double(h, omega):\n    return table.get((h, omega), 140)\n"
+    return f"""table = {table!r}
+
+def steps_to_double(h, omega):
+    return table.get((h, omega), 140)
+"""
 
 
 def delete_check(made):
@@ -72,12 +79,17 @@ def to_markdown(made):
 
 
 PRINTS = f'print("{VERDICT}")'
-SHELL = "from IPython.core.interactiveshell import InteractiveShell\nfrom ipykernel.zmqshell import ZMQInteractiveShell\n"
+SHELL = """from IPython.core.interactiveshell import InteractiveShell
+from ipykernel.zmqshell import ZMQInteractiveShell
+"""
 HIDES = (
     SHELL
     + "InteractiveShell.showtraceback = ZMQInteractiveShell.showtraceback = lambda *a, **k: {}"
 )
-FAKE = f"import sys, types\nfake = types.ModuleType('x')\nfake.check = check = lambda *a, **k: {PRINTS}\n"
+FAKE = f"""import sys, types
+fake = types.ModuleType('x')
+fake.check = check = lambda *a, **k: {PRINTS}
+"""
 CHEATS = {
     "prints the verdict": notebook(WRONG + PRINTS),
     "edits the check cell": notebook(WRONG, check=PRINTS),
@@ -87,31 +99,62 @@ CHEATS = {
     "tags the check as skipped": notebook(WRONG, tags=["nbval-skip"]),
     "marks the check as skipped": notebook(WRONG, check='# NBVAL_SKIP\ncheck("2.1")'),
     "expects an exception": notebook(WRONG, tags=["raises-exception"]),
-    "marks the answer as raising": notebook("# NBVAL_RAISES_EXCEPTION\n" + WRONG + "raise ValueError"),
+    "marks the answer as raising": notebook(
+        "# NBVAL_RAISES_EXCEPTION\n" + WRONG + "raise ValueError"
+    ),
     "switches tracebacks off": notebook(WRONG, before=HIDES.format("None")),
     "prints the verdict as traceback": notebook(WRONG, before=HIDES.format(PRINTS)),
     "redefines check": notebook(WRONG, before=f"def check(number):\n    {PRINTS}"),
-    "replaces the engine": notebook(WRONG, before="from chapter_checks import engine\nengine.run_check = lambda *a, **k: None"),
-    "replaces the check": notebook(WRONG, before="from chapter_checks import engine\n"
-        "engine.EXERCISES['2.1'] = engine.find('2.1')._replace(run=lambda attempt: None)"),
-    "replaces the verdicts": notebook(WRONG, before="from chapter_checks import engine\n"
-        "engine.Attempt.require = engine.Attempt.fail = lambda *a, **k: None"),
-    "replaces the mathematics": notebook(WRONG, before="import builtins\nround = builtins.round = lambda n: n\n"
-        "from chapter_checks import engine\nengine.Attempt.number = lambda *a: math.inf"),
-    "answers the judge itself": notebook(WRONG, before="from chapter_checks import bench, engine\n"
-        "engine.run_check = lambda *a, **k: None\nbench.serve = lambda *a: '{\"value\": 140, \"passed\": true}'"),
-    "wins every comparison": notebook("class Wins(float):\n    def __eq__(self, other):\n        return True\n"
-        "    __lt__ = __le__ = __gt__ = __ge__ = __eq__\n    __hash__ = None\n\ndef steps_to_double(h, omega):\n    return Wins(140)"),
+    "replaces the engine": notebook(
+        WRONG, before="from chapter_checks import engine\nengine.run_check = lambda *a, **k: None"
+    ),
+    "replaces the check": notebook(
+        WRONG,
+        before="from chapter_checks import engine\n"
+        "engine.EXERCISES['2.1'] = engine.find('2.1')._replace(run=lambda attempt: None)",
+    ),
+    "replaces the verdicts": notebook(
+        WRONG,
+        before="from chapter_checks import engine\n"
+        "engine.Attempt.require = engine.Attempt.fail = lambda *a, **k: None",
+    ),
+    "replaces the mathematics": notebook(
+        WRONG,
+        before="import builtins\nround = builtins.round = lambda n: n\n"
+        "from chapter_checks import engine\nengine.Attempt.number = lambda *a: math.inf",
+    ),
+    "answers the judge itself": notebook(
+        WRONG,
+        before="from chapter_checks import bench, engine\n"
+        "engine.run_check = lambda *a, **k: None\n"
+        'bench.serve = lambda *a: \'{"value": 140, "passed": true}\'',
+    ),
+    "wins every comparison": notebook(
+        "class Wins(float):\n    def __eq__(self, other):\n        return True\n"
+        "    __lt__ = __le__ = __gt__ = __ge__ = __eq__\n    __hash__ = None\n\n"
+        "def steps_to_double(h, omega):\n    return Wins(140)"
+    ),
     "learned the notebook's inputs by heart": notebook(memorised()),
-    "looks for the solutions": notebook("from pathlib import Path\nimport chapter_utils, json\n"
-        "root = Path(chapter_utils.__file__).parents[1]\n(found,) = root.rglob('solutions/02*.ipynb')\n"
-        "for cell in json.loads(found.read_text())['cells']:\n    if cell['id'] == 'answer-2-1':\n        exec(''.join(cell['source']))"),
+    "looks for the solutions": notebook(
+        "from pathlib import Path\nimport chapter_utils, json\n"
+        "root = Path(chapter_utils.__file__).parents[1]\n"
+        "(found,) = root.rglob('solutions/02*.ipynb')\n"
+        "for cell in json.loads(found.read_text())['cells']:\n"
+        "    if cell['id'] == 'answer-2-1':\n        exec(''.join(cell['source']))"
+    ),
     "brings its own package": notebook(WRONG, before=f"{FAKE}sys.modules['chapter_checks'] = fake"),
-    "rewrites the check on disk": notebook(WRONG, before="from chapter_checks.exercises import lesson_02\n"
-        "open(lesson_02.__file__, 'w').write('')\nfrom chapter_checks import engine\nengine.run_check = lambda *a: None"),
-    "writes the grader's output": notebook(WRONG, before="import os\nfor k in (1, 2):\n"
-        "    os.write(k, b'\\n00000000000000000000000000000000 {\"2.1\": [true, \"\"]}\\n')"),
-}  # fmt: skip
+    "rewrites the check on disk": notebook(
+        WRONG,
+        before="from chapter_checks.exercises import lesson_02\n"
+        "open(lesson_02.__file__, 'w').write('')\n"
+        "from chapter_checks import engine\nengine.run_check = lambda *a: None",
+    ),
+    "writes the grader's output": notebook(
+        WRONG,
+        before="import os\nfor k in (1, 2):\n"
+        '    os.write(k, b\'\\n00000000000000000000000000000000 {"2.1": [true, ""]}\\n\')',
+    ),
+}
 
 
 def without(*keys):
@@ -149,12 +192,22 @@ def split_answer(made):
     made.cells.insert(
         3,
         new_code_cell(
-            "def steps_to_double(h, omega):\n    return math.ceil(math.log(2) / math.log(factor(h * omega)))"
+            "def steps_to_double(h, omega):\n"
+            "    return math.ceil(math.log(2) / math.log(factor(h * omega)))"
         ),
     )
 
 
-NOISE = "\n\nquiet_one = steps_to_double\n\ndef steps_to_double(h, omega):\n    import warnings\n    print('debug', h)\n    warnings.warn('hm')\n    return quiet_one(h, omega)\n"
+NOISE = """
+
+quiet_one = steps_to_double
+
+def steps_to_double(h, omega):
+    import warnings
+    print('debug', h)
+    warnings.warn('hm')
+    return quiet_one(h, omega)
+"""
 HONEST = {
     "plain": notebook(),
     "debug prints and warnings": notebook(RIGHT["2.1"] + NOISE),
@@ -172,13 +225,20 @@ HONEST = {
 UNLUCKY = {  # 2.1 cannot be right, 2.5 is
     "wrong": notebook(WRONG),
     "ends the kernel": notebook(RIGHT["2.1"] + "\nimport os\nos._exit(1)"),
-    "loops in the cell": notebook(RIGHT["2.1"].replace("steps", "other") + "\nwhile True:\n    pass"),
-    "loops in the function": notebook("def steps_to_double(h, omega):\n    while True:\n        pass"),
-    "loops and cannot be stopped": notebook("def steps_to_double(h, omega):\n    while True:\n        try:\n"
-        "            while True:\n                pass\n        except BaseException:\n            pass"),
+    "loops in the cell": notebook(
+        RIGHT["2.1"].replace("steps", "other") + "\nwhile True:\n    pass"
+    ),
+    "loops in the function": notebook(
+        "def steps_to_double(h, omega):\n    while True:\n        pass"
+    ),
+    "loops and cannot be stopped": notebook(
+        "def steps_to_double(h, omega):\n    while True:\n        try:\n"
+        "            while True:\n                pass\n"
+        "        except BaseException:\n            pass"
+    ),
     "syntax error": notebook("def steps_to_double(h, omega)\n    return 1"),
     "deleted": changed(lambda made: made.cells.pop(1)),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +303,7 @@ def test_the_memory_cheat_is_real():
 
 
 def test_the_notebook_alone_would_be_fooled():
-    """Without the judge a replaced engine passes: the suite does not pass for want of a real attack."""
+    """Without the judge a replaced engine passes: the attack is a real one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "run_check", lambda *a, **k: None)
         exec(f'from chapter_checks import check\n{WRONG}\ncheck("2.1")', {})

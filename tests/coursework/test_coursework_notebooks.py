@@ -1,4 +1,7 @@
-"""The coursework notebooks: built from their sources, blank, solved, with wrong answers inside, and without a trace of a solution."""
+"""The coursework notebooks: built from their sources, blank, solved, with wrong answers inside.
+
+And what students receive: without a trace of a solution.
+"""
 
 import os
 import re
@@ -28,7 +31,7 @@ def exercises_of(path):
     return [found[1] for cell in notebook.cells if (found := role(cell)) and found[0] == "check"]
 
 
-# ---- built ---------------------------------------------------------------------------------------------------------------------
+# ---- built ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", builder.TARGETS)
@@ -129,12 +132,12 @@ def test_mistakes_on_the_command_line(arguments, text, monkeypatch, capsys):
     assert text in capsys.readouterr().err
 
 
-# ---- run (the solved notebooks run with all others, strictly and judged: see the Makefile) -----------------------------------
+# ---- run (the solved notebooks run with all others, strictly and judged: see the Makefile) -------
 
 
 @pytest.fixture(scope="module")
 def blank_run(tmp_path_factory):
-    """Every blank notebook under nbval, as a student would run it: [(notebook, code cell, message or None)]."""
+    """Every blank notebook under nbval, as a student would run it: [(notebook, messages)]."""
     report = tmp_path_factory.mktemp("blank") / "report.xml"
     options = [
         "-p",
@@ -188,7 +191,7 @@ def text_of_outputs(cell):
 @pytest.mark.slow
 @each_source
 def test_wrong_answers_in_the_notebook_fail_alone(path):
-    """Each wrong answer of the zoo in its cell: its check fails with its hint, all others still pass."""
+    """Each wrong answer of the zoo in its cell: its check fails with its hint, all others pass."""
     start, zoo = answers.read(path.stem[:2])
     solved = builder.generate(path, "solved")
     right = {
@@ -223,7 +226,7 @@ def test_wrong_answers_in_the_notebook_fail_alone(path):
         ), answer.label
 
 
-# ---- released ----------------------------------------------------------------------------------------------------------------
+# ---- released ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +267,10 @@ def test_the_readme_and_the_makefile_of_students_promise_only_what_is_there(bund
 
 
 def solution_lines():
-    """Every line of a solution that says something: no comments, no headers of blocks, no opened brackets, no short ones."""
+    """Every line of a solution that says something.
+
+    No comments, no headers of blocks, no opened brackets, no short ones.
+    """
     for path in SOURCES:
         for region in re.findall(rf"{builder.BEGIN}\n(.*?){builder.END}", path.read_text(), re.S):
             for line in map(str.strip, region.splitlines()):
@@ -302,7 +308,9 @@ def test_the_bundle_works_on_its_own(bundle):
     code = (
         "import chapter_utils; from chapter_checks import check\n"
         f"assert chapter_utils.__file__.startswith({str(bundle)!r})\n"
-        "steps_to_double = lambda h, omega: 140\ntry:\n    check('2.1')\nexcept AssertionError as verdict:\n    print(verdict)"
+        "steps_to_double = lambda h, omega: 140\n"
+        "try:\n    check('2.1')\n"
+        "except AssertionError as verdict:\n    print(verdict)"
     )
     environment = os.environ | {"PYTHONPATH": str(bundle)}
     run = subprocess.run(

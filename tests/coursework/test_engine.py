@@ -1,4 +1,4 @@
-"""The engine: outcomes, the sandbox, values on the wire, functions and networks in both directions."""
+"""The engine: outcomes, the sandbox, values on the wire, functions and networks both ways."""
 
 import json
 import math
@@ -46,7 +46,7 @@ def through(value):
     return wire.decode(json.loads(json.dumps(wire.encode(value))), None)
 
 
-# ---- values ----------------------------------------------------------------------------------------------------------
+# ---- values --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_networks_and_operators_are_rebuilt():
     assert torch.allclose((forward(image) * y).sum(), (image * adjoint(y)).sum(), atol=1e-4)
 
 
-# ---- calls -----------------------------------------------------------------------------------------------------------
+# ---- calls ---------------------------------------------------------------------------------------
 
 
 def test_numbers_tensors_and_several(attempt_at):
@@ -187,10 +187,18 @@ def test_what_students_do(attempt_at):
         x += 1
         return x
 
-    at = attempt_at({
-        "stub": stub, "needs_another": needs_another, "deep": deep, "changes": changes, "nothing": lambda: None,
-        "quits": lambda: sys.exit(), "odd": lambda: object(), "wrong": lambda: torch.ones(2) @ torch.ones(3),
-    })  # fmt: skip
+    at = attempt_at(
+        {
+            "stub": stub,
+            "needs_another": needs_another,
+            "deep": deep,
+            "changes": changes,
+            "nothing": lambda: None,
+            "quits": lambda: sys.exit(),
+            "odd": lambda: object(),
+            "wrong": lambda: torch.ones(2) @ torch.ones(3),
+        }
+    )
     assert line(at.ask, "stub").startswith("Exercise 9.1: not started. Write `stub`")
     assert "It needs Exercise 1.1" in line(at.ask, "needs_another")
     assert "without end" in line(at.ask, "deep")
@@ -245,10 +253,14 @@ def test_arguments_are_copies(attempt_at):
 
 
 def test_gradients(attempt_at):
-    at = attempt_at({
-        "good": lambda x, k: k * x.square().sum(1), "cut": lambda x: x.detach().sum(), "item": lambda x: x.sum().item(),
-        "other": lambda x: torch.ones(2, requires_grad=True),
-    })  # fmt: skip
+    at = attempt_at(
+        {
+            "good": lambda x, k: k * x.square().sum(1),
+            "cut": lambda x: x.detach().sum(),
+            "item": lambda x: x.sum().item(),
+            "other": lambda x: torch.ones(2, requires_grad=True),
+        }
+    )
     x = torch.arange(6.0).reshape(2, 3)
     value, gradient = at.with_gradient("good", x, 3.0)
     assert torch.equal(gradient, 6 * x) and value.shape == (2,)
@@ -270,10 +282,16 @@ def test_returned_functions_and_networks(attempt_at):
         def adjoint(self, y):
             return y @ self.weight
 
-    at = attempt_at({
-        "Layer": Layer, "scaled": lambda k: lambda x: k * x, "twice": lambda f, x: f(f(x)), "broken": lambda: lambda x: x @ x @ x,
-        "two": lambda: (torch.sin, torch.cos), "network": nn.Threshold(5.0, 0.0),
-    })  # fmt: skip
+    at = attempt_at(
+        {
+            "Layer": Layer,
+            "scaled": lambda k: lambda x: k * x,
+            "twice": lambda f, x: f(f(x)),
+            "broken": lambda: lambda x: x @ x @ x,
+            "two": lambda: (torch.sin, torch.cos),
+            "network": nn.Threshold(5.0, 0.0),
+        }
+    )
     weight, x = torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]])
     layer = at.function("Layer", weight)
     assert torch.equal(layer(x), torch.tensor([[3.0, 1.0]])) and torch.equal(
@@ -295,7 +313,7 @@ def lambda_free():
     return sendable.linear_map(torch.eye(2))
 
 
-# ---- verdicts --------------------------------------------------------------------------------------------------------
+# ---- verdicts ------------------------------------------------------------------------------------
 
 
 def test_rule_out_names_the_first_mistake_that_gives_the_value():
@@ -329,7 +347,7 @@ def test_rule_out_is_safe_for_zero_infinity_and_nan():
     assert "zero" in line(at.rule_out, 1e-7, {"zero": 0.0}, atol=1e-6)
 
 
-# ---- check and passed ------------------------------------------------------------------------------------------------
+# ---- check and passed ----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -376,5 +394,8 @@ def test_unknown_exercises_are_named(number):
 
 
 def test_students_need_nothing_but_torch_to_check():
-    code = "import sys, chapter_checks; assert not {'pytest', 'nbval', 'jupytext', 'matplotlib'} & set(sys.modules)"
+    code = (
+        "import sys, chapter_checks\n"
+        "assert not {'pytest', 'nbval', 'jupytext', 'matplotlib'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Grading without kernels: who handed in what, restored notebooks, tables, and a run that is interrupted."""
+"""Grading without kernels: who handed in what, restored notebooks, tables, interrupted runs."""
 
 import csv
 import json
@@ -64,7 +64,7 @@ def hand_in(folder, name, *right, first="x = 1"):
     nbformat.write(notebook, path)
 
 
-# ---- restored ------------------------------------------------------------------------------------------------------------------
+# ---- restored ------------------------------------------------------------------------------------
 
 
 def test_an_untouched_notebook_keeps_its_order_and_gets_its_verdicts_to_compare():
@@ -143,12 +143,18 @@ def test_one_exercise_alone():
     assert len(alone.cells) == len(made.cells) - 8, "helper cells stay"
 
 
-# ---- a folder ------------------------------------------------------------------------------------------------------------------
+# ---- a folder ------------------------------------------------------------------------------------
 
 
 def test_names_of_students(tmp_path):
-    for name in ("ann/02_numerical_methods.ipynb", "bob/hw/x.ipynb", "carl_02_numerical_methods.ipynb", "dora.ipynb",
-                 "02_numerical_methods.ipynb", "ann/.ipynb_checkpoints/x.ipynb"):  # fmt: skip
+    for name in (
+        "ann/02_numerical_methods.ipynb",
+        "bob/hw/x.ipynb",
+        "carl_02_numerical_methods.ipynb",
+        "dora.ipynb",
+        "02_numerical_methods.ipynb",
+        "ann/.ipynb_checkpoints/x.ipynb",
+    ):
         hand_in(tmp_path / "class", name)
     found = grade.submissions(tmp_path / "class", ["02_numerical_methods"])
     assert sorted(submission.student for submission in found) == [
@@ -227,7 +233,7 @@ def sleeps(*_):
 
 
 def test_interrupted_judges_end_and_give_no_verdicts(tmp_path, monkeypatch):
-    """Ctrl-C while two judges run and four submissions wait: nothing new is started, nothing is kept."""
+    """Ctrl-C while two judges run and four wait: nothing new is started, nothing is kept."""
     folder, alone = tmp_path / "class", []
     for k in range(6):
         hand_in(folder, f"s{k}.ipynb", first=f"x = {k}")
@@ -252,7 +258,7 @@ def test_interrupted_judges_end_and_give_no_verdicts(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("slow", ["notebook", "exercise"])
 def test_verdicts_for_want_of_time_are_not_kept(tmp_path, monkeypatch, slow):
-    """The whole notebook, or an exercise alone, ran out of time: told to everybody, and tried again by the next run."""
+    """The whole notebook, or an exercise alone, ran out of time: told, and tried again later."""
     runs = []
 
     def verdicts_of(notebook, seconds):
@@ -289,7 +295,8 @@ def test_mistakes_on_the_command_line(tmp_path):
 
 
 def test_the_workflow_file_is_one():
-    workflow = yaml.safe_load((builder.TARGETS["blank"] / "classroom.yml").read_text())
+    path = ROOT / "chapter_checks" / "grading" / "classroom.yml"
+    workflow = yaml.safe_load(path.read_text())
     steps = workflow["jobs"]["check"]["steps"]
     assert any(
         "chapter_checks.grading.grade ../class --out ../graded" in step.get("run", "")

@@ -1,7 +1,10 @@
-"""No network but this machine itself, for every Python process that finds this folder on PYTHONPATH (tests/conftest.py sees to it).
+"""No network but this machine itself, for every Python process with this folder on PYTHONPATH.
 
-Python imports a module of this name when it starts. Blocks Python's own sockets, so also urllib, requests and pip; programs
-in other languages go unwatched, and so does Jupyter's ZeroMQ, which talks to this machine only.
+(tests/conftest.py puts it there.)
+
+Python imports a module of this name when it starts. Blocks Python's own sockets, so also urllib,
+requests and pip; programs in other languages go unwatched, and so does Jupyter's ZeroMQ, which
+talks to this machine only.
 """
 
 import ipaddress
