@@ -47,7 +47,10 @@ def brute_force_radius(method):
     """Bisection on the smallest eigenvalue of M + B/r, with numpy only."""
     A, b = method.A.numpy(), method.b.numpy()
     M = np.diag(b) @ A + A.T @ np.diag(b) - np.outer(b, b)
-    fits = lambda r: np.linalg.eigvalsh(M + np.diag(b) / r)[0] > -1e-11 and b.min() >= 0  # noqa: E731
+
+    def fits(r):
+        return np.linalg.eigvalsh(M + np.diag(b) / r)[0] > -1e-11 and b.min() >= 0
+
     low, high = 1e-5, 1e5
     if fits(high):
         return math.inf
@@ -217,7 +220,8 @@ def test_steps_refuse_bad_input_in_one_sentence():
     for name in ("euler", "rk4", "implicit_midpoint"):
         with pytest.raises(ValueError, match=r"shape of the state \(3, 2\), it returned \(3, 1\)"):
             runge_kutta.runge_kutta_step(lambda v: v[..., :1], x, 0.1, runge_kutta.TABLEAUS[name])
-    with pytest.raises(ArithmeticError, match=r"equations for step size 1: the residual is \d\.\de.\d\d after 50"):
+    message = r"equations for step size 1: the residual is \d\.\de.\d\d after 50"
+    with pytest.raises(ArithmeticError, match=message):
         runge_kutta.runge_kutta_step(
             lambda v: v**2 + 1, x, 1.0, runge_kutta.TABLEAUS["implicit_euler"]
         )  # y = x + y^2 + 1: no real y
