@@ -47,7 +47,10 @@ def brute_force_radius(method):
     """Bisection on the smallest eigenvalue of M + B/r, with numpy only."""
     A, b = method.A.numpy(), method.b.numpy()
     M = np.diag(b) @ A + A.T @ np.diag(b) - np.outer(b, b)
-    fits = lambda r: np.linalg.eigvalsh(M + np.diag(b) / r)[0] > -1e-11 and b.min() >= 0  # noqa: E731
+
+    def fits(r):
+        return np.linalg.eigvalsh(M + np.diag(b) / r)[0] > -1e-11 and b.min() >= 0
+
     low, high = 1e-5, 1e5
     if fits(high):
         return math.inf
@@ -162,7 +165,10 @@ def test_order_of_accuracy(name):
 def test_implicit_steps_solve_stiff_and_nonsmooth_equations(name, dtype):
     generator = seeded(3)
     A = torch.randn(3, 2, generator=generator, dtype=dtype)
-    field = lambda v: -50 * torch.relu(v @ A.T - 0.2) @ A  # noqa: E731
+
+    def field(v):
+        return -50 * torch.relu(v @ A.T - 0.2) @ A
+
     x = torch.randn(200, 2, generator=generator, dtype=dtype)
     y = runge_kutta.runge_kutta_step(field, x, 1.0, runge_kutta.TABLEAUS[name])
     if name == "implicit_euler":
