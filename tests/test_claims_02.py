@@ -141,7 +141,11 @@ def test_claim_2_4_a_convex_potential_gives_cocoercivity(seed):
     f, (x, y) = convex_field(seed, 3), pairs(seed, 3)
     df, dx = f(x) - f(y), x - y
     assert ((df * dx).sum(1) + df.square().sum(1)).max() <= 1e-12  # L = 1
-    soft = lambda z: -torch.sigmoid(4 * z)  # noqa: E731  -grad of a sum of softplus(4 z) / 4, with L = 1
+
+    # -grad of a sum of softplus(4 z) / 4, with L = 1
+    def soft(z):
+        return -torch.sigmoid(4 * z)
+
     df = soft(x) - soft(y)
     assert ((df * dx).sum(1) + df.square().sum(1)).max() <= 1e-12
     gamma, omega = (
@@ -370,7 +374,10 @@ def test_claim_2_9_without_a_potential(seed):
     spiral, L = (lambda v: v @ turn.T - m * v), math.hypot(m, omega)
     assert stretch(spiral, runge_kutta.TABLEAUS["euler"], 2 * m / L**2, x, y) <= 1 + 1e-9
     assert stretch(spiral, runge_kutta.TABLEAUS["euler"], 2.02 * m / L**2, x, y) > 1
-    push = lambda v: v @ turn.T + m * v  # noqa: E731
+
+    def push(v):
+        return v @ turn.T + m * v
+
     assert stretch(push, runge_kutta.TABLEAUS["euler"], 2 * m / L**2, x, y) > 1  # drop mu < 0
 
 
@@ -429,7 +436,11 @@ def test_claim_2_11_a_stable_is_not_contractive(L):
 def test_claim_2_12_implicit_euler(h, seed):
     S = normal(seed, 2, 2)
     ramp = convex_field(seed)
-    f = lambda v: 5 * v @ (S - S.T) + 10 * ramp(v) - v * v.square().sum(-1, keepdim=True)  # noqa: E731  monotone, not Lipschitz
+
+    # monotone, not Lipschitz
+    def f(v):
+        return 5 * v @ (S - S.T) + 10 * ramp(v) - v * v.square().sum(-1, keepdim=True)
+
     x, y = pairs(seed, 2)
     Tx, Ty = (
         runge_kutta.runge_kutta_step(f, z, h, runge_kutta.TABLEAUS["implicit_euler"])
@@ -461,7 +472,10 @@ def symplectic(x, a):
 @pytest.mark.parametrize("a", [0.01, 0.1, 1.0, 1.9])
 def test_claim_2_13_symplectic_euler_keeps_a_nearby_energy(a, seed):
     x = tuple(normal(seed, 2).tolist())
-    nearby = lambda z: (z[0] ** 2 + z[1] ** 2) / 2 - a / 2 * z[0] * z[1]  # noqa: E731
+
+    def nearby(z):
+        return (z[0] ** 2 + z[1] ** 2) / 2 - a / 2 * z[0] * z[1]
+
     start = nearby(x)
     for _ in range(1000):
         x = symplectic(x, a)
@@ -501,14 +515,20 @@ def test_energies_of_the_three_euler_methods():
 def test_claim_2_14_composition(seed):
     first, second, (x, y) = convex_field(seed), convex_field(seed + 20), pairs(seed, 2)
     euler, implicit = runge_kutta.TABLEAUS["euler"], runge_kutta.TABLEAUS["implicit_euler"]
-    step = lambda v: runge_kutta.runge_kutta_step(  # noqa: E731
-        lambda z: 1000 * second(z),
-        runge_kutta.runge_kutta_step(first, v, 2.0, euler),
-        1.0,
-        implicit,
-    )
+
+    def step(v):
+        return runge_kutta.runge_kutta_step(
+            lambda z: 1000 * second(z),
+            runge_kutta.runge_kutta_step(first, v, 2.0, euler),
+            1.0,
+            implicit,
+        )
+
     assert ((step(x) - step(y)).norm(dim=1) / (x - y).norm(dim=1)).max() <= 1 + 1e-9
-    whole = lambda z: first(z) + 1000 * second(z)  # noqa: E731
+
+    def whole(z):
+        return first(z) + 1000 * second(z)
+
     assert stretch(whole, euler, 2.0, x, y) > 10  # the same step without splitting
     drift, kick = (
         scipy.linalg.expm(0.5 * np.array(m)) for m in ([[0.0, 1.0], [0, 0]], [[0.0, 0], [-1, 0]])

@@ -97,7 +97,10 @@ def test_claim_3_1_local_slopes(seed, activation):
     assert across.item() > 300
     assert slopes(torch.sign, torch.tensor([[1e-3]]), torch.tensor([[-1e-3]])).item() > 900
     # and finitely many local slopes are no upper bound
-    cliff = lambda x: 200 * (torch.relu(x - 0.5003) - torch.relu(x - 0.5005))  # noqa: E731
+
+    def cliff(x):
+        return 200 * (torch.relu(x - 0.5003) - torch.relu(x - 0.5005))
+
     assert norms.jacobian_norms(cliff, torch.linspace(0, 1, 1001, dtype=D)[:, None]).max() == 0
     assert slopes(
         cliff, torch.tensor([[0.5003]], dtype=D), torch.tensor([[0.5005]], dtype=D)

@@ -231,7 +231,10 @@ def test_claim_5_7_the_midpoint_rule_expands():
     shift = torch.linalg.solve(w, torch.tensor([20.0, -20.0], dtype=torch.float64))
     h = 1 / 1.5
     x = torch.linalg.solve(w, torch.tensor([5 * h, -5 * h], dtype=torch.float64))
-    field = lambda v: -shift - torch.relu(v @ w.T) @ w  # noqa: E731
+
+    def field(v):
+        return -shift - torch.relu(v @ w.T) @ w
+
     J = torch.func.jacrev(
         lambda v: runge_kutta.runge_kutta_step(field, v, h, runge_kutta.TABLEAUS["midpoint"])
     )(x)

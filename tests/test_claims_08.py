@@ -328,7 +328,10 @@ def test_claim_8_8_structured_splitting(seed, speed):
     assert (
         speed < 1 or norms.jacobian_norms(lambda z: z + field(z) + z @ S.T, x).max() > 1.5
     )  # Euler on the sum
-    linear = lambda z: -z  # noqa: E731
+
+    def linear(z):
+        return -z
+
     assert (
         norms.jacobian_norms(lambda z: strang(linear, S, z, 2.2), x[:3]).max() > 1.1
     )  # beyond 2/L
@@ -390,7 +393,10 @@ def residuals(T, x, steps):
 def test_claim_8_10_krasnoselskii_and_mann(seed, alpha):
     Q = torch.linalg.qr(normal(seed, 5, 5)).Q
     fixed, x = normal(seed + 1, 5), 10 * normal(seed + 2, 5)
-    T = lambda z: fixed + (1 - alpha) * (z - fixed) + alpha * Q @ (z - fixed)  # noqa: E731
+
+    def T(z):
+        return fixed + (1 - alpha) * (z - fixed) + alpha * Q @ (z - fixed)
+
     _, seen = residuals(T, x, 1000)
     k = torch.arange(1000)
     assert (seen[1:] <= seen[:-1] * (1 + 1e-12) + 1e-13).all()
@@ -399,9 +405,17 @@ def test_claim_8_10_krasnoselskii_and_mann(seed, alpha):
         <= math.sqrt(alpha / (1 - alpha)) / (k + 1).sqrt() * (x - fixed).norm() * (1 + 1e-12)
         + 1e-12
     ).all()
-    reflected = lambda z: fixed + Q @ (z - fixed)  # noqa: E731  (alpha = 1)
+
+    # alpha = 1
+    def reflected(z):
+        return fixed + Q @ (z - fixed)
+
     assert residuals(reflected, x, 1000)[1][-1] > 0.1
-    translation = lambda z: z + 1.0  # noqa: E731  (averaged, no fixed point)
+
+    # averaged, no fixed point
+    def translation(z):
+        return z + 1.0
+
     assert residuals(translation, x, 100)[1][-1] == pytest.approx(math.sqrt(5))
 
 
@@ -430,7 +444,11 @@ def test_claim_8_11_lift_and_project(seed, c):
 
     x, y = 3 * normal(seed, 2000, 2), 3 * normal(seed + 9, 2000, 2)
     assert slack(c / 2, T, x, y) >= -1e-10
-    doubled = lambda x: 2 * T(x)  # noqa: E731  (E with 2 E'E is no isometry)
+
+    # E with 2 E'E is no isometry
+    def doubled(x):
+        return 2 * T(x)
+
     assert slack(c / 2, doubled, x, y) < -1e-2
 
 
@@ -468,7 +486,9 @@ def test_claim_8_13_plug_and_play_converges(seed, tau):
 
 def test_claim_8_13_needs_each_hypothesis():
     target = torch.full((1, 2), 0.6, dtype=torch.float64)
-    identity = lambda x: x  # noqa: E731
+
+    def identity(x):
+        return x
 
     def step(x, tau, denoiser):
         return denoiser(x - tau * (x - target)).clamp(0, 1)
@@ -478,9 +498,17 @@ def test_claim_8_13_needs_each_hypothesis():
     assert (
         residuals(lambda x: step(x, 2.5, identity), start, 500)[1][-1] > 0.5
     )  # tau beyond 2 / L_F
-    turn = lambda x: 0.5 + (x - 0.5).flip(1) * torch.tensor([-1.0, 1.0])  # noqa: E731  (a rotation by 90 degrees)
+
+    # a rotation by 90 degrees
+    def turn(x):
+        return 0.5 + (x - 0.5).flip(1) * torch.tensor([-1.0, 1.0])
+
     corner = torch.tensor([[0.5, 1.0]], dtype=torch.float64)
     assert residuals(lambda x: turn(x).clamp(0, 1), corner, 401)[1][-1] > 0.5  # F = 0: for ever
     assert residuals(lambda x: ((x + turn(x)) / 2).clamp(0, 1), corner, 401)[1][-1] < 1e-9
-    drifting = lambda x: x + 1.0  # noqa: E731  (without clipping there may be no fixed point)
+
+    # without clipping there may be no fixed point
+    def drifting(x):
+        return x + 1.0
+
     assert residuals(drifting, corner, 100)[1][-1] > 1

@@ -165,7 +165,10 @@ def test_order_of_accuracy(name):
 def test_implicit_steps_solve_stiff_and_nonsmooth_equations(name, dtype):
     generator = seeded(3)
     A = torch.randn(3, 2, generator=generator, dtype=dtype)
-    field = lambda v: -50 * torch.relu(v @ A.T - 0.2) @ A  # noqa: E731
+
+    def field(v):
+        return -50 * torch.relu(v @ A.T - 0.2) @ A
+
     x = torch.randn(200, 2, generator=generator, dtype=dtype)
     y = runge_kutta.runge_kutta_step(field, x, 1.0, runge_kutta.TABLEAUS[name])
     if name == "implicit_euler":

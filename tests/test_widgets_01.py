@@ -62,7 +62,10 @@ def test_phase_portrait(names, system, gamma):
 def test_bounds_of_the_small_network(names, gamma):
     sentence = names["live_bounds"].update(gamma=gamma)
     times = names["network_times"].numpy()
-    field = lambda x, y: [-gamma * x + 2 * math.tanh(y), -gamma * y - 2 * math.tanh(x)]  # noqa: E731
+
+    def field(x, y):
+        return [-gamma * x + 2 * math.tanh(y), -gamma * y - 2 * math.tanh(x)]
+
     paths = [solve(field, x, times) for x in names["network_pair"].tolist()]
     growth = np.linalg.norm(paths[0] - paths[1], axis=1)
     growth /= growth[0]
