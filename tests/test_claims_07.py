@@ -133,6 +133,7 @@ def test_claim_7_3_sandwich_and_the_quality_the_lesson_promises(digits, seed):
         assert not (survives[k] & ~survives[0]).any()  # which implies that the clean image is right
 
 
+@pytest.mark.slow
 def test_claim_7_3_an_invalid_bound_breaks_the_sandwich(digits):
     """With an L that is too small, PGD finds "certified" images that are not robust."""
     model = models.resnet(width=32, depth=1)
