@@ -31,7 +31,23 @@ settings.load_profile("repeatable")
 
 
 # Groups of tests that run in one process (make test has two); the longest start first.
-LONGEST_FIRST = []
+LONGEST_FIRST = [
+    "browser",
+    "lesson 07",
+    "notebooks/07_adversarial_robustness.ipynb",
+    "tests/coursework/test_cheats.py",
+    "tests/coursework/test_coursework_notebooks.py",
+    "tests/coursework/test_zoo.py",
+    "notebooks/06_expansive_steps.ipynb",
+    "tests/test_checkpoints.py",
+    "tests/test_robustness.py",
+    "lesson 08",
+    "notebooks/08_structure_preservation.ipynb",
+    "lesson 04",
+    "notebooks/04_networks_as_dynamical_systems.ipynb",
+    "tests/test_five_regimes.py",
+    "notebooks/05_nonexpansive_layers.ipynb",
+]
 
 
 def group(path: Path) -> str:

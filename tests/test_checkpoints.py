@@ -171,6 +171,7 @@ def test_every_test_in_the_list_of_faults_exists():
 # ---- interrupted ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_stopped_at_random_steps_training_ends_at_the_same_numbers(network, tmp_path):
     reference, file, draw = NETWORKS[network](), tmp_path / "training.pt", random.Random(network)
@@ -294,6 +295,7 @@ def train_until_killed(_, file, moment, number):
     train(NETWORKS["flexible"](), file, lambda: count("step"))
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_continues_to_the_same_file(tmp_path):
     assert in_processes(train_until_killed, tmp_path / "reference.pt", "never", 0) == [0]
     for moment, number in (
@@ -444,6 +446,7 @@ def train_with_small_files_only(_, file):
         raise SystemExit(3 if "could not be written" in str(error) else 4) from None
 
 
+@pytest.mark.slow
 def test_the_operating_system_refuses_to_write(tmp_path):
     file = tmp_path / "training.pt"
     interrupted(file)
@@ -496,6 +499,7 @@ def train_while_the_disk_is_full(disk):
     assert_same(model.state_dict(), reference.state_dict())
 
 
+@pytest.mark.slow
 def test_on_a_disk_that_is_really_full_the_old_file_survives(tmp_path):
     on_a_small_disk(train_while_the_disk_is_full, tmp_path)
 
@@ -527,6 +531,7 @@ def train_while_the_disk_is_read_only(disk):
     assert_same(again.state_dict(), reference.state_dict())
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_really_read_only_stops_it_at_once(tmp_path):
     on_a_small_disk(train_while_the_disk_is_read_only, tmp_path)
 
@@ -586,6 +591,7 @@ def train_in_parallel(rank, folder, port, killed_at, broken):
     torch.save({"losses": losses, "model": model.state_dict()}, folder / f"found{rank}.pt")
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_network_as_one(tmp_path):
     for killed_at, codes in ((6, [7, 7]), (0, [0, 0])):
         port = free_port()

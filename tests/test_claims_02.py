@@ -318,29 +318,32 @@ U, W = (
     torch.tensor([1.0, 0.0], dtype=torch.float64),
     torch.tensor([0.5, 3**0.5 / 2], dtype=torch.float64),
 )
-ROWS = torch.stack([W, U])
-C = torch.linalg.solve(ROWS, torch.tensor([20.0, -20.0], dtype=torch.float64))
 
 
-def two_ramps(x):
-    return -(C + torch.relu(x @ ROWS.T) @ ROWS)
+@pytest.fixture
+def ramp_jacobian(names):
+    """Of one step of a method for the lesson's two ramps, at the point where they cross."""
 
+    def at_the_crossing(name, h):
+        def step(z):
+            return runge_kutta.runge_kutta_step(
+                names["two_ramps"], z, h, runge_kutta.TABLEAUS[name]
+            )
 
-def ramp_jacobian(name, h):
-    x = torch.linalg.solve(ROWS, torch.tensor([5 * h, -5 * h], dtype=torch.float64))
-    return torch.func.jacrev(
-        lambda z: runge_kutta.runge_kutta_step(two_ramps, z, h, runge_kutta.TABLEAUS[name])
-    )(x)
+        return torch.func.jacrev(step)(names["crossing_point"](h))
+
+    return at_the_crossing
 
 
 @pytest.mark.parametrize("h", [1e-3, 0.05, 0.3, 1.0, 1.33, 2.0, 3.0, 3.9])
-def test_claim_2_8_midpoint_fails_at_every_step_size(h):
+def test_claim_2_8_midpoint_fails_at_every_step_size(names, ramp_jacobian, h):
     J = ramp_jacobian("midpoint", h)
     expected = EYE - h * torch.outer(U, U) + h**2 / 2 * (U @ W) * torch.outer(U, W)
     norm = np.linalg.norm(J.numpy(), 2)
     assert torch.allclose(J, expected, atol=1e-12)
     assert norm >= math.sqrt(1 + 3 * h**4 / 64) - 1e-14 and norm > 1
-    assert torch.linalg.matrix_norm(ROWS.T @ ROWS, 2).item() == pytest.approx(1.5)
+    rows = names["rows"]
+    assert torch.linalg.matrix_norm(rows.T @ rows, 2).item() == pytest.approx(1.5)
     if h <= 4 / 3:  # another method at the same point
         assert np.linalg.norm(ramp_jacobian("euler", h).numpy(), 2) <= 1 + 1e-12
         assert np.linalg.norm(ramp_jacobian("heun", h).numpy(), 2) <= 1 + 1e-12
@@ -349,15 +352,17 @@ def test_claim_2_8_midpoint_fails_at_every_step_size(h):
 @pytest.mark.parametrize(
     "a, expected", [(0.1, 1.000004), (0.5, 1.00054), (1.0, 1.00543), (2.0, 1.0723)]
 )
-def test_midpoint_numbers_and_a_real_pair(a, expected):
+def test_midpoint_numbers_and_a_real_pair(names, ramp_jacobian, a, expected):
     h = a / 1.5
     assert np.linalg.norm(ramp_jacobian("midpoint", h).numpy(), 2) == pytest.approx(
         expected, abs=6e-6 if a < 2 else 6e-5
     )
-    x = torch.linalg.solve(ROWS, torch.tensor([5 * h, -5 * h], dtype=torch.float64))
+    x = names["crossing_point"](h)
     direction = torch.linalg.svd(ramp_jacobian("midpoint", h)).Vh[0]
     both = torch.stack([x + 0.01 * h * direction, x - 0.01 * h * direction])
-    ends = runge_kutta.runge_kutta_step(two_ramps, both, h, runge_kutta.TABLEAUS["midpoint"])
+    ends = runge_kutta.runge_kutta_step(
+        names["two_ramps"], both, h, runge_kutta.TABLEAUS["midpoint"]
+    )
     assert (ends[0] - ends[1]).norm() / (both[0] - both[1]).norm() == pytest.approx(
         expected, abs=6e-6 if a < 2 else 6e-5
     )

@@ -249,15 +249,12 @@ def test_claim_3_6_deep_residual_network(h, L, N):
         assert with_larger_gain > 1.5 * bound
 
 
-def two_layers(w1, w2):
-    first, second = nn.Linear(1, 2, bias=False, dtype=D), nn.Linear(2, 1, bias=False, dtype=D)
-    with torch.no_grad():
-        first.weight.copy_(torch.tensor(w1)[:, None])
-        second.weight.copy_(torch.tensor(w2)[None])
-    return nn.Sequential(first, nn.ReLU(), second)
+@pytest.fixture
+def two_layers(names):
+    return names["two_layers"]
 
 
-def test_claim_3_7_arbitrarily_loose():
+def test_claim_3_7_arbitrarily_loose(two_layers):
     x, y = random(1000, 1, seed=0), random(1000, 1, seed=1)
     absolute, nothing = two_layers([1.0, -1.0], [1.0, 1.0]), two_layers([1.0, 1.0], [1.0, -1.0])
     assert torch.equal(absolute(x), x.abs()) and not nothing(x).any()
@@ -276,7 +273,7 @@ def test_claim_3_7_arbitrarily_loose():
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("units, inputs", [(4, 4), (5, 8), (5, 2)])
-def test_claim_3_8_patterns(seed, units, inputs):
+def test_claim_3_8_patterns(two_layers, seed, units, inputs):
     W1, W2, b = (
         random(units, inputs, seed=seed),
         random(3, units, seed=seed + 10),

@@ -14,8 +14,14 @@ from lesson import artists
 SEEDS = range(5)
 
 
-def layer(x, A, b, tau, activation):
-    return x - tau * activation(x @ A.T + b) @ A
+@pytest.fixture
+def layer(names):
+    return names["gradient_layer"]
+
+
+@pytest.fixture
+def worst_slope(names):
+    return names["worst_slope"]
 
 
 def problem(seed, dtype=torch.float64):
@@ -31,13 +37,6 @@ def problem(seed, dtype=torch.float64):
     )
 
 
-def worst_slope(A, tau, slopes=(0.0, 1.0), B=None):
-    B = A if B is None else B
-    patterns = torch.tensor(list(itertools.product(slopes, repeat=len(A))), dtype=A.dtype)
-    matrices = torch.eye(A.shape[1], dtype=A.dtype) - tau * B.T @ (patterns[:, :, None] * A)
-    return torch.linalg.matrix_norm(matrices, 2).max().item()
-
-
 ACTIVATIONS = [
     (torch.relu, 1.0),
     (torch.tanh, 1.0),
@@ -48,7 +47,7 @@ ACTIVATIONS = [
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("activation, slope", ACTIVATIONS)
-def test_claim_5_1_the_layer_is_non_expansive(seed, activation, slope):
+def test_claim_5_1_the_layer_is_non_expansive(layer, worst_slope, seed, activation, slope):
     A, b, norm = problem(seed)
     x, y = pairs(seed, A.shape[1])
     for fraction in (0.01, 0.5, 1.0):
@@ -60,7 +59,7 @@ def test_claim_5_1_the_layer_is_non_expansive(seed, activation, slope):
     assert worst_slope(A, 2 / norm**2) <= 1 + 1e-9
 
 
-def test_claim_5_1_needs_each_hypothesis(names):
+def test_claim_5_1_needs_each_hypothesis(worst_slope, names):
     A, _, norm = problem(3)
     torch.manual_seed(0)
     assert (
@@ -75,7 +74,7 @@ def test_claim_5_1_needs_each_hypothesis(names):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("c", [2.001, 2.1, 2.5, 3.0, 10.0])
-def test_claim_5_2_the_limit_is_sharp(seed, c):
+def test_claim_5_2_the_limit_is_sharp(layer, worst_slope, seed, c):
     A, _, norm = problem(seed)
     tau, direction = c / norm**2, torch.linalg.svd(A).Vh[0]
     b = (A @ direction).abs() + 1  # every unit is on along the whole segment
@@ -96,7 +95,7 @@ def slack(alpha, x, y, Tx, Ty):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("c", [0.2, 1.0, 1.9])
-def test_claim_5_3_averaged(seed, c):
+def test_claim_5_3_averaged(layer, seed, c):
     A, b, norm = problem(seed)
     x, y = pairs(seed, A.shape[1], 5000)
     Tx, Ty = (layer(z, A, b, c / norm**2, torch.relu) for z in (x, y))
@@ -245,7 +244,7 @@ def test_claim_5_7_the_midpoint_rule_expands():
         )
 
 
-def test_claim_5_8_the_endpoint_matters():
+def test_claim_5_8_the_endpoint_matters(layer):
     x = torch.randn(200, 1, generator=seeded(0), dtype=torch.float64)
     one, zero = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     assert torch.equal(layer(x, one, zero, 2.0, torch.relu), -x.abs())

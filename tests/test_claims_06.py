@@ -273,6 +273,7 @@ def test_claim_6_6_distance_to_a_set(seed):
     )  # a sum of distances is not the distance to a set
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_only_reflecting_steps_draw_the_distance_to_a_circle(seed):
     """A statement about training, as an inequality.

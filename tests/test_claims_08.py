@@ -254,6 +254,7 @@ def test_claim_8_7_volumes(seed):
     assert abs(torch.linalg.det(jacobian(at_once, x)).item() - 1) > 1e-4
 
 
+@pytest.mark.slow
 def test_a_symplectic_network_keeps_an_energy_that_nobody_told_it():
     """The comparison of section 8.2, a little shorter: an inequality for each of three seeds."""
 

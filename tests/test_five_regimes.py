@@ -83,6 +83,7 @@ def work(_, arguments, seconds=None, cost=None):
         cost.write_text(str(time.process_time() - start))
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_at_the_same_table(quick, tmp_path):
     arguments = [*quick, *"--regimes naive flexible --margins 0.1 0.3".split(), "--results"]
     for folder in ("whole", "killed"):

@@ -101,6 +101,7 @@ def test_muon_refuses_impossible_settings():
         muon.Muon(weight, momentum=1)
 
 
+@pytest.mark.slow
 def test_certificates_of_a_network_trained_so_hold_against_attacks_and_need_the_right_matrix():
     digits = data.load_images("mnist5k")
     x, y = digits.train_images[::10], digits.train_labels[::10]

@@ -175,6 +175,7 @@ def test_curve_is_monotone_and_equals_attacking_every_radius_alone():
 # ---- certificates --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "build",
     [models.nonexpansive_net, nonexpansive_cnn, models.resnet, models.spectral_resnet],

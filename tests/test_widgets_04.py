@@ -9,6 +9,8 @@ from scipy.linalg import expm
 
 from chapter_utils import ode
 
+pytestmark = pytest.mark.slow  # the lesson runs to its last live figure
+
 J = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
 
 

@@ -9,6 +9,8 @@ import torch
 from chapter_utils import certificates, norms
 from lesson import artists
 
+pytestmark = pytest.mark.slow  # the lesson runs to its last live figure
+
 
 def artist(live, name):
     (found,) = artists(live, name)

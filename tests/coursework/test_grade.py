@@ -232,6 +232,7 @@ def sleeps(*_):
     time.sleep(600)
 
 
+@pytest.mark.slow
 def test_interrupted_judges_end_and_give_no_verdicts(tmp_path, monkeypatch):
     """Ctrl-C while two judges run and four wait: nothing new is started, nothing is kept."""
     folder, alone = tmp_path / "class", []
@@ -286,6 +287,7 @@ def test_similar_names_have_pages_of_their_own(tmp_path, quick):
     assert pages == ["# a b: 1 of 10 points", "# a_b: 0 of 10 points"]
 
 
+@pytest.mark.slow
 def test_mistakes_on_the_command_line(tmp_path):
     (tmp_path / "empty").mkdir()
     for argument, text in (("nowhere", "is not a folder"), ("empty", "there is no notebook in")):
