@@ -72,14 +72,7 @@ def padded_sides(padding: Pair | str, reach: list[int]) -> list[Pair]:
     return [(p, p) for p in padding]
 
 
-def _torus(
-    weight,
-    input_size,
-    stride,
-    padding,
-    dilation,
-    padding_mode,
-):
+def _torus(weight, input_size, stride, padding, dilation, padding_mode):
     """Sides and strides of the torus, and how often circular padding repeats an output."""
     reach = reach_of(weight, dilation)
     sides = padded_sides(padding, reach)

@@ -26,11 +26,7 @@ class ShiftOperator(LinearOperator):
 
     MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
-    def __init__(
-        self,
-        channels: int,
-        orthonormal: bool = False,
-    ):
+    def __init__(self, channels: int, orthonormal: bool = False):
         super().__init__()
         self.channels = channels
         self.outputs = channels
@@ -47,11 +43,7 @@ class ShiftOperator(LinearOperator):
             moved.append(part.roll((sign * dy, sign * dx), (2, 3)))
         return torch.cat(moved, 1)
 
-    def forward(
-        self,
-        x: Tensor,
-        bias: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         self.check(x.shape[1:])
         W = self.weight
         return F.conv2d(self.shift(x, 1), W[:, :, None, None], bias)
@@ -91,11 +83,7 @@ class ConvOperator(LinearOperator):
     def settings(self) -> tuple:
         return self.stride, self.padding
 
-    def forward(
-        self,
-        x: Tensor,
-        bias: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         self.check(x.shape[1:])
         return F.conv2d(x, self.weight, bias, self.stride, self.padding)
 

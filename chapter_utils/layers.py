@@ -62,11 +62,7 @@ class GradientField(Module):
         self.activation = activation
         self.bias = Parameter(torch.zeros(operator.outputs))
 
-    def forward(
-        self,
-        x: Tensor,
-        tau: Tau = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, tau: Tau = None) -> Tensor:
         """g(x), times tau if it is given, of the shape of x."""
         A = self.operator
         b = self.bias

@@ -109,11 +109,7 @@ class DenseOperator(LinearOperator):
             given = tuple(input_shape)
             raise ValueError(f"inputs with {self.in_features} features are needed, got {given}")
 
-    def forward(
-        self,
-        x: Tensor,
-        bias: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         self.check(x.shape[1:])
         return F.linear(x, self.weight, bias)
 
