@@ -135,7 +135,7 @@ def require_gradient(field: nn.Module, shape: Shape) -> None:
 
 @register(NonExpansiveBlock)
 def nonexpansive_block(block, shape):
-    """1, because c <= 2r (Claim 5.2)."""
+    """1, because c <= 2r (Claims 5.1 and 5.7)."""
     require_evaluation(block)
     block.limit()  # raises if c has been changed to one beyond the bound
     require_gradient(block.field, shape)

@@ -6,7 +6,7 @@ an error of its own. Its `rounding(size, dtype)` bounds that, for exact inputs o
 product that underflows errs by no more than the smallest normal number. Sums may be taken in any
 order; products must be plain ones, so a GPU's TF32 or a Winograd convolution in float32 is not
 covered, float64 is. Elementary functions (exp, tanh, erf, ...) are taken to be accurate to four
-units in the last place, which PyTorch's are.
+units in the last place; a test compares activations with 50 digits.
 """
 
 import math

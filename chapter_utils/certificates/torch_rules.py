@@ -65,7 +65,7 @@ def in_a_row(parts: list[Bound]) -> Bound:
 
 @register(nn.Linear)
 def linear(module, shape):
-    """The largest singular value (Claim 3.1)."""
+    """The largest singular value."""
     need(shape[-1:] == (module.in_features,), module, shape)
     return affine(module.weight.detach(), module.bias, shape)
 
@@ -88,7 +88,7 @@ def affine(weight: Tensor, bias: Tensor | None, shape: Shape) -> Bound:
 
 @register(nn.Conv2d)
 def convolution(module, shape):
-    """By the Fourier transform (Claim 3.11)."""
+    """By the Fourier transform (Claims 3.10 and 3.11)."""
     need(len(shape) == 3 and shape[0] == module.in_channels, module, shape)
     weight = module.weight.detach()
     stride = pair(module.stride)
