@@ -1,5 +1,8 @@
-"""Coursework: `check("2.1")` says whether an answer is right, `passed("2.1")` whether it was."""
+"""Coursework: `check("2.1")` says whether an answer is right, `passed("2.1")` whether it was.
 
-from .engine import check, passed
+Lessons: `your_turn("2.A")` is a check that does not stop, `reply` answers a prediction.
+"""
 
-__all__ = ["check", "passed"]
+from .notebook import check, passed, reply, your_turn
+
+__all__ = ["check", "passed", "reply", "your_turn"]

@@ -1,9 +1,8 @@
 """check("2.1"): one property check an exercise, three outcomes, one line.
 
-A check never compares with a stored answer. It gets an `Attempt`, calls the student's functions
-through it on random inputs, and says with `require` which property must hold and which mistake is
-likely if it does not. When an instructor grades, the same check runs in the grader's process and
-its calls travel to the kernel.
+It gets an `Attempt`, calls the student's functions through it on random inputs, never compares
+with a stored answer, and says with `require` which property must hold and which mistake is likely.
+When an instructor grades, it runs in the grader's process and its calls travel to the kernel.
 
 For authors of checks (chapter_checks/README.md has the steps, exercises/lesson_05.py examples):
 
@@ -26,8 +25,7 @@ For authors of checks (chapter_checks/README.md has the steps, exercises/lesson_
   rectangular, batches of 1 and of more, zeros and negative entries), and test that it is sharp.
   Keep random inputs away from kinks: a right answer must pass for every seed.
 * Only when it has failed, compare with typical mistakes, which may agree with the right answer
-  somewhere, most likely in the demo case (let it come last):
-  `rule_out(value, {"the square of the norm": n**2}, "This is {}.")`.
+  in special cases: `rule_out(value, {"the square of the norm": n**2}, "This is {}.")`.
 * An answer may be 0 or 1e300, or inf with finite=False: `require` a sensible range before you
   divide by it, take powers of it or call `int`. A hint is evaluated even if its property holds.
 * Float64, no training, 0.1 s for a right answer: tests run each check for 20 seeds.
@@ -35,7 +33,6 @@ For authors of checks (chapter_checks/README.md has the steps, exercises/lesson_
 
 import importlib.util
 import math
-import sys
 import time
 from typing import Any, Callable, NamedTuple
 
@@ -63,7 +60,7 @@ class CheckFailed(AssertionError):
     """The verdict on an exercise that is not passed. Jupyter shows its one line, no traceback."""
 
     def __init__(self, number: str, outcome: str, hint: str):
-        super().__init__(f"Exercise {number}: {outcome}. {hint}")
+        super().__init__(f"{called(number)}: {outcome}. {hint}")
         self.number = number
         self.outcome = outcome
         self.hint = hint
@@ -83,7 +80,12 @@ class Exercise(NamedTuple):
 EXERCISES: dict[str, Exercise] = {}
 
 
-def exercise(number: str, title: str, points: int, minutes: int) -> Callable:
+def called(number: str) -> str:
+    """Coursework counts with numbers, the cells to write in of a lesson with letters."""
+    return f"Exercise {number}" if number[-1].isdigit() else f"Your turn {number}"
+
+
+def exercise(number: str, title: str, points: int = 0, minutes: int = 5) -> Callable:
     """Decorator of a check: registers it under its number, "lesson.place"."""
 
     def register(run: Callable[["Attempt"], None]) -> Callable[["Attempt"], None]:
@@ -95,8 +97,9 @@ def exercise(number: str, title: str, points: int, minutes: int) -> Callable:
 
 def find(number: str) -> Exercise:
     """The exercise of that number; raises ValueError if there is none."""
-    lesson = number.split(".")[0] if isinstance(number, str) else ""
-    module = f"{__package__}.exercises.lesson_{lesson.zfill(2)}"
+    lesson, _, place = number.partition(".") if isinstance(number, str) else ("", "", "")
+    folder = "exercises" if place.isdigit() else "turns"
+    module = f"{__package__}.{folder}.lesson_{lesson.zfill(2)}"
     if lesson.isdigit() and importlib.util.find_spec(module):
         importlib.import_module(module)
     if number not in EXERCISES:
@@ -195,7 +198,7 @@ class Attempt:
             self.fail(f"Give {what} a value.", NOT_STARTED)
         if kind == "stub":
             hint = f"Write {what} in place of its line `raise NotImplementedError`."
-            if text != f"Exercise {self.exercise.number}":
+            if text != called(self.exercise.number):
                 hint += f" It needs {text}, which is not written yet."
             self.fail(hint, NOT_STARTED)
         if kind in PROBLEMS:
@@ -277,19 +280,3 @@ def run_check(number: str, transport: Bench, seed: int) -> None:
         stopped = f"The check itself stopped with {type(error).__name__}: please report this."
         hint = f"{stopped} Is your result of the right kind?"
         raise CheckFailed(number, NOT_YET, hint) from error
-
-
-_outcomes: dict[str, bool] = {}
-
-
-def check(number: str, seed: int = NOTEBOOK_SEED) -> None:
-    """Check an exercise of the notebook that calls this: prints "passed", or raises CheckFailed."""
-    _outcomes[find(number).number] = False
-    run_check(number, Local(sys._getframe(1).f_globals), seed)
-    _outcomes[number] = True
-    print(f"Exercise {number}: {PASSED}")
-
-
-def passed(number: str) -> bool:
-    """Whether the last `check` of this exercise was passed, for cells that use its answer."""
-    return _outcomes.get(find(number).number, False)

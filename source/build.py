@@ -11,8 +11,11 @@
                                         put the address of your repository into every file that
                                         names it
 
-The cell tagged "setup" is replaced by setup_cell.py, and links to Binder and Colab are put under
-the title.
+The cell tagged "setup" is replaced by setup_cell.py. Under the title stand links to Binder, Colab,
+symbols and exercises, and MINUTES becomes the time of reading_time.py. "Exercise 5.2" becomes a
+link (references.py). A cell with a solution (blanks.py) is a *your turn* cell: the notebook shows
+it blank, with the solution folded below. A cell tagged "reveal" answers a prediction: its output
+stays closed until it is run.
 """
 
 import argparse
@@ -28,10 +31,16 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+import blanks
+import reading_time
+import references
+from chapter_checks.engine import called
+
 SOURCE = Path(__file__).resolve().parent
 ROOT = SOURCE.parent
 LESSONS = SOURCE / "lessons"
 NOTEBOOKS = ROOT / "notebooks"
+SYMBOLS = "00_symbols"  # not a lesson: what letters and words mean in all of them
 REPOSITORY = "OWNER/REPOSITORY"  # on GitHub; changed here and in all these files by --address
 ADDRESSED = (
     "source/build.py",
@@ -57,6 +66,15 @@ def links(name: str) -> str:
     )
 
 
+def sources() -> list[Path]:
+    """The page of symbols, and the lessons."""
+    return sorted(LESSONS.glob("[0-9][0-9]_*.py"))
+
+
+def lessons() -> list[Path]:
+    return [path for path in sources() if path.stem != SYMBOLS]
+
+
 def setup_cell() -> str:
     return (SOURCE / "setup_cell.py").read_text(encoding="utf-8").strip()
 
@@ -64,25 +82,68 @@ def setup_cell() -> str:
 def generate(path: Path) -> nbformat.NotebookNode:
     """The lesson without outputs: same source, same cells, same ids."""
     cells = []
-    for number, cell in enumerate(jupytext.read(path, fmt="py:percent").cells):
-        tags = cell.metadata.get("tags", [])
-        text = cell.source
-        if number == 0:
-            title, _, rest = text.partition("\n")
-            text = f"{title}\n\n{links(path.stem)}\n{rest}"
-        if "setup" in tags:
-            text = setup_cell()
+    source = jupytext.read(path, fmt="py:percent").cells
+    for number, cell in enumerate(source):
         if cell.cell_type == "markdown":
-            new = nbformat.v4.new_markdown_cell(text)
+            text = cell.source
+            if number == 0:
+                text = first_cell(text, path.stem, reading_time.minutes(source))
+            new = nbformat.v4.new_markdown_cell(references.linked(text, path.stem))
         else:
-            new = nbformat.v4.new_code_cell(text)
+            new = code_cell(cell)
         new["id"] = f"l{path.stem[:2]}-{number:03d}"
-        kept = {key: value for key, value in cell.metadata.items() if key in ("tags", "jupyter")}
-        new.metadata = nbformat.from_dict(kept)
-        if "setup" in tags:  # nothing in it that a student must read
-            new.metadata["jupyter"] = {"source_hidden": True}
         cells.append(new)
+        if blanks.BEGIN in cell.source:
+            cells.append(folded_solution(cell.source))
+            cells[-1]["id"] = f"{new['id']}-solution"
     return notebook_of(cells)
+
+
+def first_cell(text: str, name: str, minutes: int) -> str:
+    """Title and text, with links and the time."""
+    title, _, rest = text.partition("\n")
+    others = []
+    if name != SYMBOLS:
+        others.append(f"[Symbols and words]({SYMBOLS}.ipynb)")
+    if (SOURCE / "coursework" / f"{name}.py").exists():
+        others.append(f"[Exercises](coursework/{name}.ipynb)")
+    rest = rest.replace("MINUTES", f"about {minutes} minutes")
+    return "\n\n".join([title, links(name), " · ".join(others), rest.strip("\n")])
+
+
+def code_cell(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    tags = cell.metadata.get("tags", [])
+    text = setup_cell() if "setup" in tags else cell.source
+    if blanks.BEGIN in text:
+        text = blanks.answer(text, called(turn_in(text)), solved=False)
+    new = nbformat.v4.new_code_cell(text)
+    kept = {key: value for key, value in cell.metadata.items() if key in ("tags", "jupyter")}
+    new.metadata = nbformat.from_dict(kept)
+    if "setup" in tags:  # nothing in it that a student must read
+        new.metadata["jupyter"] = {"source_hidden": True}
+    if "reveal" in tags:  # JupyterLab opens it when the cell is run
+        new.metadata["jupyter"] = {**kept.get("jupyter", {}), "outputs_hidden": True}
+    return new
+
+
+def turn_in(text: str) -> str:
+    """The number "2.A" of the *your turn* cell with this text, which ends with its check."""
+    match = re.search(r'^your_turn\("(\d+\.[A-Z])"\)\s*\Z', text, re.MULTILINE)
+    if not match:
+        raise ValueError(f"a cell with a solution must end with your_turn(...):\n{text}")
+    return match[1]
+
+
+def solution_in(text: str) -> str:
+    """The *your turn* cell with this text, solved and without its check."""
+    solved = blanks.answer(text, called(turn_in(text)), solved=True)
+    return re.sub(r"^your_turn\(.*", "", solved, flags=re.MULTILINE).strip()
+
+
+def folded_solution(text: str) -> nbformat.NotebookNode:
+    summary = f"<summary>One solution of “{called(turn_in(text))}”</summary>"
+    code = f"```python\n{solution_in(text)}\n```"
+    return nbformat.v4.new_markdown_cell(f"<details>{summary}\n\n{code}\n\n</details>")
 
 
 def notebook_of(cells: list[nbformat.NotebookNode]) -> nbformat.NotebookNode:
@@ -170,28 +231,28 @@ def options_of() -> tuple[argparse.Namespace, list[Path]]:
     choice.add_argument("--html", type=Path, metavar="DIR")
     choice.add_argument("--address", metavar="OWNER/NAME")
     options = parser.parse_args()
-    lessons = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
-    if unknown := set(options.numbers) - {path.stem[:2] for path in lessons}:
+    chosen = sources()
+    if unknown := set(options.numbers) - {path.stem[:2] for path in chosen}:
         parser.error(f"no lesson is numbered {' or '.join(sorted(unknown))}")
     if options.address and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.address):
         parser.error(f"an address has the form OWNER/NAME, got {options.address!r}")
     if options.numbers:
-        lessons = [path for path in lessons if path.stem[:2] in options.numbers]
-    return options, lessons
+        chosen = [path for path in chosen if path.stem[:2] in options.numbers]
+    return options, chosen
 
 
 def main() -> int:
-    options, lessons = options_of()
+    options, chosen = options_of()
     # ipykernel and zmq announce things a reader of this build can do nothing about
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     if options.address:
         change_address(options.address)
         return 0
     if options.html:
-        write_pages(lessons, options.html)
+        write_pages(chosen, options.html)
         return 0
     failed = 0
-    for path in lessons:
+    for path in chosen:
         if options.check:
             if not is_current(path):
                 failed += 1

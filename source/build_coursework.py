@@ -10,9 +10,9 @@
                                                solutions, no sources of them, README.md and
                                                Makefile from source/student
 
-A cell tagged "answer:2.1" holds the answer, its solution between ### BEGIN SOLUTION and
-### END SOLUTION. The build puts the check cell after it, and title, points and minutes behind the
-heading "## Exercise 2.1". Nothing is executed, and the same source gives the same bytes.
+A cell tagged "answer:2.1" holds the answer (blanks.py). The build puts the check cell after it, and
+title, points and minutes behind the heading "## Exercise 2.1". Nothing is executed, and the same
+source gives the same bytes.
 """
 
 import argparse
@@ -26,13 +26,12 @@ import jupytext
 import nbformat
 
 import build
-from chapter_checks.engine import EXERCISES, PASSED, find
+import references
+from blanks import BEGIN, END, answer
+from chapter_checks.engine import PASSED, called, find
 
 SOURCE = build.SOURCE / "coursework"
 TARGETS = {"blank": build.NOTEBOOKS / "coursework", "solved": build.NOTEBOOKS / "solutions"}
-BEGIN = "### BEGIN SOLUTION"
-END = "### END SOLUTION"
-GIVEN = "#> "  # begins a line of a solution that the blank notebook shows instead of it
 HEADING = re.compile(r"^## Exercise (\d+\.\d+)$", re.MULTILINE)
 HOW = """**How it works.** Write each answer in its cell, then run the check cell below it.
 A check says *not started*, *not passed yet* with a hint, or *passed*.
@@ -58,42 +57,6 @@ STUDENT_FILES = (
 )
 
 
-def answer(text: str, number: str, solved: bool) -> str:
-    """The answer cell with its solutions, or with what students find in the place of each."""
-    lines: list[str] = []
-    region: list[str] | None = None  # the solution that is being read
-    indent = ""
-    for line in text.splitlines():
-        mark = line.strip()
-        if mark == BEGIN and region is None:
-            region = []
-            indent = line[: line.index(mark)]
-        elif mark == END and region is not None:
-            lines += solution(region) if solved else stub(region, indent, number)
-            region = None
-        elif mark in (BEGIN, END):
-            raise ValueError(f"exercise {number}: {mark} at a wrong place")
-        elif region is None:
-            lines.append(line)
-        else:
-            region.append(line)
-    if region is not None or BEGIN not in text:
-        raise ValueError(f"exercise {number}: {BEGIN} without {END}, or no solution at all")
-    return "\n".join(lines)
-
-
-def solution(region: list[str]) -> list[str]:
-    return [line for line in region if not line.strip().startswith(GIVEN)]
-
-
-def stub(region: list[str], indent: str, number: str) -> list[str]:
-    """The given lines of a solution; without any, a line that says it is not written yet."""
-    stripped = [line.strip() for line in region]
-    given = [indent + line[len(GIVEN) :] for line in stripped if line.startswith(GIVEN)]
-    error = f'raise NotImplementedError("Exercise {number}")  # replace this line'
-    return given or [indent + error]
-
-
 def answer_number(cell: nbformat.NotebookNode) -> str | None:
     """The exercise of a cell tagged "answer:2.1", "2.1"; None of other cells."""
     for tag in cell.metadata.get("tags", []):
@@ -109,23 +72,21 @@ def check_cell(number: str, solved: bool) -> nbformat.NotebookNode:
     metadata = {"deletable": False, "editable": False, "tags": [f"check:{number}"]}
     cell.metadata = nbformat.from_dict(metadata)
     if solved:
-        verdict = f"Exercise {number}: {PASSED}\n"
+        verdict = f"{called(number)}: {PASSED}\n"
         cell.metadata.tags.append("nbval-check-output")
         cell.execution_count = 1  # nbval compares only cells that have been run
         cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=verdict)]
     return cell
 
 
-def first_cell(text: str, path: Path, solved: bool) -> str:
+def first_cell(text: str, path: Path, numbers: list[str], solved: bool) -> str:
     """Title and text, with links, points and minutes of all exercises, and how it works."""
     title, _, rest = text.partition("\n")
-    lesson = int(path.stem[:2])
     points = 0
     minutes = 0
-    for number, entry in EXERCISES.items():
-        if number.startswith(f"{lesson}."):
-            points += entry.points
-            minutes += entry.minutes
+    for number in numbers:
+        points += find(number).points
+        minutes += find(number).minutes
     if solved:
         head = f"{title} (solved)"
     else:
@@ -147,15 +108,15 @@ def built_cell(
     """A cell of the source, the one at `place`, as it stands in the notebook."""
     tags = cell.metadata.get("tags", [])
     if cell.cell_type == "markdown":
-        text = first_cell(cell.source, path, solved) if place == 0 else cell.source
-        new = nbformat.v4.new_markdown_cell(HEADING.sub(heading, text))
+        text = references.linked(HEADING.sub(heading, cell.source), f"coursework/{path.stem}")
+        new = nbformat.v4.new_markdown_cell(text)
     elif "setup" in tags:
         new = nbformat.v4.new_code_cell(build.setup_cell())
         new.metadata = nbformat.from_dict({"jupyter": {"source_hidden": True}, "tags": tags})
     elif number is None and (BEGIN in cell.source or END in cell.source):
         raise ValueError(f"{path.name}: a solution outside an answer cell")
     else:
-        text = cell.source if number is None else answer(cell.source, number, solved)
+        text = cell.source if number is None else answer(cell.source, called(number), solved)
         new = nbformat.v4.new_code_cell(text)
         if tags:
             new.metadata = nbformat.from_dict({"tags": tags})
@@ -171,8 +132,7 @@ def generate(path: Path, version: str) -> nbformat.NotebookNode:
     solved = version == "solved"
     source = jupytext.read(path, fmt="py:percent").cells
     asked = [number for cell in source for number in HEADING.findall(cell.source)]
-    for number in asked:
-        find(number)  # loads the exercises of the lesson, whose points are summed up
+    source[0].source = first_cell(source[0].source, path, asked, solved)
     cells = []
     done = []
     for place, cell in enumerate(source):

@@ -131,10 +131,15 @@ def lesson(notebook: NotebookNode) -> str:
         if cell.cell_type == "markdown":
             # Badges are pictures from elsewhere: their words are enough.
             text = re.sub(r"\[!\[([^\]]+)\]\([^)]+\)\]", r"[\1]", cell.source)
-            body.append(markdown.render(re.sub(r"\]\((\d\d_\w+)\.ipynb", r"](\1.html", text)))
+            text = re.sub(r"\]\((\d\d_\w+)\.ipynb(#[^)]*)?\)", r"](\1.html)", text)
+            text = re.sub(r"\[([^\]]+)\]\(coursework/[^)]+\)", r"\1", text)  # needs Jupyter
+            body.append(markdown.render(text))
         elif "setup" not in cell.metadata.get("tags", []):
             body.append(highlight(cell.source))
-            body += map(output, cell.outputs)
+            shown = map(output, cell.outputs)
+            if "reveal" in cell.metadata.get("tags", []):  # the answer to a prediction
+                shown = ["<details><summary>What happens</summary>", *shown, "</details>"]
+            body += shown
     text = "\n".join(body)
     start, rest = text.split("</h1>", 1)
     return document(title_of(notebook), f"<main>{start}</h1>{contents(text)}{rest}</main>")

@@ -56,7 +56,7 @@ def group(path: Path) -> str:
     parts = path.relative_to(ROOT).parts
     if parts[:2] == ("tests", "browser"):
         return "browser"
-    if match := re.fullmatch(r"test_(?:claims|widgets)_(\d\d)\.py", parts[-1]):
+    if match := re.fullmatch(r"test_(?:claims|widgets|turns)_(\d\d)\.py", parts[-1]):
         return f"lesson {match[1]}"
     return "/".join(parts)
 

@@ -42,7 +42,7 @@ def files(*patterns):
 
 HELPER = files("chapter_utils/*.py")
 CERTIFICATES = files("chapter_utils/certificates/*.py")
-EXERCISES = files("chapter_checks/exercises/*.py")
+EXERCISES = files("chapter_checks/exercises/*.py", "chapter_checks/turns/*.py")
 ENGINE = files(*(f"chapter_checks/{name}.py" for name in ("engine", "bench", "wire", "sendable")))
 FIGURES = files("notebooks/figures/*.py")
 

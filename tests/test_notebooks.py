@@ -8,10 +8,13 @@ import jupytext
 import nbformat
 import pytest
 
+import answers
 import build
+import reading_time
 from lesson import ROOT
 
-SOURCES = sorted(build.LESSONS.glob("[0-9][0-9]_*.py"))
+SOURCES = build.lessons()
+PAGES = build.sources()  # with the page of symbols
 NAMES = [path.stem for path in SOURCES]
 FIGURES = sorted((build.NOTEBOOKS / "figures").glob("*.py"))
 
@@ -24,7 +27,7 @@ def test_there_are_lessons():
     assert {"05_nonexpansive_layers", "07_adversarial_robustness"} <= set(NAMES)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=NAMES)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_notebook_is_what_its_source_describes(path):
     assert build.is_current(path), "run make notebooks"
     assert build.without_outputs(build.generate(path)) == build.without_outputs(
@@ -49,7 +52,7 @@ def test_a_changed_source_is_noticed(tmp_path, monkeypatch):
     assert not build.is_current(path)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=NAMES)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_document_is_clean(path):
     made = notebook(path)
     assert made.metadata == build.METADATA
@@ -99,7 +102,6 @@ def test_rhythm_of_a_lesson(path):
         "## What can go wrong in practice",
         "## References",
         "**Predict first.**",
-        "*Coursework",
     ):
         assert part in text, part
     assert ".still(" in path.read_text()
@@ -109,6 +111,63 @@ def test_rhythm_of_a_lesson(path):
     levels = [len(line.split()[0]) for line in text.splitlines() if re.match(r"#+ ", line)]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=NAMES)
+def test_a_lesson_is_done_and_not_only_read(path):
+    """At least three cells to write in, on the core path; guesses before answers; in an hour."""
+    cells = jupytext.read(path, fmt="py:percent").cells
+    counts = reading_time.counts(cells)
+    assert counts["your turn"] >= 3 and counts["prediction"] >= 2 and counts["live figure"] >= 1
+    assert reading_time.words(cells) <= 3200
+    assert reading_time.code_lines(build.generate(path).cells) <= 300
+    short = path.stem[:2] in ("04", "06", "08")
+    assert reading_time.minutes(cells) <= (60 if short else 75)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=NAMES)
+def test_a_prediction_has_a_cell_and_its_answer_is_closed(path):
+    cells = jupytext.read(path, fmt="py:percent").cells
+    asked = 0
+    for place, cell in enumerate(cells):
+        if cell.cell_type == "markdown":
+            asked += cell.source.count("**Predict first.**")
+            assert cell.source.rstrip().count("**Predict first.**") <= 1
+        elif re.match(r"my_guess\w* = \.\.\.", cell.source):
+            assert "**Predict first.**" in cells[place - 1].source, cell.source
+            behind = next(c for c in cells[place + 1 :] if c.cell_type == "code")
+            assert "reveal" in behind.metadata.get("tags", []) and "reply(" in behind.source
+            asked -= 1
+    assert asked == 0, "each prediction has a cell of its own, right below it"
+    for cell in notebook(path).cells:
+        for out in cell.get("outputs", []):
+            assert not re.search(r"\bNone\b", out.get("text", "")), cell.id
+
+
+def turns(path):
+    """(number, name that its cell defines first, place) of each *your turn* cell."""
+    found = []
+    for place, cell in enumerate(jupytext.read(path, fmt="py:percent").cells):
+        if match := re.search(r'^your_turn\("(.+)"\)', cell.source, re.MULTILINE):
+            first = ast.parse(cell.source).body[0]
+            name = first.name if isinstance(first, ast.FunctionDef) else first.targets[0].id
+            found.append((match[1], name, place))
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=NAMES)
+def test_your_turn_starts_calm_and_its_solution_is_folded_below(path):
+    lesson = int(path.stem[:2])
+    found = turns(path)
+    assert [number for number, _, _ in found] == [f"{lesson}.{k}" for k in "ABCDEFG"[: len(found)]]
+    zoo = answers.read(f"turns_{path.stem[:2]}")[1]
+    assert {answer.number for answer in zoo} == {number for number, _, _ in found}
+    cells = notebook(path).cells
+    for number, name, _ in found:
+        (place,) = (k for k, c in enumerate(cells) if f'your_turn("{number}")' in c.source)
+        said = cells[place].outputs[0].text
+        assert said.startswith(f"Your turn {number}: not started. ") and f"`{name}`" in said
+        assert cells[place + 1].source.startswith("<details><summary>One solution")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=NAMES)

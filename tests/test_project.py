@@ -73,7 +73,8 @@ def test_the_address_is_changed_in_every_file_that_names_it(tmp_path):
     }
     naming = {name for name, text in texts.items() if build.REPOSITORY in text}
     assert naming <= set(build.ADDRESSED) or not tracked  # without git there is nothing to compare
-    for name in build.ADDRESSED:
+    modules = [path.relative_to(ROOT) for path in (ROOT / "source").glob("*.py")]
+    for name in {*build.ADDRESSED, *map(str, modules)}:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text())
     command = [sys.executable, tmp_path / "source" / "build.py", "--address"]
@@ -86,7 +87,7 @@ def test_the_address_is_changed_in_every_file_that_names_it(tmp_path):
 
 def test_readme_lists_every_lesson():
     readme = (ROOT / "README.md").read_text()
-    for path in build.LESSONS.glob("[0-9][0-9]_*.py"):
+    for path in build.lessons():
         assert f"notebooks/{path.stem}.ipynb" in readme
     assert not re.search(r"@[A-Z]+@", readme), "a number is still to be measured"
 

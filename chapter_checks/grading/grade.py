@@ -38,6 +38,14 @@ ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT"
 # comments that nbval obeys
 MARK = re.compile(r"^(\s*#+\s*)(NBVAL_\w+|PYTEST_VALIDATE_IGNORE_OUTPUT)\b", re.M)
 CHECK = re.compile(r"\s*check\(\s*[\"'](\d+\.\d+)[\"']\s*\)\s*")
+# Exercises that have another number than in earlier releases, and a function of their answer.
+MOVED = {
+    "4.2": ("9.1", "longest_antisymmetric_step"),
+    "4.3": ("9.2", "projected_field"),
+    "4.4": ("9.3", "equilibrium"),
+    "4.5": ("9.4", "logarithmic_norms"),
+    "4.6": ("9.5", "shrinking_weights"),
+}
 # seconds; nbval takes up to 60 more to give up a cell
 LIMITS = {"cell": 30, "notebook": 240, "exercise": 120}
 
@@ -68,6 +76,21 @@ def lesson_of(notebook: NotebookNode) -> str:
     """The lesson that most of the notebook's exercises belong to, "02"; "" if it has none."""
     lessons = [found[1].split(".")[0].zfill(2) for cell in notebook.cells if (found := role(cell))]
     return max(sorted(set(lessons)), key=lessons.count, default="")
+
+
+def moved(notebook: NotebookNode) -> list[str]:
+    """A note on each answer that stands under the number of an earlier release."""
+    notes = []
+    for cell in notebook.cells:
+        kind, old = role(cell) or ("", "")
+        new, function = MOVED.get(old, ("", ""))
+        if kind == "answer" and new and re.search(rf"^def {function}\b", cell.source, re.M):
+            lesson = new.split(".")[0]
+            notes.append(
+                f"exercise {old} of an earlier release is now exercise {new}: put this answer into "
+                f"the new coursework of lesson {lesson} and hand that in"
+            )
+    return notes
 
 
 def is_changed(cell: NotebookNode, original: NotebookNode) -> bool:
@@ -213,6 +236,7 @@ def grade(path: Path, blanks: dict[str, NotebookNode]) -> dict:
         if lesson not in blanks:
             raise ValueError(f"there is no coursework of lesson {lesson}")
         notebook, notes = restore(submitted, blanks[lesson])
+        notes += moved(submitted)
     except Exception as error:  # a corrupt file is a result too
         text = (str(error).splitlines() or [""])[0][:200]
         note = f"{path.name} could not be read: {type(error).__name__}: {text}"

@@ -25,6 +25,7 @@ from functools import partial
 
 import torch
 
+from chapter_checks import passed, reply, your_turn
 from chapter_utils import ode, plotting
 from figures import lesson_01 as figures
 
@@ -487,6 +488,18 @@ assert (longest <= (mu * t).exp() + 1e-9).all() and (longest >= (-t).exp() - 1e-
 # > So some distance grows at first if and only if $\mu>0$. If $A$ is **normal** ($AA^\top=A^\top A$), then $\alpha(A)=\mu$ and all three are equal.
 #
 # Move $k$, which takes the matrix away from normal, and the time $t$. Here $\mu=-\tfrac32+\tfrac12\sqrt{1+k^2}$; it changes its sign at $k=\sqrt8\approx2.83$.
+
+
+# %% [markdown]
+# **Your turn 1.A.** Let $A=\begin{pmatrix}-1&5\\0&-1\end{pmatrix}$. Write down its symmetric part and find $\mu$, with paper and pencil.
+
+# %%
+### BEGIN SOLUTION
+# > mu_by_hand = ...
+mu_by_hand = -1 + 5 / 2  # sym A = [[-1, 2.5], [2.5, -1]] maps (1, 1) to 1.5 times (1, 1)
+### END SOLUTION
+
+your_turn("1.A")
 
 
 # %%

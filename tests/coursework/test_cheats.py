@@ -17,7 +17,7 @@ IMPORTS = """import math
 import torch
 from chapter_utils import ode
 from chapter_checks import check, passed"""
-_, ZOO = answers.read("02")
+_, ZOO = answers.read("lesson_02")
 RIGHT = {
     number: next(a.code for a in ZOO if a.number == number and a.right) for number in ("2.1", "2.5")
 }

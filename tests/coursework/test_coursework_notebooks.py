@@ -45,7 +45,7 @@ def test_notebook_is_what_its_source_describes(path, version):
 
 
 def test_every_lesson_has_its_coursework_and_nothing_else_is_there():
-    lessons = sorted(path.stem for path in builder.build.LESSONS.glob("[0-9][0-9]_*.py"))
+    lessons = [path.stem for path in builder.build.lessons()]
     assert lessons == NAMES
     for folder in builder.TARGETS.values():
         assert sorted(path.stem for path in folder.glob("*.ipynb")) == NAMES
@@ -56,16 +56,12 @@ def test_every_lesson_has_its_coursework_and_nothing_else_is_there():
 def test_exercises_are_complete(path):
     number = str(int(path.stem[:2]))
     numbers = exercises_of(path)
-    assert numbers == [f"{number}.{k}" for k in range(1, len(numbers) + 1)] and len(numbers) >= 4
-    assert [n for n in EXERCISES if n.split(".")[0] == number] == numbers, (
-        "checks and exercises are the same"
-    )
-    asked = re.findall(
-        r"\*Coursework (\d+\.\d+)(?:(?: to | and |, )(\d+\.\d+))?",
-        (builder.build.LESSONS / path.name).read_text(),
-    )
-    assert {n for pair in asked for n in pair if n} <= set(numbers), (
-        "the lesson points to exercises that exist"
+    assert numbers == [f"{number}.{k}" for k in range(1, len(numbers) + 1)] and len(numbers) >= 3
+    checks = [n for n in EXERCISES if n.split(".")[0] == number and n[-1].isdigit()]
+    assert checks == numbers, "checks and exercises are the same"
+    asked = re.findall(r"Exercise (\d+\.\d+)", (builder.build.LESSONS / path.name).read_text())
+    assert {n for n in asked if n.split(".")[0] == number} == set(numbers), (
+        "the lesson points to each exercise, and to none that does not exist"
     )
     parts = re.split(r"^# ## Exercise ", path.read_text(), flags=re.M)[1:]
     for part in parts:
@@ -80,13 +76,16 @@ def test_exercises_are_complete(path):
 
 def test_a_solution_region_is_replaced_by_a_stub_or_by_the_given_lines():
     text = "def f():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION"
-    assert builder.answer(text, "9.1", True) == "def f():\n    return 1"
+    assert builder.answer(text, "Exercise 9.1", True) == "def f():\n    return 1"
     assert (
-        builder.answer(text, "9.1", False)
+        builder.answer(text, "Exercise 9.1", False)
         == 'def f():\n    raise NotImplementedError("Exercise 9.1")  # replace this line'
     )
     text = "### BEGIN SOLUTION\na = 1\n#> a = ...\n### END SOLUTION"
-    assert (builder.answer(text, "9.1", True), builder.answer(text, "9.1", False)) == (
+    assert (
+        builder.answer(text, "Exercise 9.1", True),
+        builder.answer(text, "Exercise 9.1", False),
+    ) == (
         "a = 1",
         "a = ...",
     )
@@ -96,8 +95,8 @@ def test_a_solution_region_is_replaced_by_a_stub_or_by_the_given_lines():
         "### END SOLUTION",
         "### BEGIN SOLUTION\n### BEGIN SOLUTION\n### END SOLUTION",
     ):
-        with pytest.raises(ValueError, match=r"exercise 9\.1"):
-            builder.answer(broken, "9.1", True)
+        with pytest.raises(ValueError, match=r"Exercise 9\.1"):
+            builder.answer(broken, "Exercise 9.1", True)
 
 
 def test_a_changed_source_is_noticed(tmp_path, monkeypatch, capsys):
@@ -192,7 +191,7 @@ def text_of_outputs(cell):
 @each_source
 def test_wrong_answers_in_the_notebook_fail_alone(path):
     """Each wrong answer of the zoo in its cell: its check fails with its hint, all others pass."""
-    start, zoo = answers.read(path.stem[:2])
+    start, zoo = answers.read(f"lesson_{path.stem[:2]}")
     solved = builder.generate(path, "solved")
     right = {
         found[1]: cell.source

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import chapter_checks
-from chapter_checks import bench, engine, sendable, wire
+from chapter_checks import bench, engine, notebook, sendable, wire
 from chapter_checks.engine import Attempt, CheckFailed, Exercise, Local
 
 
@@ -356,7 +356,7 @@ def exercise_99(monkeypatch):
         attempt.require(attempt.number("answer") == 1, "It is one.")
 
     monkeypatch.setitem(engine.EXERCISES, "99.1", Exercise("99.1", "Test", 1, 1, run))
-    monkeypatch.setattr(engine, "_outcomes", {})
+    monkeypatch.setattr(notebook, "_outcomes", {})
 
 
 def test_check_prints_one_line_or_raises_one(exercise_99, capsys):
@@ -378,6 +378,49 @@ def test_check_prints_one_line_or_raises_one(exercise_99, capsys):
                 "99.1"
             )
     assert capsys.readouterr().out == "", "passed() is silent"
+
+
+def test_your_turn_prints_its_verdict_and_never_stops(monkeypatch, capsys):
+    def run(attempt):
+        attempt.require(attempt.number("answer") == 1, "It is one.")
+
+    monkeypatch.setitem(engine.EXERCISES, "99.A", Exercise("99.A", "Test", 0, 5, run))
+    monkeypatch.setattr(notebook, "_outcomes", {})
+    for value, outcome in (
+        (..., "not started. Give `answer` a value."),
+        (2, "not passed yet. It is one."),
+        (1, "passed"),
+    ):
+        exec("from chapter_checks import your_turn", names := {"answer": value})
+        exec('your_turn("99.A")', names)
+        assert capsys.readouterr().out == f"Your turn 99.A: {outcome}\n"
+        assert chapter_checks.passed("99.A") == (outcome == "passed")
+
+
+@pytest.mark.parametrize(
+    ("guess", "said"),
+    [
+        (None, "You made no guess. Because."),
+        (2.1, "Your guess, 2.1, is right. Because."),
+        (4, "Your guess was 4: that is the square. Because."),
+        (7, "Your guess was 7: the answer is 2. Because."),
+        (True, "Your guess was True: the answer is 2. Because."),
+        ([2], "Your guess was [2]: the answer is 2. Because."),
+        (float("nan"), "Your guess was nan: the answer is 2. Because."),
+    ],
+)
+def test_a_prediction_is_answered(guess, said, capsys):
+    chapter_checks.reply(guess, 2, "Because.", wrong={4: "that is the square."})
+    assert capsys.readouterr().out == f"{said}\n"
+
+
+def test_a_prediction_in_words(capsys):
+    for guess in ("Larger", "smaller", 3):
+        chapter_checks.reply(guess, "larger", "Because.", wrong={"smaller": "no."})
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "Your guess, Larger, is right. Because."
+    assert said[1] == "Your guess was smaller: no. Because."
+    assert said[2] == "Your guess was 3: the answer is larger. Because."
 
 
 def test_an_error_of_the_check_is_not_blamed_on_the_student(monkeypatch):

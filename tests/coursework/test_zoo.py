@@ -18,15 +18,18 @@ from chapter_checks.engine import (
     NOTEBOOK_SEED,
     CheckFailed,
     Local,
+    called,
     find,
     run_check,
 )
 
 SEEDS = [NOTEBOOK_SEED, *range(int(os.environ.get("SEEDS", "5")) - 1)]
-CASES = [
-    (answers.read(lesson)[0], answer)
-    for lesson in answers.lessons()
-    for answer in answers.read(lesson)[1]
+FILES = answers.files("lesson") + answers.files("turns")
+CASES = [(answers.read(name)[0], answer) for name in FILES for answer in answers.read(name)[1]]
+CASES += [
+    (answers.read(name)[0], answer)
+    for name in answers.files("turns")
+    for answer in answers.in_the_lesson(name.removeprefix("turns_"))
 ]
 
 
@@ -56,23 +59,25 @@ def test_answer(start, answer):
         assert {verdict(answer.number, names, seed) for seed in SEEDS} == {"passed"}
         return
     first = verdict(answer.number, names, NOTEBOOK_SEED)
-    assert first.startswith(f"Exercise {answer.number}: {NOT_YET}. ")
+    assert first.startswith(f"{called(answer.number)}: {NOT_YET}. ")
     assert answer.hint in first
     for seed in SEEDS[1:]:
         again = verdict(answer.number, names, seed)
         assert again != "passed", f"seed {seed}"
 
 
-@pytest.mark.parametrize("lesson", answers.lessons())
-def test_the_zoo_is_large_enough(lesson):
-    find(f"{int(lesson)}.1")
+@pytest.mark.parametrize("name", FILES)
+def test_the_zoo_is_large_enough(name):
+    kind, lesson = name.split("_")
+    of_the_lesson = f"{int(lesson)}."
+    find(of_the_lesson + ("1" if kind == "lesson" else "A"))
+    zoo = answers.read(name)[1]
+    right, wrong = (4, 8) if kind == "lesson" else (3, 5)
     for number in EXERCISES:
-        if number.split(".")[0] == str(int(lesson)):
-            mine = [answer for answer in answers.read(lesson)[1] if answer.number == number]
-            assert (
-                sum(answer.right for answer in mine) >= 4
-                and sum(not answer.right for answer in mine) >= 8
-            ), number
+        if number.startswith(of_the_lesson) and number[-1].isdigit() == (kind == "lesson"):
+            mine = [answer for answer in zoo if answer.number == number]
+            assert sum(answer.right for answer in mine) >= right, number
+            assert sum(not answer.right for answer in mine) >= wrong, number
             assert len({answer.label for answer in mine}) == len(mine), number
 
 
@@ -142,4 +147,4 @@ def test_a_deleted_answer_is_missing_and_an_unset_one_not_started(number):
     start, answer = FIRST_RIGHT[number]
     assert "There is no `" in verdict(number, names_after(start, ""), NOTEBOOK_SEED)
     names = dict.fromkeys(names_after(start, answer.code), ...)
-    assert verdict(number, names, NOTEBOOK_SEED).startswith(f"Exercise {number}: {NOT_STARTED}. ")
+    assert verdict(number, names, NOTEBOOK_SEED).startswith(f"{called(number)}: {NOT_STARTED}. ")

@@ -1,0 +1,4 @@
+# %% [markdown]
+# # Symbols and words
+#
+# One page for all lessons.
