@@ -4,7 +4,8 @@ import sys
 from numbers import Real
 from typing import Any
 
-from .engine import NOTEBOOK_SEED, PASSED, CheckFailed, Local, called, find, run_check
+from . import engine
+from .engine import NOTEBOOK_SEED, PASSED, CheckFailed, Local, called, find
 
 _outcomes: dict[str, bool] = {}
 
@@ -24,7 +25,7 @@ def your_turn(number: str, seed: int = NOTEBOOK_SEED) -> None:
 
 def check_names(number: str, names: dict[str, Any], seed: int) -> None:
     _outcomes[find(number).number] = False
-    run_check(number, Local(names), seed)
+    engine.run_check(number, Local(names), seed)
     _outcomes[number] = True
     print(f"{called(number)}: {PASSED}")
 

@@ -1,12 +1,12 @@
 """Cells in which somebody writes: what stands there first, and what stands there in the end.
 
 A solution stands between ### BEGIN SOLUTION and ### END SOLUTION. In its place the notebook shows
-the lines of it that begin with "#> ", or a line that says it is not written yet.
+the lines of it that begin with "### GIVEN ", or a line that says it is not written yet.
 """
 
 BEGIN = "### BEGIN SOLUTION"
 END = "### END SOLUTION"
-GIVEN = "#> "  # begins a line of a solution that the blank notebook shows instead of it
+GIVEN = "### GIVEN "  # begins a line of a solution that the blank notebook shows instead of it
 
 
 def answer(text: str, called: str, solved: bool) -> str:

@@ -25,7 +25,7 @@ from functools import partial
 
 import torch
 
-from chapter_checks import passed, reply, your_turn
+from chapter_checks import your_turn
 from chapter_utils import ode, plotting
 from figures import lesson_01 as figures
 
@@ -495,7 +495,7 @@ assert (longest <= (mu * t).exp() + 1e-9).all() and (longest >= (-t).exp() - 1e-
 
 # %%
 ### BEGIN SOLUTION
-# > mu_by_hand = ...
+### GIVEN mu_by_hand = ...
 mu_by_hand = -1 + 5 / 2  # sym A = [[-1, 2.5], [2.5, -1]] maps (1, 1) to 1.5 times (1, 1)
 ### END SOLUTION
 

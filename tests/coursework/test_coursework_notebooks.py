@@ -81,7 +81,7 @@ def test_a_solution_region_is_replaced_by_a_stub_or_by_the_given_lines():
         builder.answer(text, "Exercise 9.1", False)
         == 'def f():\n    raise NotImplementedError("Exercise 9.1")  # replace this line'
     )
-    text = "### BEGIN SOLUTION\na = 1\n#> a = ...\n### END SOLUTION"
+    text = "### BEGIN SOLUTION\na = 1\n### GIVEN a = ...\n### END SOLUTION"
     assert (
         builder.answer(text, "Exercise 9.1", True),
         builder.answer(text, "Exercise 9.1", False),

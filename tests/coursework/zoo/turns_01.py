@@ -1,6 +1,5 @@
 import torch
 
-
 # %% 1.A right: from the eigenvectors
 mu_by_hand = -1 + 5 / 2
 
