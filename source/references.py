@@ -14,6 +14,7 @@ from chapter_checks.engine import find
 SOURCE = Path(__file__).resolve().parent
 NAMED = re.compile(r"(?<![\w\[])(Section|Claim|Exercise) (\d+\.\d+)\b(?![^\[\]]*\]\()")
 SECTION = re.compile(r"^## (\d+\.\d+) (.+)$", re.MULTILINE)
+LINK = re.compile(r"\]\(([\w./]+\.ipynb)(#[^)]*)?\)")
 CLAIM = re.compile(r"\*\*Claim (\d+\.\d+) \(")
 
 

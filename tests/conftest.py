@@ -45,6 +45,8 @@ LONGEST_FIRST = [
     "lesson 08",
     "notebooks/08_structure_preservation.ipynb",
     "lesson 04",
+    "lesson 09",
+    "notebooks/09_map_of_the_field.ipynb",
     "notebooks/04_networks_as_dynamical_systems.ipynb",
     "tests/test_five_regimes.py",
     "notebooks/05_nonexpansive_layers.ipynb",

@@ -113,7 +113,7 @@ def test_links_open_lessons_that_exist():
     opened = re.findall(r"https://mybinder\.org/v2/gh/[\w./-]+\?urlpath=lab/tree/([\w./]+)", readme)
     opened += [
         re.search(r"urlpath=lab/tree/([\w./]+)\)", build.links(path.stem))[1]
-        for path in build.LESSONS.glob("[0-9][0-9]_*.py")
+        for path in build.lessons()
     ]
     assert opened[0] == "notebooks/01_flows_and_stability.ipynb", (
         "the README's badge opens lesson 1"

@@ -21,7 +21,7 @@ from nbclient import NotebookClient
 import build
 from lesson import ROOT
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[1-9]_*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
 # What only ipywidgets 8 knows, of what a lesson might want; Colab has 7.7.
 ONLY_IN_8 = {
@@ -165,7 +165,7 @@ def test_anywhere_else_it_is_silent_and_does_nothing(colab):
 
 USERS_OF_WIDGETS = [
     *sorted((build.NOTEBOOKS / "figures").glob("lesson_*.py")),
-    *sorted(build.LESSONS.glob("[0-9][0-9]_*.py")),
+    *build.lessons(),
     ROOT / "chapter_utils" / "widgets.py",
 ]
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
 import pytest
 import torch
 import yaml
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 import build
 import chapter_utils
+import reading_time
 from chapter_utils import models, plotting, widgets
 from figures.common import image_row
 from lesson import ROOT
@@ -85,10 +87,12 @@ def test_the_address_is_changed_in_every_file_that_names_it(tmp_path):
         assert build.REPOSITORY not in text and "ann/course" in text
 
 
-def test_readme_lists_every_lesson():
+def test_readme_lists_every_lesson_with_its_minutes():
     readme = (ROOT / "README.md").read_text()
     for path in build.lessons():
-        assert f"notebooks/{path.stem}.ipynb" in readme
+        minutes = reading_time.minutes(jupytext.read(path, fmt="py:percent").cells)
+        row = rf"^\| \[\d\. [^|]+\]\(notebooks/{path.stem}\.ipynb\) \| [^|]+ \| {minutes} \| "
+        assert re.search(row, readme, re.MULTILINE), (path.stem, minutes)
     assert not re.search(r"@[A-Z]+@", readme), "a number is still to be measured"
 
 

@@ -87,7 +87,7 @@ def test_page(browser, folder, name):
     )
     prose = visit.page.locator("p, li, td, h1, h2, h3, h4").all_inner_texts()
     assert not [text for text in prose if "$" in text], "a formula was not converted"
-    if name != "index":
+    if name not in ("index", "00_symbols"):
         assert (
             visit.page.locator("math").count() > 20
             and visit.page.locator("figure img").count() >= 3

@@ -305,3 +305,22 @@ def test_the_workflow_file_is_one():
         for step in steps
     )
     assert json.dumps(workflow["env"]) == json.dumps({"COURSE": builder.build.REPOSITORY})
+
+
+def test_an_answer_under_the_number_of_an_earlier_release_gets_a_sentence(quick, tmp_path):
+    """Lesson 4 was split: 4.2 to 4.6 are exercises of lesson 9 now."""
+    for old, (new, function) in grade.MOVED.items():
+        assert f"def {function}(" in next(
+            cell.source
+            for cell in builder.generate(next(builder.SOURCE.glob("09_*.py")), "blank").cells
+            if grade.role(cell) == ("answer", new)
+        )
+        cell = new_code_cell(f"def {function}(*given):\n    return 1")
+        cell.metadata["tags"] = [f"answer:{old}"]
+        path = tmp_path / f"{old}.ipynb"
+        nbformat.write(new_notebook(cells=[cell]), path)
+        blank = builder.generate(next(builder.SOURCE.glob("04_*.py")), "blank")
+        (note,) = [n for n in grade.grade(path, {"04": blank})["notes"] if "earlier release" in n]
+        assert f"exercise {old} " in note and f"exercise {new}:" in note and "lesson 9" in note
+        cell.source = "def another(x):\n    return 1"
+        assert grade.moved(new_notebook(cells=[cell])) == []
