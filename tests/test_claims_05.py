@@ -169,6 +169,16 @@ def test_claim_5_5_adjoint(names, dtype, tolerance):
         )
 
 
+def test_claim_5_5_needs_square_kernels_and_images(names):
+    """Otherwise each axis has its own output padding, and the formula knows one only."""
+    for kernel_size, image_size in (((2, 3), (8, 8)), ((3, 3), (7, 8))):
+        x = torch.randn(1, 1, *image_size, generator=seeded(0))
+        kernel = torch.randn(1, 1, *kernel_size, generator=seeded(1))
+        y = torch.randn_like(names["conv"](x, kernel, 2))
+        back = names["conv_adjoint"](y, kernel, image_size[0], 2)
+        assert back.shape != x.shape
+
+
 def test_claim_5_5_a_wrong_adjoint_breaks_the_layer(names):
     assert names["mixed"] > 1.05 and names["correct"] <= 1 + 1e-12
     with pytest.raises(RuntimeError):  # without output_padding the sizes do not even fit
@@ -219,6 +229,32 @@ def test_claim_5_7_runge_kutta_layers(method):
         Tx = runge_kutta.runge_kutta_step(field, x, h, tableau)
         Ty = runge_kutta.runge_kutta_step(field, y, h, tableau)
         assert ((Tx - Ty).norm(dim=1) <= (x - y).norm(dim=1) * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("method", ["euler", "rk4"])
+def test_claim_5_7_needs_the_slope_and_a_nondecreasing_activation(method):
+    """The sigmoid's steps are 4 times as long; 3 times the limit is too long; GELU breaks it."""
+    tableau = runge_kutta.TABLEAUS[method]
+    radius = runge_kutta.circle_contractivity_radius(tableau)
+
+    def worst(activation, slope, times=1.0):
+        stretch = 0.0
+        for seed in range(10):
+            A, b, norm = problem(seed)
+            x = pairs(seed, A.shape[1])[0][:200]
+            h = times * 2 * radius / (slope * norm**2)
+
+            def step(v, A=A, b=b, h=h):
+                field = lambda z: -activation(z @ A.T + b) @ A  # noqa: E731
+                return runge_kutta.runge_kutta_step(field, v, h, tableau)
+
+            stretch = max(stretch, norms.jacobian_norms(step, x).max().item())
+        return stretch
+
+    assert worst(torch.sigmoid, 0.25) <= 1 + 1e-9
+    assert worst(torch.relu, 1.0) <= 1 + 1e-9
+    assert worst(torch.relu, 1.0, times=3.0) > 1.1
+    assert worst(F.gelu, 1.129) > 1 + 1e-6
 
 
 def test_claim_5_7_the_midpoint_rule_expands():

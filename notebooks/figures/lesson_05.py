@@ -8,6 +8,15 @@ from matplotlib.figure import Figure
 from chapter_utils import plotting, widgets
 
 
+def mark_ends(axis, pair, colour):
+    """The first point of a pair as a disc, the second as an open square."""
+    (first,) = axis.plot(*pair[:1].T, "o", color=colour, markersize=8, linestyle="")
+    (second,) = axis.plot(
+        *pair[1:].T, "s", color=colour, markersize=8, linestyle="", markerfacecolor="white"
+    )
+    return first, second
+
+
 def step_size(layer, worst_slope, A, direction):
     """Live: a ring of points and a pair along `direction` after one layer of step c; on the right
     the Lipschitz constant over c."""
@@ -20,17 +29,18 @@ def step_size(layer, worst_slope, A, direction):
     left, right = figure.subplots(1, 2)
     left.plot(*ring.T, color=plotting.BLACK, linewidth=0.8, linestyle=":", label="before")
     (after,) = left.plot([], [], color=plotting.BLUE, linestyle="-", label="after")
-    left.plot(*pair.T, color=plotting.BLACK, marker="o", linestyle=":")
+    left.plot(*pair.T, color=plotting.BLACK, linestyle=":")
+    mark_ends(left, pair, plotting.BLACK)
     (moved,) = left.plot(
         [],
         [],
         color=plotting.ORANGE,
-        marker="o",
         linestyle="-",
         linewidth=3,
         label="pair after",
         gid="pair",
     )
+    ends = mark_ends(left, pair, plotting.ORANGE)
     left.set(
         xlim=(-2.1, 2.1),
         ylim=(-2.1, 2.1),
@@ -61,14 +71,19 @@ def step_size(layer, worst_slope, A, direction):
         constant = worst_slope(A, tau)
         after.set_data(*ring_after.T)
         moved.set_data(*pair_after.T)
+        for end, point in zip(ends, pair_after, strict=True):
+            end.set_data(*point[:, None])
         dot.set_data([c], [constant])
         stretch = (pair_after[0] - pair_after[1]).norm().item()
+        turned = (
+            ", its ends turned round" if (pair_after[0] - pair_after[1]) @ direction < -1e-9 else ""
+        )
         verdict = "Some distances grow."
         if constant <= 1 + 1e-12:
             verdict = "No distance grows."
         return (
             f"At c = {c:.1f} the marked pair, one apart before, "
-            f"is {stretch:.2f} apart after the layer. {verdict}"
+            f"is {stretch:.2f} apart after the layer{turned}. {verdict}"
         )
 
     slider = ipywidgets.FloatSlider(min=0, max=3, step=0.1, value=1.0, description="step c")
@@ -98,20 +113,22 @@ def rotation_and_average(paths):
 
 def fits_of_absolute_value(x, fits):
     """The networks fitted to |x|, by name, and their distances to it."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
-    left.plot(x, x.abs(), color=plotting.BLACK, linestyle="-", linewidth=1, label="$|x|$")
-    for name, values in fits.items():
-        left.plot(x, values, label=name)
-        right.semilogy(x, (values - x.abs()).abs() + 1e-5)  # a zero has no logarithm
-    left.set(xlabel="$x$", title="networks")
-    right.set(xlabel="$x$", title="distance to $|x|$ (logarithmic)")
-    handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=8)
+    figure, axes = plt.subplots(2, 4, figsize=(10, 4.6), sharex=True, sharey="row")
+    for (name, values), top, bottom in zip(fits.items(), axes[0], axes[1], strict=True):
+        top.plot(x, x.abs(), color=plotting.BLACK, linestyle=":", label="$|x|$")
+        top.plot(x, values, color=plotting.BLUE, linestyle="-", label="network")
+        top.set(title=name)
+        error = (values - x.abs()).abs()
+        bottom.semilogy(x, error + 1e-5, color=plotting.ORANGE)  # a zero has no logarithm
+        bottom.set(xlabel=f"$x$; largest error {error.max():.3f}")
+    axes[0, 0].set(ylabel="$y$")
+    axes[1, 0].set(ylabel="error (logarithmic)")
+    axes[0, 0].legend(loc="upper center", fontsize=8)
     plotting.show(
         figure,
         "Only the network with the longest step, c = 2, follows |x| closely; "
         "the others are V shapes that are too flat, too high at 0 and too low at both ends, "
-        "and their errors are several times larger.",
+        "and their errors, below, are several times larger.",
     )
 
 
@@ -128,7 +145,7 @@ def certified_discs(network, points, labels, radius):
     figure, axis = plt.subplots(figsize=(6.4, 4.4))
     axis.contour(x_1, x_2, lead, levels=[0], colors=plotting.BLACK)
     for label, colour, marker in ((0, plotting.BLUE, "o"), (1, plotting.ORANGE, "^")):
-        chosen = labels == label
+        chosen = (labels == label).nonzero()[::3, 0]
         axis.plot(
             *points[chosen].T,
             marker,
@@ -138,12 +155,12 @@ def certified_discs(network, points, labels, radius):
             label=f"class {label}",
         )
         for centre, r in zip(points[chosen].tolist(), radius[chosen].tolist(), strict=True):
-            axis.add_patch(plt.Circle(centre, r, color=colour, alpha=0.12, linewidth=0))
+            axis.add_patch(plt.Circle(centre, r, color=colour, fill=False, linewidth=0.8))
     axis.set(
         aspect="equal",
         xlabel="$x_1$",
         ylabel="$x_2$",
-        title="certified discs of the test points",
+        title="certified discs of every third test point",
         xlim=(-1.6, 2.6),
         ylim=(-1.2, 1.7),
     )
@@ -151,6 +168,6 @@ def certified_discs(network, points, labels, radius):
     axis.legend(loc="upper left")
     plotting.show(
         figure,
-        "Around each test point lies its certified disc, inside which the prediction cannot "
+        "Around every third test point lies its certified disc, inside which the prediction cannot "
         "change. No disc crosses the black decision curve.",
     )

@@ -13,18 +13,20 @@
 # * what the longest allowed step can express that shorter ones cannot.
 #
 # **Before you start:** linear algebra (singular values), a little PyTorch. Lessons 1 to 3 help but are not needed.
-# **Time:** about 75 minutes of reading and playing; the computer needs less than one minute.
+# **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than one minute.
 
 # %% tags=["setup"]
 # setup
 
 # %%
 import itertools
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from chapter_checks import passed, reply, your_turn
 from chapter_utils import (
     certificates,
     data,
@@ -58,10 +60,27 @@ torch.set_default_dtype(torch.float64)  # so that what we see is mathematics, no
 #
 # $$T(x)=x-\tau A^\top\sigma(Ax+b).$$
 #
-# It is a residual layer whose second matrix is the transpose of the first, with a minus sign. Write it down:
+# It is a residual layer whose second matrix is the transpose of the first, with a minus sign.
+#
+# **Your turn 5.A.** Write it for the ReLU and a batch `x` of shape $(B,d)$: each *row* is a point. `A` has shape $(m,d)$, `b` has shape $(m,)$. So the rows of `x @ A.T` are the $Ax$.
 
 
 # %%
+def my_layer(x, A, b, tau):
+    """x - tau A^T relu(A x + b) for a batch x of shape (B, d)."""
+    ### BEGIN SOLUTION
+    switched = torch.relu(x @ A.T + b)
+    return x - tau * switched @ A
+    ### END SOLUTION
+
+
+your_turn("5.A")
+
+# %% [markdown]
+# The next cell, folded, is the lesson's own version, for any activation. The first live figure below moves *yours*, if it has passed.
+
+
+# %% jupyter={"source_hidden": true}
 def gradient_layer(x, A, b, tau, activation=torch.relu):
     """x - tau A^T activation(A x + b) for a batch x of shape (B, d)."""
     return x - tau * activation(x @ A.T + b) @ A
@@ -75,20 +94,19 @@ print(f"largest singular value of A: {norm_A:.4f}")
 
 # %% [markdown]
 # **Predict first.** A drop that takes too long a step jumps across the valley and up the other wall.
-# We measure the step by the number $c=\tau\,L_\sigma\|A\|^2$, where $L_\sigma$ is the largest slope of $\sigma$: 1 for the ReLU. How large may $c$ be before distances grow: 0.5, 1, 2 or 4?
-# Write your guess into the next cell; leaving it empty is fine.
+# We measure the step by the number $c=\tau\,L_\sigma\|A\|^2$, where $L_\sigma$ is the largest slope of $\sigma$: 1 for the ReLU. How large may $c$ be before distances grow?
 
 # %%
-my_guess = None  # for example 1.0
+my_guess = ...  # a number
 
 # %% [markdown]
-# On any region where the signs of $Ax+b$ do not change, the ReLU layer is linear, with the matrix
+# How to find out? On any region where the signs of $Ax+b$ do not change, the ReLU layer is linear, with the matrix
 # $I-\tau A^\top D A$. Here $D$ is diagonal, with a 1 for each unit that is switched on and a 0 for each that is off.
 # Three units have $2^3=8$ on/off patterns. Our $A$ is invertible, so each pattern occurs somewhere, and the largest norm among the eight matrices is
 # the exact Lipschitz constant. (For other $A$ it is an upper bound.)
 
 
-# %%
+# %% tags=["reveal"]
 def worst_slope(A, tau, slopes=(0.0, 1.0), B=None):
     """Largest norm of I - tau B^T D A over all diagonal D with entries from `slopes`.
 
@@ -102,11 +120,19 @@ def worst_slope(A, tau, slopes=(0.0, 1.0), B=None):
 
 for c in (0.5, 1.0, 2.0, 2.1, 2.5, 3.0):
     print(f"c = {c:.1f}:  Lipschitz constant {worst_slope(A, c / norm_A**2):.4f}")
-if my_guess is not None:
-    print(f"Your guess was {my_guess}; the limit is 2.")
+reply(
+    my_guess,
+    2,
+    "Up to c = 2 nothing grows.",
+    wrong={
+        1: "at c = 1 the drop stops at the bottom. It may climb the other wall as far as it came.",
+        0.5: "so short a step is safe, but a drop may even climb the other wall a little.",
+        4: "then the constant is 3.",
+    },
+)
 
 # %% [markdown]
-# Up to $c=2$ nothing grows. (The constant cannot be less than 1: where all units are off, the layer does nothing.) Beyond it the constant is exactly $c-1$.
+# The constant cannot be less than 1: where all units are off, the layer does nothing. Beyond $c=2$ it is exactly $c-1$.
 #
 # > **Claim 5.1 (the layer is non-expansive).** Let $\sigma$ be nondecreasing with slope at most $L_\sigma$.
 # > Then $T(x)=x-\tau A^\top\sigma(Ax+b)$ is non-expansive for every $0\le\tau\le\dfrac{2}{L_\sigma\|A\|^2}$.
@@ -122,27 +148,34 @@ if my_guess is not None:
 # > there are $b$, $x$ and $y$ with $\|T(x)-T(y)\|=(c-1)\|x-y\|$.
 #
 # The two points differ along the direction that $A$ stretches most. There the map is multiplication by $1-c$.
-# Move the slider and watch this pair, drawn as a thick line, on a ring of points in the plane.
+# Move the slider and watch this pair, a thick line from a disc to an open square, on a ring of points in the plane.
 
 # %%
 A2 = torch.tensor([[1.0, 0.4], [-0.3, 0.6]])
 stretched = torch.linalg.svd(A2).Vh[0]  # the direction that A2 stretches most
-live_step = figures.step_size(gradient_layer, worst_slope, A2, stretched)
+live_step = figures.step_size(
+    my_layer if passed("5.A") else gradient_layer, worst_slope, A2, stretched
+)
 live_step.still(c=2.5)
 
 # %%
 live_step
 
 # %% [markdown]
-# Put the slider to 1: the pair collapses to a point. Put it to 2: the pair is exactly as long as before, but turned round.
+# Put the slider to 1: the pair collapses to a point. Put it to 2: the pair is exactly as long as before, but disc and square have changed places.
 # This reflection will matter at the end of the lesson: **the longest allowed step keeps all information along that direction.**
 #
 # ### Other activations
 #
 # The limit for $\tau$ contains $L_\sigma$, the largest slope. The sigmoid has $L_\sigma=\tfrac14$, so its steps may be four times longer.
 # But the slope must also never be *negative*. GELU dips a little below zero: its slope ranges over $[-0.129,\,1.129]$.
+#
+# **Predict first.** GELU takes the step $\tau=2/(1.129\,\|A\|^2)$, which would be allowed if it were nondecreasing. What is the Lipschitz constant then?
 
 # %%
+my_guess_2 = ...  # a number
+
+# %% tags=["reveal"] jupyter={"source_hidden": true}
 t = torch.linspace(-8, 8, 4001, requires_grad=True)
 for activation in (torch.relu, torch.tanh, torch.sigmoid, F.gelu):
     slope = torch.autograd.grad(activation(t).sum(), t)[0]
@@ -152,10 +185,18 @@ for activation in (torch.relu, torch.tanh, torch.sigmoid, F.gelu):
     constant = worst_slope(A, tau, (low, high))
     print(f"{activation.__name__:8s} slope in [{low:6.3f}, {high:.3f}]   ", end="")
     print(f"Lipschitz constant at the limit: {constant:.3f}")
+assert constant > 1.1
+reply(
+    my_guess_2,
+    constant,
+    "Where the slope is negative the layer walks uphill.",
+    wrong={1: "the dip is small, but it is there.", 1.129: "not the largest slope counts here."},
+    within=0.02,
+)
 
 # %% [markdown]
 # GELU expands by almost a quarter at "its" limit, and a little for every shorter step. The hypothesis *nondecreasing* is not decoration.
-# The second matrix matters too. With an unrelated $B^\top$ in place of $A^\top$ we no longer follow a gradient, and a shorter step is no repair. Half the allowed one:
+# The second matrix matters too. With an unrelated $B^\top$ in place of $A^\top$ we no longer follow a gradient: $\langle d,B^\top\delta\rangle=\langle Bd,\delta\rangle$, and the proof knows the sign of $\langle Ad,\delta\rangle$ only. A shorter step is no repair. Half the allowed one:
 
 # %%
 B = torch.randn(3, 3, generator=generator)
@@ -166,7 +207,7 @@ print(f"untied: {untied:.3f}")
 assert untied > 1.1
 
 # %% [markdown]
-# *Coursework 5.1 and 5.2 ask for the longest step of a given layer, and for the price of going beyond it.*
+# *Exercise 5.1 asks for the longest step of a given layer, Exercise 5.2 for the price of going beyond it.*
 #
 # ## 5.2 More than non-expansive: averaged
 #
@@ -177,8 +218,18 @@ assert untied > 1.1
 # $$\|Tx-Ty\|^2\le\|x-y\|^2-\Big(\frac{2}{c}-1\Big)\big\|(x-Tx)-(y-Ty)\big\|^2 .$$
 #
 # For $0<\alpha<1$, a map with $\|Tx-Ty\|^2\le\|x-y\|^2-\frac{1-\alpha}{\alpha}\|(x-Tx)-(y-Ty)\|^2$ is called **$\alpha$-averaged**. Equivalently,
-# $T=(1-\alpha)I+\alpha N$ with $N$ non-expansive. The smaller $\alpha$, the stronger the inequality; $\alpha=\tfrac12$ is called *firmly non-expansive*.
+# $T=(1-\alpha)I+\alpha N$ with a non-expansive $N$: a mean of the identity and $N$. The smaller $\alpha$, the stronger the inequality; $\alpha=\tfrac12$ is called *firmly non-expansive*.
 # (Stronger does not mean that more is contracted: the identity satisfies it for every $\alpha$.)
+#
+# <details><summary>Why the two are equivalent</summary>
+#
+# Solve for $N=I-\tfrac1\alpha(I-T)$. With $d=x-y$ and $e=(x-Tx)-(y-Ty)$, so that $Tx-Ty=d-e$:
+#
+# $$\|Nx-Ny\|^2=\|d\|^2-\tfrac2\alpha\langle d,e\rangle+\tfrac1{\alpha^2}\|e\|^2,\qquad \|Tx-Ty\|^2=\|d\|^2-2\langle d,e\rangle+\|e\|^2.$$
+#
+# $N$ is non-expansive exactly if $2\langle d,e\rangle\ge\tfrac1\alpha\|e\|^2$. Put into the second equation, that is the inequality of averaged maps.
+#
+# </details>
 #
 # > **Claim 5.3 (averaged).** For $0<c<2$ the layer is $\alpha$-averaged with $\alpha=c/2$, and, if the slope $L_\sigma$ is attained on an interval, with no smaller $\alpha$ that serves for every $b$.
 #
@@ -208,7 +259,7 @@ for c in (0.5, 1.0, 1.5):
 # > **Claim 5.4 (composition).** If $T_1,T_2$ are $\alpha_1$- and $\alpha_2$-averaged with $0<\alpha_1,\alpha_2<1$, then $T_1\circ T_2$ is averaged with
 # > $\alpha=\dfrac{\alpha_1+\alpha_2-2\alpha_1\alpha_2}{1-\alpha_1\alpha_2}$.
 #
-# Three layers with $\alpha=\tfrac34$ are still averaged, though only just. With a rotation in the stack ($\alpha=1$) the formula promises nothing:
+# Three layers with $\alpha=\tfrac34$ are still averaged, though only just. Put a rotation ($\alpha=1$) into the stack, and the formula gives 1: nothing is promised.
 
 
 # %%
@@ -223,21 +274,47 @@ print("five firmly non-expansive layers:", round(five, 4))
 print("one of them and a rotation:      ", compose(0.5, 1.0))
 
 # %% [markdown]
-# Why care? Repeating an averaged map that has a fixed point always converges to one (Krasnosel'skii and Mann). A rotation by 90 degrees
-# $R$ goes round for ever; the averaged $\tfrac12(I+R)$ spirals in. Lesson 8 turns this into a denoiser that cannot diverge.
+# Why care? Repeating an averaged map that has a fixed point always converges to one (Krasnosel'skii and Mann). A rotation $G$ by 90 degrees goes round for ever. And its mean with the identity?
+#
+# **Your turn 5.B.** Write the function that makes an $\alpha$-averaged map out of any non-expansive map $N$.
+
 
 # %%
-rotation = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
-averaged = 0.5 * (torch.eye(2) + rotation)
+def averaged_map(N, alpha):
+    """The map x -> (1 - alpha) x + alpha N(x), as a function of x."""
+
+    ### BEGIN SOLUTION
+    def T(x):
+        return (1 - alpha) * x + alpha * N(x)
+
+    return T
+    ### END SOLUTION
+
+
+your_turn("5.B")
+
+
+# %%
+def rotation(x):
+    """G x, the rotation by 90 degrees, for a point x (2,)."""
+    return torch.stack([-x[1], x[0]])
+
+
+def half_way(x):
+    return averaged_map(rotation, 0.5)(x) if passed("5.B") else 0.5 * (x + rotation(x))
+
+
 paths = {}
-for name, matrix in {"rotation $R$": rotation, "averaged $(I+R)/2$": averaged}.items():
+for name, step in {"rotation $G$": rotation, "averaged $(I+G)/2$": half_way}.items():
     paths[name] = [torch.tensor([1.0, 0.0])]
     for _ in range(12):
-        paths[name].append(matrix @ paths[name][-1])
+        paths[name].append(step(paths[name][-1]))
 figures.rotation_and_average(paths)
 
 # %% [markdown]
-# *Coursework 5.3 asks how averaged a stack of layers is: what is promised, and what is measured.*
+# The rotation jumps between four points; the averaged map spirals in. Lesson 8 turns this into an image algorithm that must come to rest.
+#
+# *Exercise 5.3 asks how averaged a stack of layers is: what is promised, and what is measured.*
 #
 # ## 5.3 Images: the adjoint of a convolution
 #
@@ -245,7 +322,7 @@ figures.rotation_and_average(paths)
 #
 # It is the map $K^\top$ with $\langle Kx,y\rangle=\langle x,K^\top y\rangle$ for all images $x$ and $y$, called the **adjoint**. PyTorch has it under the name
 # `conv_transpose2d`, with one trap. With a stride $s$, images of different sizes can give outputs of the *same* size.
-# So the adjoint must be told which size to return to. For side $n$, kernel size $k$ and padding $p$, the number of last rows that no window reached is
+# So the adjoint must be told which size to return to. For a square image of side $n$, a square kernel of size $k$ and padding $p$, the number of last rows that no window reached is
 #
 # $$\texttt{output\_padding}=(n+2p-k)\bmod s .$$
 
@@ -270,13 +347,35 @@ for side in (7, 8):
     print(f"side {side}: output {tuple(y.shape[2:])}   <Kx, y> = <x, K'y>: {equal}")
 
 # %% [markdown]
-# > **Claim 5.5 (adjoint).** With this `output_padding`, `conv_adjoint` is the exact adjoint of the zero-padded convolution for every kernel, stride and padding.
+# > **Claim 5.5 (adjoint).** With this `output_padding`, `conv_adjoint` is the exact adjoint of the zero-padded convolution for square kernels and images, every stride and every padding. (Otherwise each axis needs its own number.)
 #
-# The dot-product test takes one line. Use it whenever you write an adjoint, because a wrong one looks fine and breaks the theorem.
-# Here someone computes the forward convolution with *circular* padding, as if the image were wrapped round a torus, and the adjoint with *zero* padding:
+# A wrong adjoint looks fine and breaks the theorem. So test every one that you write.
+#
+# **Your turn 5.C.** Write the test: for linear maps `forward` and `adjoint`, inputs `x` and `y`, the gap $|\langle Kx,y\rangle-\langle x,K^\top y\rangle|$, where $\langle\cdot,\cdot\rangle$ is the sum of all products.
 
 
 # %%
+def adjoint_gap(forward, adjoint, x, y):
+    """|<forward(x), y> - <x, adjoint(y)>|, zero up to rounding for a right adjoint."""
+    ### BEGIN SOLUTION
+    left = (forward(x) * y).sum()
+    right = (x * adjoint(y)).sum()
+    return (left - right).abs().item()
+    ### END SOLUTION
+
+
+your_turn("5.C")
+
+# %% [markdown]
+# Here someone computes the forward convolution with *circular* padding, as if the image were wrapped round a torus, and the adjoint with *zero* padding. The step is half the allowed one.
+#
+# **Predict first.** Is the Lipschitz constant of this layer larger than 1, or not?
+
+# %%
+my_guess_3 = ...  # "larger" or "not larger"
+
+
+# %% tags=["reveal"]
 def wrapped(x, kernel):
     return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="circular"), kernel)
 
@@ -290,11 +389,27 @@ def slope_of_pair(forward, adjoint, c):
 
 
 edge = torch.tensor([[1.0, 2.0, 0.0], [0.0, -1.0, 1.0], [1.0, 0.0, -2.0]])[None, None]
+
+
+def wrapped_edge(x):
+    return wrapped(x, edge)
+
+
 correct = slope_of_pair(lambda x: conv(x, edge), lambda y: conv_adjoint(y, edge, 4), c=1)
-mixed = slope_of_pair(lambda x: wrapped(x, edge), lambda y: conv_adjoint(y, edge, 4), c=1)
+mixed = slope_of_pair(wrapped_edge, lambda y: conv_adjoint(y, edge, 4), c=1)
 print(f"right adjoint, half the allowed step: {correct:.3f}")
 print(f"mixed paddings, half the allowed step: {mixed:.3f}")
 assert correct <= 1 + 1e-12 < mixed
+if passed("5.C"):
+    x, y = torch.randn(2, 1, 1, 4, 4, generator=generator)
+    gap = adjoint_gap(wrapped_edge, lambda y: conv_adjoint(y, edge, 4), x, y)
+    print(f"your test would have noticed: gap {gap:.2f}")
+reply(
+    my_guess_3,
+    "larger",
+    "Only the pixels at the edge differ, and that is enough.",
+    wrong={"not larger": "no step is short enough for a map that follows no gradient."},
+)
 
 # %% [markdown]
 # The library's `image_operators.ConvOperator` does what you just wrote. `layers.GradientField` joins an operator and an activation,
@@ -310,7 +425,7 @@ print(f"measured slope {slope:.4f} <= bound {bound:.4f}")
 assert slope <= bound + 1e-9
 
 # %% [markdown]
-# *Coursework 5.4 asks for the adjoint, and so for the output padding, of any convolution.*
+# *Exercise 5.4 asks for the adjoint, and so for the output padding, of any convolution.*
 #
 # ## 5.4 Keeping the promise while the weights move
 #
@@ -335,20 +450,66 @@ for steps in (0, 1, 5, 20, 100):
 # Therefore we use it where an error is harmless, and only there. Four ways to enforce the bound:
 #
 # 1. **Adaptive step.** Leave $A$ free and use $\tau=c/(L_\sigma\hat n^2)$ with the estimate $\hat n=\|Av\|$ after one power iteration,
-#    begun from the $v$ of the last training step (a *warm start*). Differentiate through $\hat n$ with $v$ held fixed.
+#    begun from the $v$ of the last training step (a *warm start*). The gradient of $\hat n$ is taken as if $v$ were a constant.
 # 2. **Projection.** After each optimiser step move $A$ back into the allowed set: divide it by its norm if that exceeds 1, cut its singular values off at 1
 #    (the nearest point), or return to orthonormal rows.
 # 3. **Orthogonal parametrisation.** Write $A$ as the matrix exponential or the Cayley transform of a skew-symmetric matrix, so that it is orthogonal by construction.
-# 4. **A bound without iteration.** The "SDP-based Lipschitz layer" (Araujo et al., 2303.03169)
-#    $x-2W\,\mathrm{diag}(t)^{-1}\sigma(W^\top x+b)$, $t_i=\sum_j|W^\top W|_{ij}\,q_j/q_i$ with any $q>0$, is non-expansive
-#    for every $W$ without a zero column and every nondecreasing $\sigma$ with slope at most 1.
+# 4. **A bound without iteration.** Bound $\|A\|$ by sums of entries, so that no iteration is needed (below, ★).
 #
 # Only 3 and 4 hold at every moment of training, up to rounding. 1 and 2 are as good as the norm that they use.
 #
-# The fourth one deserves a test. Eight units have 256 patterns, and we may choose nasty weights. (With all units off the slope is 1; we look for more.)
-
+# In this lesson we use the first; lesson 7 adds orthonormal rows, the second. And we follow one rule:
+#
+# > **Training may use an estimate. A certificate must use a guaranteed upper bound.**
+#
+# In `model.train()` mode a block takes its step from power iteration. In `model.eval()` mode it computes a norm that is never below the truth
+# (singular values for a matrix, the Fourier transform for a convolution; lesson 3), and it does so again whenever the weights have changed.
+#
+# **Predict first.** Without that second part: a norm was right, with $c=2$. Then the weights grow by a factor of 3, and the old $\tau$ is kept. What is the Lipschitz constant now?
 
 # %%
+my_guess_4 = ...  # a number
+
+# %% tags=["reveal"]
+stale_c = 2.0 * 3**2
+operator = operators.DenseOperator(3, 3)
+fresh_block = layers.NonExpansiveBlock(layers.GradientField(operator)).eval()
+with torch.no_grad():
+    operator.weight.copy_(A)
+    _ = fresh_block(torch.zeros(1, 3))  # the norm is known now
+    operator.weight.mul_(3)
+points = torch.randn(200, 3, generator=generator)
+fresh = norms.jacobian_norms(fresh_block, points).max().item()
+stale = worst_slope(3 * A, 2 / norm_A**2)
+print(f"stale norm: Lipschitz constant {stale:.1f}, as predicted: c - 1 = {stale_c - 1:.0f}")
+print(f"our block:  measured slope {fresh:.4f}")
+assert fresh <= 1 + 1e-9
+reply(
+    my_guess_4,
+    17,
+    "Now c = 2 x 9 = 18, and the constant is c - 1.",
+    wrong={
+        3: "the weights enter squared, and the step is beyond its limit.",
+        9: "c became 9 times as large, and that is 18. Which constant belongs to it?",
+        18: "that is c. The constant is one less.",
+    },
+    within=0.02,
+)
+
+# %% [markdown]
+# ### ★ A bound without iteration
+#
+# The "SDP-based Lipschitz layer" (Araujo et al., 2303.03169) is
+# $x-2W\,\mathrm{diag}(t)^{-1}\sigma(W^\top x+b)$, $t_i=\sum_j|W^\top W|_{ij}\,q_j/q_i$ with any $q>0$. It is non-expansive
+# for every $W$ without a zero column and every nondecreasing $\sigma$ with slope at most 1.
+#
+# *Why.* Let $A=\mathrm{diag}(t)^{-1/2}W^\top$. Written with $A$, it is the layer of Claim 5.1 with $\tau=2$ and the activation $t_i^{-1/2}\sigma(t_i^{1/2}\,\cdot)$, which has the slopes of $\sigma$. And $\|A\|\le1$: the eigenvalues of $\mathrm{diag}(t)^{-1}W^\top W$ are those of $AA^\top$,
+# and with $q$ as scaling its rows have absolute sums of at most 1 (lesson 3: no eigenvalue exceeds the largest row sum).
+#
+# Eight units have 256 patterns, and we may choose nasty weights. (With all units off the slope is 1; we look for more.)
+
+
+# %% jupyter={"source_hidden": true}
 def sll_worst_slope(W, q):
     t = ((W.T @ W).abs() * q / q[:, None]).sum(1)
     patterns = torch.tensor(list(itertools.product([0.0, 1.0], repeat=W.shape[1])))
@@ -365,40 +526,21 @@ print(f"worst slope over 4 x 256 patterns: {worst:.6f}")
 assert worst <= 1 + 1e-9
 
 # %% [markdown]
-# In this lesson we use the first; lesson 7 adds orthonormal rows, the second. And we follow one rule:
-#
-# > **Training may use an estimate. A certificate must use a guaranteed upper bound.**
-#
-# In `model.train()` mode a block takes its step from power iteration. In `model.eval()` mode it computes a norm that is never below the truth
-# (singular values for a matrix, the Fourier transform for a convolution; lesson 3), and it does so again whenever the weights have changed.
-# Look what happens without the second part: a norm that was right before the weights grew by a factor of 3 allows a step nine times too long.
-
-# %%
-stale_c = 2.0 * 3**2
-operator = operators.DenseOperator(3, 3)
-fresh_block = layers.NonExpansiveBlock(layers.GradientField(operator)).eval()
-with torch.no_grad():
-    operator.weight.copy_(A)
-    _ = fresh_block(torch.zeros(1, 3))  # the norm is known now
-    operator.weight.mul_(3)
-points = torch.randn(200, 3, generator=generator)
-fresh = norms.jacobian_norms(fresh_block, points).max().item()
-stale = worst_slope(3 * A, 2 / norm_A**2)
-print(f"stale norm: Lipschitz constant {stale:.1f}, as predicted: c - 1 = {stale_c - 1:.0f}")
-print(f"our block:  measured slope {fresh:.4f}")
-assert fresh <= 1 + 1e-9
-
-# %% [markdown]
 # ## 5.5 Better integrators: Runge–Kutta layers
 #
 # **Question.** The layer is one Euler step for the differential equation $x'=-A^\top\sigma(Ax+b)$. Does a better method allow a better layer?
 #
-# Let $L=L_\sigma\|A\|^2$. Lesson 2 shows that a Runge–Kutta method keeps this flow non-expansive for steps up to $2r/L$. The number $r$ is its
-# *circle-contractivity radius* (Dahlquist and Jeltsch 1979), computed from the coefficients of the method.
+# Let $L=L_\sigma\|A\|^2$. A Runge–Kutta method keeps this flow non-expansive for steps up to $2r/L$ (Claim 2.5). The number $r$, its
+# *circle-contractivity radius* (Dahlquist and Jeltsch 1979), is computed from the coefficients of the method alone. Euler's method has $r=1$.
 #
-# > **Claim 5.7 (Runge–Kutta layers).** One step of a method with radius $r$ for $x'=-A^\top\sigma(Ax+b)$ is non-expansive if $\tau\le 2r/(L_\sigma\|A\|^2)$.
+# > **Claim 5.7 (Runge–Kutta layers).** Let $\sigma$ be nondecreasing with slope at most $L_\sigma$. One step of a method with radius $r$ for $x'=-A^\top\sigma(Ax+b)$ is non-expansive if $0\le\tau\le 2r/(L_\sigma\|A\|^2)$.
+#
+# **Predict first.** The classical method of order four, `rk4`, is far more accurate than Euler's. What is its $r$?
 
 # %%
+my_guess_5 = ...  # a number
+
+# %% tags=["reveal"]
 for name, method in runge_kutta.TABLEAUS.items():
     if method.explicit:
         radius = runge_kutta.circle_contractivity_radius(method)
@@ -407,11 +549,33 @@ try:
     layers.NonExpansiveBlock(layers.GradientField(operators.DenseOperator(3, 3)), method="midpoint")
 except ValueError as error:
     print("refused:", error)
+reply(
+    my_guess_5,
+    1,
+    "No explicit method in this list beats Euler's 1; the midpoint rule has none to offer.",
+    wrong={4: "that is its order.", 1.39: "that would be half its limit 2.785 for linear decay."},
+)
 
 # %% [markdown]
-# Surprised? No explicit method in the list is better here than Euler's, the classical fourth-order one included, and the midpoint rule gives no promise at all.
 # More accuracy is not more stability. What does help is *more steps*: a block that must travel for a given time $t_\mathrm{end}$ takes
-# $\lceil t_\mathrm{end}L/(2r)\rceil$ of them. Then the number of steps, the depth, adapts to the weights:
+# $\lceil t_\mathrm{end}L/(2r)\rceil$ of them, at least one.
+#
+# **Your turn 5.D.** Write the number of steps as a function of $t_\mathrm{end}\ge0$, $L>0$ and $r>0$. Rounding up is `math.ceil`.
+
+
+# %%
+def depth_needed(t_end, L, r):
+    """The least number of equal steps, at least 1, each of them at most 2 r / L long."""
+    ### BEGIN SOLUTION
+    longest = 2 * r / L
+    return max(1, math.ceil(t_end / longest))
+    ### END SOLUTION
+
+
+your_turn("5.D")
+
+# %% [markdown]
+# So the depth adapts to the weights. The method `steps` of a block gives the number of its steps and the length of each:
 
 # %%
 for scale in (0.5, 1, 2, 3):
@@ -423,6 +587,8 @@ for scale in (0.5, 1, 2, 3):
     slope = norms.jacobian_norms(deep, points).max().item()
     print(f"||A|| = {scale * norm_A:5.2f}:  {number:2d} Euler steps of {size:.4f}   ", end="")
     print(f"measured slope {slope:.4f}")
+    if passed("5.D"):
+        assert depth_needed(1.0, (scale * norm_A).item() ** 2, 1.0) in (number, number - 1)
     assert slope <= 1 + 1e-9
 
 # %% [markdown]
@@ -444,8 +610,8 @@ sort = torch.tensor([[-1.0, 1.0]])
 print(gradient_layer(torch.tensor([[1.0, 5.0], [5.0, 1.0]]), sort, torch.zeros(1), tau=1.0))
 
 # %% [markdown]
-# **Predict first.** We train four networks on $|x|$: an ordinary one with spectrally normalised matrices and ReLU, non-expansive ones with $c=1$ (4 and 12 layers),
-# and one with $c=2$ (4 layers). All are 1-Lipschitz (the first one nearly). Which ones fail, and where?
+# We train four networks on $|x|$: an ordinary one with spectrally normalised matrices and ReLU, non-expansive ones with $c=1$ (4 and 12 layers),
+# and one with $c=2$ (4 layers). All are 1-Lipschitz (the first one nearly).
 
 
 # %%
@@ -457,6 +623,7 @@ def absolute_value_network(c, depth, width=10):
     )
 
 
+# %% jupyter={"source_hidden": true}
 def normalised(m, n):
     return nn.utils.parametrizations.spectral_norm(nn.Linear(m, n))
 
@@ -468,6 +635,7 @@ def normalised_network(depth, width=10):
     return nn.Sequential(normalised(1, width), nn.ReLU(), *hidden, normalised(width, 1))
 
 
+# %%
 _ = torch.manual_seed(0)
 candidates = {
     "spectral norm + ReLU": normalised_network(4),
@@ -476,7 +644,13 @@ candidates = {
     "c = 2, 4 layers": absolute_value_network(2.0, 4),
 }
 
-# %% tags=["nbval-ignore-output"]
+# %% [markdown]
+# **Predict first.** Which of the four ends with the smallest error?
+
+# %%
+my_guess_6 = ...  # one of the names in `candidates`
+
+# %% tags=["reveal", "nbval-ignore-output"]
 x_train = torch.linspace(-1, 1, 129)[:, None]
 for network in candidates.values():
     training.fit(
@@ -488,8 +662,6 @@ for network in candidates.values():
         batch_size=129,
         learning_rate=0.02,
     )
-
-# %% tags=["nbval-ignore-output"]
 x = torch.linspace(-1, 1, 801)[:, None]
 fits = {}
 worst = {}
@@ -501,18 +673,27 @@ for name, network in candidates.items():
     print(f"{name:21s} largest error {worst[name]:.3f}   guaranteed bound {bound:.6f}")
 assert all(worst["c = 2, 4 layers"] < worst[name] / 2 for name in list(worst)[:3])
 figures.fits_of_absolute_value(x, fits)
+reply(
+    my_guess_6,
+    "c = 2, 4 layers",
+    "Only the longest step keeps the slope 1 where it is needed.",
+    wrong={"c = 1, 12 layers": "three times as deep, it is still no match for c = 2."},
+)
 
 # %% [markdown]
 # The bound is 1 for all four (up to the error of its power iteration for the spectrally normalised one). Their fits are not alike.
 # A spectrally normalised ReLU network loses slope wherever a unit is off. If $A$ has orthonormal rows, a step with $c=1$ *erases* the active directions, and a step with
-# $c=2$ *reflects* them: each linear piece $I-2A^\top DA$ is an orthogonal matrix and loses nothing. For other $A$ this holds approximately.
+# $c=2$ *reflects* them: each linear piece $I-2A^\top DA$ is an orthogonal matrix and loses nothing. For other $A$ with $\|A\|=1$ that is so only in part:
+# with all units on, a direction that $A$ stretches by 1 is reflected, and one that it stretches by $1/\sqrt2$ is erased.
 #
-# *Coursework 5.5 asks you to repeat this fit with a single layer, and 5.6 to build a layer that stays safe while it learns.*
+# *Exercise 5.5 asks you to repeat this fit with a single layer, Exercise 5.6 to build a layer that stays safe while it learns.*
 #
 # ## 5.7 A whole network, with a certificate
 #
 # To build a network we need three more parts that do not expand: a **lift** into more dimensions (append zeros: an isometry), **pooling**
 # (the average over $k\times k$ pixels has norm $1/k$, so multiply it by $k$ and waste nothing) and a **last layer** of norm at most 1.
+#
+# For training we use the *hinge loss*: it asks that the right output exceed the other by a margin, here 0.5, and is what is missing to that. `training.fit` ends with `network.eval()`, so that what follows uses guaranteed norms.
 #
 # If every part is 1-Lipschitz, so is the network $F$, and this gives a promise for each single input. Let $y$ be the predicted class and
 # $M=F_y-\max_{j\ne y}F_j$ the margin. Moving the input by less than $M/\sqrt2$ cannot change the prediction: the difference $F_y-F_j$ is $\sqrt2$-Lipschitz.
@@ -528,15 +709,13 @@ network = nn.Sequential(
     layers.NonExpansiveLinear(16, 2),
 )
 
+
 # %% tags=["nbval-ignore-output"]
-history = training.fit(
-    network,
-    points[:300],
-    labels[:300],
-    lambda f, y: training.hinge_loss(f, y, margin=0.5),
-    epochs=150,
-    learning_rate=0.02,
-)
+def loss(f, y):
+    return training.hinge_loss(f, y, margin=0.5)
+
+
+_ = training.fit(network, points[:300], labels[:300], loss, epochs=150, learning_rate=0.02)
 
 # %% [markdown]
 # The same network before and after training obeys the same bound; training only moves the margins.
@@ -562,10 +741,10 @@ assert slope <= bound <= 1 + 1e-6 and accuracy > 0.95
 figures.certified_discs(network, test_points, test_labels, radius)
 
 # %% [markdown]
-# No disc crosses the curve, and none may: that is a theorem, not luck. A disc is usually a little smaller than the distance to the curve, because the certificate assumes that
+# No disc crosses the curve, and none may: that is a theorem, not luck. (Every third test point is drawn.) A disc is usually a little smaller than the distance to the curve, because the certificate assumes that
 # $F_y-F_j$ falls with slope $\sqrt2$ all the way, and the true slope on the way is smaller.
 #
-# ### A layer of your own
+# ### ★ A layer of your own
 #
 # `lipschitz_bound` knows PyTorch's layers and the library's by their exact type, and refuses every other by name. Take the layer of Claim 5.8 that sorts pairs, $(x_1,x_2)\mapsto(\max,\min)$.
 # One line gives it a rule. The rule promises two things: how much the layer may stretch, and how far rounding may put its result off (here not at all, because sorting computes no new number; lesson 7 needs this).
@@ -599,15 +778,15 @@ assert slope <= bound + 1e-12
 # %% [markdown]
 # ## Recap
 #
-# * One Euler step downhill on a convex potential, $x-\tau A^\top\sigma(Ax+b)$, is non-expansive for every $b$ up to $\tau=2/(L_\sigma\|A\|^2)$, and beyond it not for every $b$ (5.1, 5.2).
-# * Without its hypotheses the promise can fail: tied weights, a nondecreasing activation, the exact adjoint (5.5), a fresh norm.
-# * Shorter steps are averaged with $\alpha=c/2$ (5.3) and can be stacked (5.4); better integrators do not allow longer steps by being accurate (5.7).
-# * Power iteration is a lower bound (5.6): good enough to train, never to certify.
-# * The longest step $c=2$ reflects instead of erasing (5.8), and in our experiment it fits best. Where a repetition must converge (5.3), $c<2$ is needed.
+# * One Euler step downhill on a convex potential, $x-\tau A^\top\sigma(Ax+b)$, is non-expansive for every $b$ up to $\tau=2/(L_\sigma\|A\|^2)$, and beyond it not for every $b$ (Claim 5.1, Claim 5.2).
+# * Without its hypotheses the promise can fail: tied weights, a nondecreasing activation, the exact adjoint (Claim 5.5), a fresh norm.
+# * Shorter steps are averaged with $\alpha=c/2$ (Claim 5.3) and can be stacked (Claim 5.4); better integrators do not allow longer steps by being accurate (Claim 5.7).
+# * Power iteration is a lower bound (Claim 5.6): good enough to train, never to certify.
+# * The longest step $c=2$ reflects instead of erasing (Claim 5.8), and in our experiment it fits best. Where a repetition must converge (Claim 5.3), $c<2$ is needed.
 #
 # ## What can go wrong in practice
 #
-# * *The model is still in training mode.* Then its steps come from an estimate. `lipschitz_bound` refuses to answer until you call `model.eval()`.
+# * *The model is still in training mode.* Then its steps come from an estimate. `lipschitz_bound` refuses to answer until you call `model.eval()`; `training.fit` has done so when it returns.
 # * *A normalisation in front.* Dividing pixels by a standard deviation of 0.2 is a 5-Lipschitz layer. It counts.
 # * *A pooling or a skip you forgot.* A module without a rule makes `lipschitz_bound` fail with its name, rather than count as 1.
 # * *A wrong adjoint after a change of stride or padding.* Run the dot-product test again.
