@@ -1,4 +1,68 @@
 # %% [markdown]
 # # Symbols and words
 #
-# One page for all lessons.
+# One meaning a letter, in all lessons; where a letter has two, the table says which lesson uses which.
+# Vectors are columns in formulas and *rows of a batch* in code: `x @ A.T` has the rows $Ax$.
+#
+# ## Letters
+#
+# | letter | meaning | first in |
+# |---|---|---|
+# | $x,y\in\mathbb R^d$ | states, inputs, features; $d$ is the dimension | lesson 1 |
+# | $f$, $x'=f(x)$ | a field: the velocity at each state | 1 |
+# | $\varphi_t(x)$ | the flow: where $x$ is after time $t$; $T$ is a final time | 1 |
+# | $x^*$ | an equilibrium, $f(x^*)=0$ | 1 |
+# | $Df(x)$ | the Jacobian: the matrix of partial derivatives | 1 |
+# | $\|x\|$, $\|A\|$ | Euclidean length of a vector; spectral norm of a matrix, its largest singular value | 1 |
+# | $\langle x,y\rangle$ | inner product, the sum of the products of the entries | 1 |
+# | $A\succeq B$ | $A-B$ is positive semidefinite: symmetric, without negative eigenvalues | 1 |
+# | $\mathrm{sym}(A)=\tfrac12(A+A^\top)$ | the symmetric part; a matrix $S$ with $S^\top=-S$ is *skew* | 1 |
+# | $\mu$ | one-sided Lipschitz constant; for a matrix, logarithmic norm. It has a sign. $\mu_\infty$, $\mu_P$: in other norms | 1 |
+# | $L$ | Lipschitz constant, a size: never negative | 1 |
+# | $m$ | strong convexity of a potential, strong monotonicity of a field | 1 |
+# | $V$ | a potential (its flow is $x'=-\nabla V$) or a Lyapunov function; $\alpha$ is the rate at which it falls | 1 |
+# | $G=\begin{pmatrix}0&-1\\1&0\end{pmatrix}$ | rotation of the plane by 90 degrees | 1 |
+# | $\Omega=\begin{pmatrix}0&I\\-I&0\end{pmatrix}$ | the symplectic matrix; $q$ position, $p$ momentum, $H$ energy: $q'=\partial H/\partial p$, $p'=-\partial H/\partial q$ | 1 |
+# | $h$ | step size of a method | 2 |
+# | $R(z)$ | stability function: one step of $x'=\lambda x$ multiplies by $R(h\lambda)$ | 2 |
+# | $A,b$ of a method, $M$, $B$ | stage matrix and weights of a Runge–Kutta method; $B=\mathrm{diag}(b)$, $M=BA+A^\top B-bb^\top$ | 2 |
+# | $s$ | number of stages, or of substeps | 2, 6 |
+# | $r$ | circle-contractivity radius of a method | 2 |
+# | $\nu$ | cocoercivity: $-f$ is $\nu$-cocoercive if $\langle f(x)-f(y),x-y\rangle\le-\nu\|f(x)-f(y)\|^2$ | 2 |
+# | $K$, $\hat K(\omega)$ | kernel of a convolution, and its symbol, the matrix at frequency $\omega$ | 3 |
+# | $\sigma$, $L_\sigma$ | activation, applied to each entry, and its largest slope | 3 |
+# | $\theta$ | all weights of a layer | 4 |
+# | $p_n$ | adjoint state: gradient of the loss with respect to the state after $n$ layers (lesson 4 only) | 4 |
+# | $\tau$ | step of a layer $x-\tau A^\top\sigma(Ax+b)$; here $A$ and $b$ are its weights | 5 |
+# | $c=\tau L_\sigma\|A\|^2$ | the same step in units in which the limit is 2; lesson 6 follows the paper and writes $h_1,h_2$ | 5 |
+# | $\alpha$ of a map | a map is $\alpha$-averaged if it is $(1-\alpha)I+\alpha N$ with a non-expansive $N$ | 5, 8 |
+# | $a$ | slope of the leaky ReLU on the negative side | 6 |
+# | $F$, $F_j$ | a classifier and its outputs (logits); $F_y$ belongs to the true class, $M=F_y-\max_{j\ne y}F_j$ is the margin | 5, 7 |
+# | $\varepsilon$ | length of an attack, in units of the pixels | 7 |
+# | $\kappa$ | rate demanded by LyaNet's loss | 9 |
+#
+# ## Words
+#
+# | word | meaning |
+# |---|---|
+# | adjoint | of a linear map $K$: the map $K^\top$ with $\langle Kx,y\rangle=\langle x,K^\top y\rangle$ |
+# | averaged, firmly non-expansive | see $\alpha$ of a map; firmly: $\alpha=\tfrac12$ |
+# | certificate | a proved statement about one input: no change shorter than its radius changes the prediction |
+# | contractive | a flow or map that brings every two states closer by at least a fixed rate |
+# | expansive | some two states move apart |
+# | frozen | a field replaced by its linearisation at one state, as if the Jacobian did not change |
+# | growing mode | an eigenvalue with positive real part, and its direction |
+# | forward–backward | an iteration of a gradient step followed by a non-expansive map |
+# | invariant | a set that no solution leaves, or a quantity that no solution changes |
+# | lift | a map into more dimensions, here by appending zeros |
+# | Lipschitz constant | the most that distances can be multiplied by |
+# | metric | a way to measure distances, possibly a different one at each state |
+# | monotone | a field with $\langle f(x)-f(y),x-y\rangle\ge0$; *strongly*: $\ge m\|x-y\|^2$ with $m>0$ |
+# | non-expansive | no two states move apart: Lipschitz constant at most 1 |
+# | normal | a matrix with $AA^\top=A^\top A$: it has orthogonal eigenvectors |
+# | power iteration | repeat $v\leftarrow A^\top Av/\|A^\top Av\|$: $\|Av\|$ approaches $\|A\|$ from below |
+# | spectral abscissa | the largest real part of an eigenvalue; *spectral radius*: the largest modulus |
+# | stable, attractive, asymptotically stable | who starts near stays near; who starts near arrives; both |
+# | stiff | with rates so different that an explicit method needs tiny steps although nothing happens |
+# | symplectic | a map whose derivative $M$ satisfies $M^\top\Omega M=\Omega$ |
+# | train mode, evaluation mode | `model.train()`: norms are estimated; `model.eval()`: they are bounded from above |
