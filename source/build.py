@@ -15,7 +15,7 @@ The cell tagged "setup" is replaced by setup_cell.py. Under the title stand link
 symbols and exercises, and MINUTES becomes the time of reading_time.py. "Exercise 5.2" becomes a
 link (references.py). A cell with a solution (blanks.py) is a *your turn* cell: the notebook shows
 it blank, with the solution folded below. A cell tagged "reveal" answers a prediction: its output
-stays closed until it is run.
+stays closed until it is run, and its last statement, reply(...), becomes a closed cell of its own.
 """
 
 import argparse
@@ -96,6 +96,10 @@ def generate(path: Path) -> nbformat.NotebookNode:
         if blanks.BEGIN in cell.source:
             cells.append(folded_solution(cell.source))
             cells[-1]["id"] = f"{new['id']}-solution"
+        if "reveal" in new.metadata.get("tags", []):
+            new.source, _, answer = new.source.partition("\nreply(")
+            cells.append(closed_reply(f"reply({answer}", new.metadata))
+            cells[-1]["id"] = f"{new['id']}-reply"
     return notebook_of(cells)
 
 
@@ -123,6 +127,14 @@ def code_cell(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
         new.metadata["jupyter"] = {"source_hidden": True}
     if "reveal" in tags:  # JupyterLab opens it when the cell is run
         new.metadata["jupyter"] = {**kept.get("jupyter", {}), "outputs_hidden": True}
+    return new
+
+
+def closed_reply(text: str, metadata: dict) -> nbformat.NotebookNode:
+    """The answer to a prediction, in a cell whose code is closed too: it names the right guess."""
+    new = nbformat.v4.new_code_cell(f"# @title And your guess?\n{text}")
+    closed = {"jupyter": {"source_hidden": True, "outputs_hidden": True}, "cellView": "form"}
+    new.metadata = nbformat.from_dict({"tags": metadata["tags"], **closed})
     return new
 
 

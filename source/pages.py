@@ -134,7 +134,7 @@ def lesson(notebook: NotebookNode) -> str:
             text = re.sub(r"\]\((\d\d_\w+)\.ipynb(#[^)]*)?\)", r"](\1.html)", text)
             text = re.sub(r"\[([^\]]+)\]\(coursework/[^)]+\)", r"\1", text)  # needs Jupyter
             body.append(markdown.render(text))
-        elif "setup" not in cell.metadata.get("tags", []):
+        elif "setup" not in cell.metadata.get("tags", []) and "cellView" not in cell.metadata:
             body.append(highlight(cell.source))
             shown = map(output, cell.outputs)
             if "reveal" in cell.metadata.get("tags", []):  # the answer to a prediction

@@ -52,6 +52,7 @@ my_guess = ...
 
 # %% tags=["reveal"]
 print(x)
+reply(my_guess, 7, "Because.")
 
 # %%
 live_x
@@ -110,11 +111,12 @@ def test_a_turn_is_blank_with_its_solution_folded_below(lesson):
 def test_the_answer_to_a_prediction_is_closed(lesson):
     notebook = build.generate(lesson)
     closed = [c.source for c in notebook.cells if c.metadata.get("jupyter", {}) != {}]
-    assert closed == ["print(x)"]
+    assert closed == ["print(x)", '# @title And your guess?\nreply(my_guess, 7, "Because.")']
     (answer,) = (c for c in notebook.cells if c.source == "print(x)")
     answer.outputs = [nbformat.v4.new_output("stream", text="1")]
     page = pages.lesson(notebook)
     assert "<details><summary>What happens</summary>" in page and "★" in page
+    assert "Because" not in page, "a page cannot answer a guess"
 
 
 def test_the_first_cell_has_links_and_the_time(lesson):
