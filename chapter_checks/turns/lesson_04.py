@@ -74,7 +74,7 @@ def adjoint_step(attempt: Attempt) -> None:
             "The slope of tanh is 1 - tanh^2, at W x.": p + h * W.T @ (torch.tanh(W @ x) * p),
         }
         attempt.rule_out(back, mistakes, rtol=1e-9)
-        attempt.fail("p_n is wrong. Write the Jacobian diag(s) W, transpose it, apply it to p.")
+        attempt.fail("p_n is wrong. Write the Jacobian D W, transpose it, apply it to p.")
 
 
 @exercise("4.C", "Where did they come from?")

@@ -149,7 +149,7 @@ def best_steering(theta, steering, states) -> None:
 def running_away(distance, *rates) -> None:
     """The distance to the place forwards, and run back from an end with an error of 1e-6.
 
-    `distance(rate, r, s)` is r after time s of the reversed equation.
+    `distance(rate, rho, t)` is the distance after time t run back, from rho.
     """
     times = torch.linspace(0, 1, 401)
     figure, axes = plt.subplots(1, len(rates), figsize=(8.4, 3.3), sharey=True)
@@ -163,7 +163,7 @@ def running_away(distance, *rates) -> None:
         axis.set(yscale="log", ylim=(1e-10, 1e3), xlabel="time $t$")
         axis.set_title(rf"rate $\lambda={rate:.0f}$")
         axis.minorticks_off()
-    axes[0].set_ylabel("distance $r$ to the place")
+    axes[0].set_ylabel(r"distance $\rho$ to the place")
     axes[0].legend(loc="lower left")
     plotting.show(
         figure,

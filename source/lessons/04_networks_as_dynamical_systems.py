@@ -46,7 +46,7 @@ _ = torch.set_num_threads(1)  # our matrices are tiny: more threads would only w
 # Lesson 2 called this an *Euler step* of length $h$ for the equation $x'=f(x,\theta)$.
 # With $h=T/N$ the $N$ layers walk up to time $T$. For $h\to0$ the network becomes a **neural ODE** (Chen et al., 1806.07366).
 #
-# In this section all layers share their weights. (If they do not, $\theta_n=\theta(nh)$ are samples of a function $\theta(t)$, and the limit is $x'=f(x,\theta(t))$. Sections 4.2 and 4.3 allow any weights.)
+# In this section all layers share their weights. (If they do not, $\theta_n=\theta(nh)$ are samples of a function $\theta(t)$, and the limit is $x'=f(x,\theta(t))$. Section 4.2 and Section 4.3 allow any weights.)
 #
 # **Your turn 4.A.** Write the network. `f` maps states of shape (B, d), one a row, to their velocities of the same shape. Take `depth` layers, each of length `T / depth`, and return the last state.
 
@@ -109,7 +109,12 @@ for depth in (10, 20, 40, 80):
 ratio = distance_and_bound(40)[0] / distance_and_bound(80)[0]
 assert 1.9 < ratio < 2.1
 because = "A step of half the length errs by a quarter, but there are twice as many steps."
-reply(my_guess, 2, because, wrong={4: "that is one step.", 16: "that is RK4.", 1: "no change?"})
+reply(
+    my_guess,
+    2,
+    because,
+    wrong={4: "that is one step.", 16: "that is RK4.", 1: "then depth would not help."},
+)
 
 # %% [markdown]
 # The bound comes from three numbers: how fast the field can be, how much it varies, and for how long.
@@ -120,7 +125,7 @@ reply(my_guess, 2, because, wrong={4: "that is one step.", 16: "that is RK4.", 1
 # *Why.* Let $Df$ be the Jacobian of $f$. Along the flow $\|x''\|=\|Df(x)\,f(x)\|\le LF$, so one step errs by at most $\tfrac12h^2LF$. Each later step magnifies an error by at most $1+hL$.
 # Summing the geometric series gives the bound. $\square$
 #
-# Now change the depth yourself. *Try:* which depth brings the bound, and which one the true distance, below 0.1?
+# Now change the depth yourself. The picture shows five inputs; the distance is the largest of 200. *Try:* which depth brings the bound, and which one the true distance, below 0.1?
 
 
 # %%
@@ -158,6 +163,7 @@ assert outputs[40] > 1e4 * outputs[5]
 # > **Claim 4.2 (flows on the line are increasing).** If $f:\mathbb R\to\mathbb R$ is Lipschitz, every map $x(0)\mapsto x(t)$ is strictly increasing.
 # > One Euler step $x+hf(x)$ with $hL<1$ is too; with $hL>1$ it need not be.
 #
+# (The step has the slope $1+hf'\ge1-hL$.)
 # So no neural ODE on the line computes $x\mapsto-x$, however it is trained. *One layer* does: $f(x)=-x$ with $h=2$.
 # And so does a flow if you **augment** the line, that is, add a second coordinate and rotate (Dupont et al., 1904.01681).
 
@@ -186,7 +192,7 @@ figures.crossing_or_not(times, lines, torch.stack(crossing)[:, :, 0], half_turns
 #
 # It runs backwards. And it is an Euler step too, for the **adjoint equation** $p'=-(\partial_xf)^\top p$.
 #
-# **Your turn 4.B.** For $f(x,W)=\tanh(Wx)$ the Jacobian in $x$ is $\mathrm{diag}(s)\,W$ with the slopes $s=1-\tanh^2(Wx)$. Write one step back:
+# **Your turn 4.B.** For $f(x,W)=\tanh(Wx)$ the Jacobian in $x$ is $DW$ with the slopes $1-\tanh^2(Wx)$ of the units on the diagonal of $D$. Write one step back:
 # from `p` $=p_{n+1}$ (d,), the state `x` $=x_n$ (d,) and the matrix `W` (d, d) of the layer to $p_n$.
 
 
@@ -387,7 +393,7 @@ your_turn("4.C")
 
 # %% [markdown]
 # The example is a spiral into $x^*=(1,1)$, of rate $\lambda$: $f(x)=-\lambda(x-x^*)+G(x-x^*)$ with $G$ the rotation by 90°. Its solutions can be written down, so no solver disturbs the experiment.
-# The two ends are one rounding error of single precision apart, $\varepsilon\approx10^{-7}$.
+# The two ends are one rounding error of single precision apart: $\mathrm{eps}\approx10^{-7}$.
 
 # %%
 G = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
@@ -415,7 +421,7 @@ for rate in (0.0, 10.0, 20.0):
 
 # %% [markdown]
 # Below, 24 starts on a circle follow the spiral up to $T=1$. Their ends are stored in single precision, and the starts are computed again.
-# *Try:* at which rate can you no longer see the circle? Compare with $\ln(1/\varepsilon)\approx16$.
+# *Try:* at which rate can you no longer see the circle? Compare with $\ln(1/\mathrm{eps})\approx16$.
 
 
 # %%
@@ -427,6 +433,9 @@ def circle_again(rate):
     return circle, spiral_flow(rate, -1, stored)
 
 
+for rate in (0.0, 5.0, 10.0, 15.0, 20.0):
+    circle, recomputed_circle = circle_again(rate)
+    assert (recomputed_circle - circle).norm(dim=1).max() <= math.exp(rate) * eps32
 live_reversal = figures.reversal(circle_again, lambda rate: math.exp(rate) * eps32)
 live_reversal.still(rate=15.5)
 
@@ -434,7 +443,7 @@ live_reversal.still(rate=15.5)
 live_reversal
 
 # %% [markdown]
-# The stored ends lie on the grid of numbers that single precision has. Run backwards, its mesh grows to $e^\lambda\varepsilon$, and the circle falls onto the few grid points that are left.
+# The stored ends lie on the grid of numbers that single precision has. Run backwards, its mesh grows to $e^\lambda\,\mathrm{eps}$, and the circle falls onto the few grid points that are left.
 #
 # *Exercise 4.3 asks how many digits a given layer loses.*
 #
@@ -498,30 +507,30 @@ reply(
 )
 
 # %% [markdown]
-# **Diagnosis.** Let $r=|x-a|$ for one component. Backwards, $r'=\lambda r+r^3$. An error of $10^{-6}$ at $t=1$ first grows like $e^{\lambda s}$, with $s$ the time run back. Once $r$ is large, the cubic term takes over.
-# The equation can be solved: $r$ is infinite at $s=\tfrac1{2\lambda}\ln(1+\lambda/r_0^2)$ if it starts at $r_0$.
+# **Diagnosis.** Let $\rho=|x-a|$ for one component. Backwards, $\rho'=\lambda\rho+\rho^3$. An error of $10^{-6}$ at the end first grows like $e^{\lambda t}$, where $t$ now counts the time run back. Once $\rho$ is large, the cubic term takes over.
+# The equation can be solved: from $\rho_0$ it is at infinity after the time $\tfrac1{2\lambda}\ln(1+\lambda/\rho_0^2)$.
 
 
 # %%
-def distance_to_place(rate, r, s):
-    """r after time s of r' = rate r + r^3; infinite if it has run away. s < 0 runs the pull."""
-    left = (1 + rate / r**2) * torch.exp(-2 * rate * s) - 1
+def distance_to_place(rate, rho, t):
+    """rho after time t run back (t < 0: forwards); huge if it has run away."""
+    left = (1 + rate / rho**2) * torch.exp(-2 * rate * t) - 1
     return torch.sqrt(rate / left.clamp(min=1e-300))
 
 
 for rate, message in answers.items():
     infinite_at = math.log1p(rate / 1e-12) / (2 * rate)
-    print(f"lambda = {rate:2.0f}: from r = 1e-6 to infinity in {infinite_at:5.2f}   {message}")
+    print(f"lambda = {rate:2.0f}: from rho = 1e-6 to infinity in {infinite_at:5.2f}   {message}")
     assert (infinite_at < 1) == ("underflow" in message)
 figures.running_away(distance_to_place, 10.0, 20.0)
 
 # %% [markdown]
-# In terms of constants: $\mu(f)=-\lambda$, but $\mu(-f)$ is $\lambda+3r^2$ on states at distance up to $r$ from $a$, and has *no* finite value on the whole line. A finite one would exclude the runaway:
+# In terms of constants: $\mu(f)=-\lambda$, but $\mu(-f)$ is $\lambda+3\rho^2$ on states at distance up to $\rho$ from $a$, and has *no* finite value on the whole line. A finite one would exclude the runaway:
 #
 # > **Claim 4.7 (no blow-up).** Let $f$ be locally Lipschitz (on every bounded set) with a finite one-sided constant $\mu$. Then every solution exists for all $t\ge0$, and
 # > $\|x(t)\|\le e^{\mu t}\|x(0)\|+\|f(0)\|\int_0^te^{\mu s}ds$.
 #
-# *Proof.* With $y=0$: $\tfrac{d}{dt}\|x\|^2=2\langle f(x)-f(0),x\rangle+2\langle f(0),x\rangle\le2\mu\|x\|^2+2\|f(0)\|\|x\|$. So $\|x\|'\le\mu\|x\|+\|f(0)\|$. $\square$
+# *Proof.* With $y=0$: $\tfrac{d}{dt}\|x\|^2=2\langle f(x)-f(0),x\rangle+2\langle f(0),x\rangle\le2\mu\|x\|^2+2\|f(0)\|\|x\|$. So $\|x\|'\le\mu\|x\|+\|f(0)\|$; integrate. And a solution that stays bounded goes on. $\square$
 #
 # **Drop "finite".** $x'=x^2$ blows up forwards, $x'=-x^3$ backwards. Both end in the same message:
 
@@ -617,7 +626,7 @@ assert more > 5
 # | compute on the line | increasing maps only (Claim 4.2) | a layer with $hL>1$; a second coordinate |
 # | run the adjoint with kept states | exactly backpropagation (Claim 4.3) | derivatives at another state: error $O(h)$ (Claim 4.5) |
 # | recompute the states | error $O(h)$ (Claim 4.5) | a rate $\lambda$: constants like $e^{\lambda T}$ (Claim 4.6) |
-# | integrate any field | no blow-up if $\mu$ is finite (Claim 4.7) | $\mu=\infty$, perhaps only for $-f$ |
+# | integrate any field | no blow-up if $\mu$ is finite (Claim 4.7) | no finite $\mu$, perhaps only for $-f$ |
 #
 # ★ The maximum principle describes the best weights (Claim 4.4).
 #
