@@ -10,7 +10,6 @@ from chapter_utils import ode
 from helpers import seeded
 
 SEEDS = range(5)
-QUARTER = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +82,7 @@ def test_claim_4_2_flows_on_the_line_are_increasing(seed):
     assert torch.equal(steepest + 2.0 * -steepest, -steepest)  # hL = 2: x -> -x, not increasing
 
 
-# ---- 4.2 training is optimal control -------------------------------------------------------------
+# ---- 4.2 backpropagation -------------------------------------------------------------------------
 
 
 def states_of(x, weights, h):
@@ -152,18 +151,35 @@ def test_claim_4_4_maximum_principle(seed):
     assert max((-1.0, 1.0), key=lambda control: -slope * control) == -best
 
 
+# ---- 4.3 backwards without memory ----------------------------------------------------------------
+
+
+def at_the_output(states):
+    """For each layer the state where a solver stands that walks backwards."""
+    return [*states[1:], states[-1]]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_4_5_the_other_order(seed):
-    W, x0 = random(seed, 4, 4), random(seed + 10, 4)
+    """O(h), and not less: kept or recomputed states, one matrix or one a layer."""
+    x0 = random(seed + 10, 4)
 
-    def gap(W, depth):
-        h, weights = 1 / depth, [W] * depth
-        states = states_of(x0, weights, h)
-        kept = adjoint(states, weights, h, states[-1]).sum(0)
-        lost = adjoint(recomputed(states[-1], weights, h), weights, h, states[-1]).sum(0)
-        return ((kept - lost).norm() / kept.norm()).item()
+    def gaps(depth, weights):
+        h = 1 / depth
+        kept = states_of(x0, weights, h)
+        exact = adjoint(kept, weights, h, kept[-1])
+        lost = recomputed(kept[-1], weights, h)
+        others = (lost, at_the_output(lost), at_the_output(kept))
+        return torch.stack(
+            [(adjoint(s, weights, h, kept[-1]) - exact).sum(0).norm() for s in others]
+        )
 
-    assert 1.6 < gap(W, 160) / gap(W, 320) < 2.4
+    W = random(seed, 4, 4)
+    halved = gaps(160, [W] * 160) / gaps(320, [W] * 320)
+    assert ((1.6 < halved) & (halved < 2.4)).all()
+    weights = random(seed + 1, 100, 4, 4)  # no continuous function of time
+    sizes = [gaps(100 * m, list(weights.repeat_interleave(m, 0))).max() for m in (2, 4, 8)]
+    assert sizes[2] < 0.7 * sizes[1] < 0.5 * sizes[0]
 
 
 @pytest.mark.parametrize("start", [0.2, 0.5, 1.0])
@@ -182,19 +198,22 @@ def test_claim_4_5_without_bounded_derivatives(start):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_4_6_reversal_expands(seed):
-    d, nu = 2 + seed, 1.0 + seed
+    d, rate = 2 + seed, 1.0 + seed
     S, P = skew(random(seed, d, d)), random(seed + 1, d, d)
 
-    def field(x):  # sym Df <= -nu I: gradient of a concave function, rotation, friction
-        return x @ S.T - torch.tanh(x @ P.T) @ P - nu * x
+    def field(x):  # sym Df <= -rate I: gradient of a concave function, rotation, friction
+        return x @ S.T - torch.tanh(x @ P.T) @ P - rate * x
 
     x, y = random(seed + 2, 2, 40, d)
     ends = [flow_end(lambda z: -field(z), z, 0.5, 0.005) for z in (x, y)]
     assert (
-        (ends[0] - ends[1]).norm(dim=1) >= (x - y).norm(dim=1) * math.exp(0.5 * nu) * (1 - 1e-6)
+        (ends[0] - ends[1]).norm(dim=1) >= (x - y).norm(dim=1) * math.exp(0.5 * rate) * (1 - 1e-6)
     ).all()
-    ends = [flow_end(lambda z: -z @ S.T, z, 0.5) for z in (x, y)]  # nu = 0: nothing separates
+    ends = [flow_end(lambda z: -z @ S.T, z, 0.5) for z in (x, y)]  # rate 0: nothing separates
     assert torch.allclose((ends[0] - ends[1]).norm(dim=1), (x - y).norm(dim=1), rtol=1e-4)
+
+
+# ---- 4.4 underflow in dt -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -223,6 +242,3 @@ def test_claim_4_7_without_a_one_sided_constant(runaway):
         lambda t, x: -(x**3), torch.tensor([1.0]), torch.tensor([0.0, 1.2]), rtol=1e-8, atol=1e-8
     )
     assert abs(bounded[-1].item() - 1 / math.sqrt(3.4)) < 1e-6
-
-
-# ---- 4.4 antisymmetric, 4.5 Hamiltonian ----------------------------------------------------------

@@ -1,5 +1,6 @@
 """Checks of coursework 4: networks as dynamical systems."""
 
+import math
 from functools import partial
 
 import torch
@@ -13,18 +14,6 @@ from ..wire import sendable
 def steered_field(W: Tensor, V: Tensor):
     """f(x, theta) = tanh(W x + V theta) for x (..., d) and theta (..., k)."""
     return lambda x, theta: torch.tanh(x @ W.T + theta @ V.T)
-
-
-@sendable
-def tanh_field(W: Tensor, b: Tensor, V: Tensor):
-    """The field x (..., d) -> V tanh(W x + b)."""
-    return lambda x: torch.tanh(x @ W.T + b) @ V.T
-
-
-@sendable
-def bowl(P: Tensor, c: float):
-    """V(x) = x'Px / 2 + c (x_1^4 + ... + x_d^4) / 4 for x (..., d)."""
-    return lambda x: 0.5 * (x * (x @ P)).sum(-1) + c / 4 * (x**4).sum(-1)
 
 
 def pushed_forward(W, V, states, thetas, h, p, skip=1.0, sign=1.0, transposed=False, early=False):
@@ -139,3 +128,125 @@ def two_gradients(attempt: Attempt) -> None:
                 f"`{name}`: with {depth} layers the gradients are wrong. "
                 "Do state, theta and p always belong to the same layer?"
             )
+
+
+def bound_with_one_layer(F: float, L: float, T: float) -> float:
+    return T * F * math.expm1(L * T) / 2
+
+
+@exercise("4.2", "How deep is deep enough?", points=2, minutes=15)
+def depth_for_a_tolerance(attempt: Attempt) -> None:
+    for d, m in ((2, 5), (3, 2), (attempt.integer(2, 5), attempt.integer(2, 7))):
+        V = attempt.randn(d, m)
+        W = attempt.randn(m, d)
+        V = V * (attempt.uniform(0.6, 1.4) / torch.linalg.matrix_norm(V, 2))
+        W = W * (attempt.uniform(0.6, 1.4) / torch.linalg.matrix_norm(W, 2))
+        v = torch.linalg.svdvals(V)[0].item()
+        w = torch.linalg.svdvals(W)[0].item()
+        values = attempt.several("speed_and_slope", V, W, count=2)
+        F = attempt.as_number(values[0], "the first result of `speed_and_slope`")
+        L = attempt.as_number(values[1], "the second result of `speed_and_slope`")
+        if abs(F - v * math.sqrt(m)) > 1e-6:
+            mistakes = {
+                "A vector of m numbers up to 1 may be longer than 1.": v,
+                "The hidden layer has m units, and not d.": v * math.sqrt(d) if d != m else -1,
+                "m numbers up to 1 have the length sqrt(m), not m.": v * m,
+                "V acts on the hidden units and stretches them: its norm is missing.": math.sqrt(m),
+                "F does not need W: tanh is at most 1 for all inputs.": v * w * math.sqrt(m),
+                "Use the spectral norm: the Frobenius norm is too large.": V.norm() * math.sqrt(m),
+            }
+            attempt.rule_out(F, mistakes)
+            attempt.fail("F is wrong. How long can V u be if all |u_i| <= 1?")
+        if abs(L - v * w) > 1e-6:
+            mistakes = {
+                "The Lipschitz constants of two maps, one after the other, are multiplied.": v + w,
+                "Use the spectral norm: the Frobenius norm is too large.": V.norm() * W.norm(),
+                "L has nothing to do with the number of units.": v * w * math.sqrt(m),
+                "One of the two matrices is missing in L.": w,
+                "One of the two matrices is missing in L: W.": v,
+            }
+            attempt.rule_out(L, mistakes)
+            product = torch.linalg.svdvals(V @ W)[0].item()
+            attempt.require(
+                abs(L - product) > 1e-6,
+                "The norm of VW is not enough: the slopes of tanh stand between the matrices.",
+            )
+            attempt.fail("L is wrong. By how much does W stretch, then tanh, then V?")
+        T = attempt.uniform(0.5, 1.5)
+        whole = bound_with_one_layer(F, L, T)
+        for number in (attempt.integer(20, 400), attempt.integer(2, 9), 1):
+            tol = whole / (number - attempt.uniform(0.2, 0.8))
+            value = attempt.number("layers_needed", V, W, T, tol)
+            if value == number:
+                continue
+            mistakes = {
+                "The number of layers is whole: round up.": whole / tol,
+                "Rounded down, the guarantee is lost.": math.floor(whole / tol),
+                "There is a factor 1/2 in the bound.": math.ceil(2 * whole / tol),
+                "The bound has e^(LT) - 1, not e^(LT).": (math.ceil((whole + T * F / 2) / tol)),
+                "h is T / N: a factor T is missing.": math.ceil(whole / tol / T),
+                "A layer's error is magnified up to time T: e^(LT), not e^L.": (
+                    math.ceil(T * F * math.expm1(L) / 2 / tol)
+                ),
+            }
+            attempt.require(value >= 1, "A network has at least one layer.")
+            attempt.rule_out(value, mistakes)
+            hint = f"{value:g} layers are too few: the bound is {whole / value:.3g} > tol."
+            attempt.require(value >= number, hint)
+            attempt.fail(f"The claim guarantees tol = {tol:.3g} with fewer than {value:g} layers.")
+
+
+@exercise("4.3", "The price of running backwards", points=3, minutes=20)
+def price_of_reversal(attempt: Attempt) -> None:
+    for k, d in ((2, 2), (2, 4), (1, 3), (attempt.integer(2, 4), 5)):
+        A = attempt.randn(k, d)
+        rate = attempt.uniform(0.3, 3.0)
+        T = attempt.uniform(0.5, 2.0)
+        sizes = torch.linalg.svdvals(A)
+        steep = sizes[0].item() ** 2
+        flat = sizes[-1].item() ** 2 if k == d else 0.0
+        values = attempt.several("reversal_cost", A, rate, T, count=3)
+        names = ("mu(f)", "mu(-f)", "the digits lost")
+        numbers = [
+            attempt.as_number(value, f"{name}, a result of `reversal_cost`,")
+            for name, value in zip(names, values, strict=True)
+        ]
+        forwards, backwards, digits = numbers
+        if abs(forwards + rate) > 1e-6:
+            mistakes = {
+                "mu(f) has a sign: here the flow contracts, it is negative.": rate,
+                "mu(f) is for all x: where the units are saturated, A does not help.": -rate - flat,
+                "That is the smallest eigenvalue of Df. mu asks for the largest.": -rate - steep,
+                "The friction counts as well: there is -rate x in the field.": 0.0,
+                "The term with A pulls inwards: its sign is minus.": steep - rate,
+            }
+            attempt.rule_out(forwards, mistakes, atol=1e-9)
+            attempt.fail("mu(f) is wrong. At which x is the largest eigenvalue of Df largest?")
+        if abs(backwards - rate - steep) > 1e-6:
+            mistakes = {
+                "mu(-f) is not -mu(f): supremum and infimum over x differ.": rate,
+                "The largest eigenvalue of A'A is the square of the norm of A.": rate + sizes[0],
+                "The friction pushes outwards backwards: it is added, not taken away.": (
+                    steep - rate
+                ),
+                "The friction counts as well: there is -rate x in the field.": steep,
+                "Take the spectral norm, not the Frobenius norm.": rate + A.square().sum(),
+                "Backwards the *largest* singular value counts.": rate + sizes[-1] ** 2,
+                "mu(-f) is positive: backwards, this flow expands.": -rate - steep,
+            }
+            attempt.rule_out(backwards, mistakes, atol=1e-9)
+            attempt.fail("mu(-f) is wrong. Where are all slopes of tanh equal to 1?")
+        if abs(digits - T * backwards * math.log10(math.e)) > 1e-6:
+            mistakes = {
+                "These are factors of e. Digits are factors of 10.": T * backwards,
+                "That is the factor itself. How many digits has it?": math.exp(T * backwards),
+                "The time T is missing.": backwards / math.log(10),
+                "A factor of 10 is ln(10) factors of e: divide.": T * backwards * math.log(10),
+                "These digits are lost: their number is positive.": -T * backwards / math.log(10),
+                "Backwards the constant of -f counts, not that of f.": T * rate / math.log(10),
+                "These are binary digits: take the logarithm to base 10.": (
+                    T * backwards / math.log(2)
+                ),
+            }
+            attempt.rule_out(digits, mistakes)
+            attempt.fail("The digits are wrong. An error grows at most by e^(mu(-f) T).")

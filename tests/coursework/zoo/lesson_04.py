@@ -1,41 +1,12 @@
-import itertools
 import math
 
 import numpy as np
 import torch
 
-from chapter_utils import ode
-
 
 def vjp(f, x, theta, p):
     """(J' p in x, J' p in theta), used by the wrong answers below."""
     return torch.autograd.functional.vjp(f, (x, theta), p)[1]
-
-
-def W_of(A, B, m):
-    return (1 - m) * torch.eye(B.shape[0], dtype=A.dtype) - A.T @ A + B - B.T
-
-
-def forward_backward(W, q, steps=3000, a=None):
-    G = torch.eye(len(W), dtype=W.dtype) - W
-    if a is None:
-        a = torch.linalg.eigvalsh(G + G.T)[0].item() / 2 / torch.linalg.matrix_norm(G, 2) ** 2
-    z = torch.zeros_like(q)
-    for _ in range(steps):
-        z = torch.relu(z - a * (z @ G.T - q))
-    return z
-
-
-def jacobians(f, z):
-    return torch.func.vmap(torch.func.jacrev(f))(z)
-
-
-def good_mu_2(M):
-    return torch.linalg.eigvalsh((M + M.mT) / 2)[:, -1]
-
-
-def good_mu_inf(M):
-    return ode.logarithmic_norm(M, math.inf)
 
 
 def good_with(f, states, thetas, h, p):
@@ -54,6 +25,21 @@ def good_without(f, x, thetas, h, p):
         rows.append(h * gt)
         x, p = x - h * f(x, theta), p + h * gx
     return torch.stack(rows[::-1]), p
+
+
+def good_speed(V, W):
+    v = torch.linalg.matrix_norm(V, 2)
+    return v * V.shape[1] ** 0.5, v * torch.linalg.matrix_norm(W, 2)
+
+
+def good_layers(V, W, T, tol):
+    F, L = good_speed(V, W)
+    return math.ceil(0.5 * T * F * math.expm1(L * T) / tol)
+
+
+def good_cost(A, rate, T):
+    mu = rate + torch.linalg.matrix_norm(A, 2).item() ** 2
+    return -rate, mu, T * mu / math.log(10)
 
 
 # %% 4.1 right: vector-Jacobian products
@@ -363,3 +349,317 @@ def gradients_with_memory(f, states, thetas, h, p):
 
 
 gradients_without_memory = good_without
+
+
+# %% 4.2 right: norms, then the formula solved for N
+def speed_and_slope(V, W):
+    v = torch.linalg.matrix_norm(V, 2)
+    return v * len(W) ** 0.5, v * torch.linalg.matrix_norm(W, 2)
+
+
+def layers_needed(V, W, T, tol):
+    F, L = speed_and_slope(V, W)
+    return math.ceil(T * F * (math.exp(L * T) - 1) / 2 / tol)
+
+
+# %% 4.2 right: singular values, and a search
+def speed_and_slope(V, W):
+    return [
+        float(torch.linalg.svdvals(V)[0] * math.sqrt(V.shape[1])),
+        float(torch.linalg.svdvals(V)[0] * torch.linalg.svdvals(W)[0]),
+    ]
+
+
+def layers_needed(V, W, T, tol):
+    F, L = speed_and_slope(V, W)
+    N = 1
+    while 0.5 * T / N * F * math.expm1(L * T) > tol:
+        N += 1
+    return N
+
+
+# %% 4.2 right: numpy, and bisection
+def speed_and_slope(V, W):
+    V, W = V.numpy(), W.numpy()
+    return np.sqrt(V.shape[1] * np.linalg.eigvalsh(V @ V.T)[-1]).item(), float(
+        np.linalg.norm(V, 2) * np.linalg.norm(W, 2)
+    )
+
+
+def layers_needed(V, W, T, tol):
+    F, L = speed_and_slope(V, W)
+    low, high = 0, 1
+    good = lambda N: T * F * math.expm1(L * T) <= 2 * N * tol
+    while not good(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if good(middle) else (middle, high)
+    return high
+
+
+# %% 4.2 right: a tensor, rounded up
+def speed_and_slope(V, W):
+    norms = torch.stack([torch.linalg.norm(V, 2), torch.linalg.norm(W, 2)])
+    return torch.stack([norms[0] * torch.ones(V.shape[1]).norm(), norms.prod()])
+
+
+def layers_needed(V, W, T, tol):
+    F, L = speed_and_slope(V, W)
+    return torch.ceil(0.5 * T * F * torch.expm1(L * T) / tol)
+
+
+# %% 4.2 wrong: tanh is at most 1 -> may be longer than 1
+def speed_and_slope(V, W):
+    v = torch.linalg.matrix_norm(V, 2)
+    return v, v * torch.linalg.matrix_norm(W, 2)
+
+
+layers_needed = good_layers
+
+
+# %% 4.2 wrong: counts the inputs -> not d
+def speed_and_slope(V, W):
+    v = torch.linalg.matrix_norm(V, 2)
+    return v * len(V) ** 0.5, v * torch.linalg.matrix_norm(W, 2)
+
+
+layers_needed = good_layers
+
+
+# %% 4.2 wrong: without V -> its norm is missing
+def speed_and_slope(V, W):
+    return V.shape[1] ** 0.5, good_speed(V, W)[1]
+
+
+layers_needed = good_layers
+
+
+# %% 4.2 wrong: sum of m -> not m
+def speed_and_slope(V, W):
+    v = torch.linalg.matrix_norm(V, 2)
+    return v * V.shape[1], v * torch.linalg.matrix_norm(W, 2)
+
+
+layers_needed = good_layers
+
+
+# %% 4.2 wrong: Frobenius norms -> Frobenius norm is too large
+def speed_and_slope(V, W):
+    return V.norm() * V.shape[1] ** 0.5, V.norm() * W.norm()
+
+
+layers_needed = good_layers
+
+
+# %% 4.2 wrong: W in the speed -> F does not need W
+def speed_and_slope(V, W):
+    F, L = good_speed(V, W)
+    return L * V.shape[1] ** 0.5, L
+
+
+layers_needed = good_layers
+
+
+# %% 4.2 wrong: norms added -> are multiplied
+def speed_and_slope(V, W):
+    return good_speed(V, W)[0], torch.linalg.matrix_norm(V, 2) + torch.linalg.matrix_norm(W, 2)
+
+
+layers_needed = good_layers
+
+
+# %% 4.2 wrong: norm of the product -> norm of VW is not enough
+def speed_and_slope(V, W):
+    return good_speed(V, W)[0], torch.linalg.matrix_norm(V @ W, 2)
+
+
+layers_needed = good_layers
+
+
+# %% 4.2 wrong: one matrix -> One of the two matrices is missing
+def speed_and_slope(V, W):
+    return good_speed(V, W)[0], torch.linalg.matrix_norm(W, 2)
+
+
+layers_needed = good_layers
+
+# %% 4.2 wrong: rounded down -> guarantee is lost
+speed_and_slope = good_speed
+
+
+def layers_needed(V, W, T, tol):
+    F, L = speed_and_slope(V, W)
+    return max(1, int(0.5 * T * F * math.expm1(L * T) / tol))
+
+
+# %% 4.2 wrong: not rounded -> is whole
+speed_and_slope = good_speed
+
+
+def layers_needed(V, W, T, tol):
+    F, L = speed_and_slope(V, W)
+    return max(1, 0.5 * T * F * math.expm1(L * T) / tol)
+
+
+# %% 4.2 wrong: without the half -> factor 1/2
+speed_and_slope = good_speed
+
+
+def layers_needed(V, W, T, tol):
+    F, L = speed_and_slope(V, W)
+    return math.ceil(T * F * math.expm1(L * T) / tol)
+
+
+# %% 4.2 wrong: N = 1 / h -> factor T is missing
+speed_and_slope = good_speed
+
+
+def layers_needed(V, W, T, tol):
+    F, L = speed_and_slope(V, W)
+    return math.ceil(0.5 * F * math.expm1(L * T) / tol)
+
+
+# %% 4.2 wrong: twice as many to be safe -> with fewer than
+speed_and_slope = good_speed
+
+
+def layers_needed(V, W, T, tol):
+    return 3 * good_layers(V, W, T, tol) + 7
+
+
+# %% 4.2 wrong: none for a generous tolerance -> at least one layer
+speed_and_slope = good_speed
+
+
+def layers_needed(V, W, T, tol):
+    return good_layers(V, W, T, tol) if good_layers(V, W, T, tol) > 1 else 0
+
+
+# %% 4.3 right: spectral norm
+def reversal_cost(A, rate, T):
+    mu = rate + torch.linalg.matrix_norm(A, 2) ** 2
+    return -rate, mu, mu * T / math.log(10)
+
+
+# %% 4.3 right: log10 of the growth
+def reversal_cost(A, rate, T):
+    mu = rate + np.linalg.svd(A.numpy(), compute_uv=False).max().item() ** 2
+    return [-rate, mu, math.log10(math.exp(mu * T))]
+
+
+# %% 4.3 right: Jacobians at the two extremes
+def reversal_cost(A, rate, T):
+    def jacobian(slopes):
+        return -rate * torch.eye(A.shape[1]) - A.T @ torch.diag(slopes) @ A
+
+    k = len(A)
+    forwards = torch.linalg.eigvalsh(jacobian(torch.zeros(k)))[-1]
+    backwards = torch.linalg.eigvalsh(-jacobian(torch.ones(k)))[-1]
+    return torch.stack([forwards, backwards, T * backwards * math.log10(math.e)])
+
+
+# %% 4.3 right: power iteration
+def reversal_cost(A, rate, T):
+    M = A.T @ A
+    for _ in range(12):
+        M = M @ M
+        M = M / M.norm()
+    v = M.sum(1) + M[:, 0] * 0.37
+    v = v / v.norm()
+    mu = rate + ((A @ v) @ (A @ v)).item()
+    return -1.0 * rate, mu, T * mu / 2.302585092994046
+
+
+# %% 4.3 wrong: without its sign -> has a sign
+def reversal_cost(A, rate, T):
+    _, mu, lost = good_cost(A, rate, T)
+    return rate, mu, lost
+
+
+# %% 4.3 wrong: only near zero -> saturated
+def reversal_cost(A, rate, T):
+    _, mu, lost = good_cost(A, rate, T)
+    return -rate - torch.linalg.eigvalsh(A.T @ A)[0], mu, lost
+
+
+# %% 4.3 wrong: smallest eigenvalue -> mu asks for the largest
+def reversal_cost(A, rate, T):
+    _, mu, lost = good_cost(A, rate, T)
+    return -mu, mu, lost
+
+
+# %% 4.3 wrong: friction forgotten -> friction counts as well
+def reversal_cost(A, rate, T):
+    _, mu, lost = good_cost(A, rate, T)
+    return 0.0, mu, lost
+
+
+# %% 4.3 wrong: the other sign of A -> pulls inwards
+def reversal_cost(A, rate, T):
+    _, mu, lost = good_cost(A, rate, T)
+    return mu - 2 * rate, mu, lost
+
+
+# %% 4.3 wrong: the negative constant -> not -mu(f)
+def reversal_cost(A, rate, T):
+    return -rate, rate, T * rate / math.log(10)
+
+
+# %% 4.3 wrong: norm not squared -> square of the norm
+def reversal_cost(A, rate, T):
+    mu = rate + torch.linalg.matrix_norm(A, 2)
+    return -rate, mu, T * mu / math.log(10)
+
+
+# %% 4.3 wrong: friction taken away -> added, not taken away
+def reversal_cost(A, rate, T):
+    mu = torch.linalg.matrix_norm(A, 2) ** 2 - rate
+    return -rate, mu, T * mu / math.log(10)
+
+
+# %% 4.3 wrong: Frobenius -> not the Frobenius norm
+def reversal_cost(A, rate, T):
+    mu = rate + A.square().sum()
+    return -rate, mu, T * mu / math.log(10)
+
+
+# %% 4.3 wrong: natural logarithm -> factors of 10
+def reversal_cost(A, rate, T):
+    forwards, mu, _ = good_cost(A, rate, T)
+    return forwards, mu, T * mu
+
+
+# %% 4.3 wrong: the factor -> factor itself
+def reversal_cost(A, rate, T):
+    forwards, mu, _ = good_cost(A, rate, T)
+    return forwards, mu, math.exp(T * mu)
+
+
+# %% 4.3 wrong: binary digits -> binary digits
+def reversal_cost(A, rate, T):
+    forwards, mu, _ = good_cost(A, rate, T)
+    return forwards, mu, T * mu / math.log(2)
+
+
+# %% 4.3 wrong: multiplied -> divide
+def reversal_cost(A, rate, T):
+    forwards, mu, _ = good_cost(A, rate, T)
+    return forwards, mu, T * mu * math.log(10)
+
+
+# %% 4.3 wrong: no time -> T is missing
+def reversal_cost(A, rate, T):
+    forwards, mu, _ = good_cost(A, rate, T)
+    return forwards, mu, mu / math.log(10)
+
+
+# %% 4.3 wrong: digits of the forward flow -> counts, not that of f
+def reversal_cost(A, rate, T):
+    forwards, mu, _ = good_cost(A, rate, T)
+    return forwards, mu, T * rate / math.log(10)
+
+
+# %% 4.3 wrong: only two numbers -> should return 3 values
+def reversal_cost(A, rate, T):
+    return good_cost(A, rate, T)[:2]
