@@ -114,8 +114,8 @@ def test_claim_6_2_monotone_only(seed):
 
 @pytest.mark.parametrize("a", [0.1, 0.5, 0.9])
 def test_claim_6_2_is_attained_by_a_spiral_and_only_gradients_do_better(a):
-    J = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=F64)
-    spiral = a * torch.eye(2, dtype=F64) + math.sqrt(1 - a * a) * J
+    rotation = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=F64)
+    spiral = a * torch.eye(2, dtype=F64) + math.sqrt(1 - a * a) * rotation
     for h1 in (0.2, 0.5, 4 / 3):
         norm = torch.linalg.matrix_norm(torch.eye(2, dtype=F64) - h1 * spiral, 2).item()
         assert norm == pytest.approx(math.sqrt(1 - 2 * a * h1 + h1 * h1))
@@ -158,6 +158,38 @@ def test_claim_6_3_beyond_the_limit_two_points_do_move_apart():
         assert (stretch(composed(down, up), x, y) > 1 + 1e-9) is grows
 
 
+def test_claim_6_3_needs_a_step_up_that_goes_up():
+    """Down 1/2, up -5, one part each: the left side is -3, the true constant 3."""
+    A, B = orthonormal_columns(1, 2, 2), orthonormal_columns(2, 2, 2)
+    assert 0.75 * (1 - 5) == -3 <= 1
+    found = worst(pieces(-0.5, A, (0.5, 1.0)), pieces(-5.0, B, (0.0, 1.0)))
+    assert found == pytest.approx(3)
+    for h2 in (-2.0, -1.0, -0.1):  # down with B: still allowed, and what the library says
+        assert worst(pieces(h2, B, (0.0, 1.0))) <= 1 + 1e-12
+        assert expansive.pair_factor((0.5, h2)) == pytest.approx(0.75)
+
+
+def test_claim_6_3_a_step_whose_sign_is_lost():
+    """The published code uses |h2|: -1.9 becomes 1.9."""
+    A, B = orthonormal_columns(1, 2, 2), orthonormal_columns(2, 2, 2)
+    halves = [pieces(-0.5, A, (0.5, 1.0))] * 2
+    assert worst(*halves, pieces(-1.9, B, (0.0, 1.0))) == pytest.approx(0.5625)
+    assert worst(*halves, pieces(1.9, B, (0.0, 1.0))) == pytest.approx(0.5625 * 2.9)
+
+
+@pytest.mark.parametrize("a", [0.25, 0.5, 0.8])
+def test_claim_6_1_and_6_3_the_best_step_down_and_the_shortest_that_pays(a):
+    grid = torch.linspace(0, 2, 20001, dtype=F64)
+    factors = torch.maximum((1 - a * grid).abs(), (1 - grid).abs())
+    assert grid[factors.argmin()].item() == pytest.approx(2 / (1 + a), abs=2e-4)
+    assert factors.min().item() == pytest.approx((1 - a) / (1 + a), abs=2e-4)
+    most = 2 * a / (1 - a)
+    for h2 in (0.1 * most, 0.7 * most):
+        allowed = grid[factors * (1 + h2) <= 1]
+        assert allowed[0].item() == pytest.approx(h2 / (a * (1 + h2)), abs=2e-4)
+    assert not (factors * (1 + 1.01 * most) <= 1).any()
+
+
 def test_claim_6_3_numbers_of_the_paper():
     def paper(h1, h2, parts):
         return (
@@ -176,6 +208,7 @@ def test_claim_6_3_numbers_of_the_paper():
     assert limit == pytest.approx(0.054824, abs=1e-6) and paper(
         0.11, limit, (2, 1)
     ) == pytest.approx(1)
+    assert limit == pytest.approx(0.0548245, abs=1e-7)  # where the stored networks sit
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -10,7 +10,7 @@ BOTH, SHARP, NEITHER = "Both rules allow", "Only the sharp rule allows", "Neithe
 
 
 @pytest.mark.parametrize(
-    "h1, h2, S, lambda_min, verdict",
+    "h1, h2, s, lambda_min, verdict",
     [
         (0.5, 0.15, 1, 1.0, BOTH),  # the paper's limit is 0.1547, the sharp one 1/3
         (0.5, 0.16, 1, 1.0, SHARP),
@@ -27,12 +27,12 @@ BOTH, SHARP, NEITHER = "Both rules allow", "Only the sharp rule allows", "Neithe
         (0.3, 0.14, 3, 0.5, NEITHER),
     ],
 )
-def test_map_of_pairs(names, h1, h2, S, lambda_min, verdict):
-    sentence = names["live_map"].update(h1=h1, h2=h2, S=S, lambda_min=lambda_min)
-    h, kappa = h1 / S, 0.5 * lambda_min
-    up = (1 + h2 / S) ** S
-    sharp = max(abs(1 - kappa * h), abs(1 - h)) ** S * up
-    paper = math.sqrt(1 - 2 * kappa * h + h * h) ** S * up
+def test_map_of_pairs(names, h1, h2, s, lambda_min, verdict):
+    sentence = names["live_map"].update(h1=h1, h2=h2, s=s, lambda_min=lambda_min)
+    h, kappa = h1 / s, 0.5 * lambda_min
+    up = (1 + h2 / s) ** s
+    sharp = max(abs(1 - kappa * h), abs(1 - h)) ** s * up
+    paper = math.sqrt(1 - 2 * kappa * h + h * h) ** s * up
     widths = [bar.get_width() for bar in artists(names["live_map"], "bar")]
     assert widths == pytest.approx(
         [sharp, sharp, paper]
@@ -44,7 +44,7 @@ def test_map_of_pairs(names, h1, h2, S, lambda_min, verdict):
 
 
 def test_regions_end_at_the_limits(names):
-    names["live_map"].update(h1=0.5, h2=0.2, S=1, lambda_min=1.0)
+    names["live_map"].update(h1=0.5, h2=0.2, s=1, lambda_min=1.0)
     (gradient,) = artists(names["live_map"], "gradient")
     x, y = gradient.get_data()
     assert dict(zip(x, y, strict=True))[0.5] == pytest.approx(1 / 3) and y[-1] == pytest.approx(0)

@@ -114,7 +114,7 @@ def gradient_factor(attempt: Attempt) -> None:
                 abs(1 - a * h1)
             ),
             "The triangle inequality is too generous: "
-            "it does not use that the field is monotone.": 1 + h1,
+            "it does not use that the field is strongly monotone.": 1 + h1,
         }
         attempt.rule_out(factor, mistakes)
         attempt.fail(
@@ -164,7 +164,7 @@ def longest_up(attempt: Attempt) -> None:
             "This is the length of one part. All parts together are asked.": (
                 left ** (-1 / parts) - 1
             ),
-            "The parts multiply: (1 + h2/S)^S, not (1 + h2/S).": parts * (1 / left - 1),
+            "The parts multiply: (1 + h2/s)^s, not (1 + h2/s).": parts * (1 / left - 1),
             "This uses |1 - a h| only. For a long step |1 - h| is the larger one.": (
                 limit(one_side) if one_side else math.nan
             ),
@@ -270,75 +270,75 @@ def pair(attempt: Attempt) -> None:
         h2 = attempt.uniform(0.05, 0.5)
         cases.append((h1, h2, attempt.integer(1, 3), attempt.integer(1, 3)))
     cases += [(1.8, 0.2, 1, 2), (0.3, 0.141, 2, 2)]
-    for h1, h2, S1, S2 in cases:
+    for h1, h2, s1, s2 in cases:
         a = attempt.uniform(0.3, 0.7)
-        bound = attempt.number("pair_bound", (h1 * S1, h2 * S2), (S1, S2), a)
+        bound = attempt.number("pair_bound", (h1 * s1, h2 * s2), (s1, s2), a)
         down = sharp_rule(a)(h1)
         up = 1 + h2
-        right = down**S1 * up**S2
+        right = down**s1 * up**s2
         if abs(bound - right) <= 1e-6:
             continue
-        whole = sharp_rule(a)(h1 * S1)
+        whole = sharp_rule(a)(h1 * s1)
         mistakes = {
             "This is the paper's rule. For a gradient the factor of a step down is smaller.": (
-                paper_rule(a)(h1) ** S1 * up**S2
+                paper_rule(a)(h1) ** s1 * up**s2
             ),
-            "You do not cut the steps: a part has the length h / S.": (whole * (1 + h2 * S2)),
-            "Parts as long as the whole step: a part has the length h / S.": (
-                whole**S1 * (1 + h2 * S2) ** S2
+            "You do not cut the steps: a part has the length h / s.": (whole * (1 + h2 * s2)),
+            "Parts as long as the whole step: a part has the length h / s.": (
+                whole**s1 * (1 + h2 * s2) ** s2
             ),
             "You count one part of each step only.": down * up,
-            "You count one part of the step up only.": down**S1 * up,
-            "You count one part of the step down only.": down * up**S2,
+            "You count one part of the step up only.": down**s1 * up,
+            "You count one part of the step down only.": down * up**s2,
             "This uses |1 - a h| only. For a long step |1 - h| is the larger one.": (
-                abs(1 - a * h1) ** S1 * up**S2
+                abs(1 - a * h1) ** s1 * up**s2
             ),
-            "This uses |1 - h| only. With slope a a step shrinks less.": abs(1 - h1) ** S1 * up**S2,
-            "Only the step down counts here.": down**S1,
-            "Only the step up counts here.": up**S2,
+            "This uses |1 - h| only. With slope a a step shrinks less.": abs(1 - h1) ** s1 * up**s2,
+            "Only the step down counts here.": down**s1,
+            "Only the step up counts here.": up**s2,
             "Factors of maps that follow one another multiply; they do not add up.": (
-                down**S1 + up**S2
+                down**s1 + up**s2
             ),
         }
         attempt.rule_out(bound, mistakes)
         attempt.fail(
-            f"For steps ({h1 * S1:.3f}, {h2 * S2:.3f}) in ({S1}, "
-            f"{S2}) parts and a = {a:.3f} the sharp bound is {right:.4f}, not {bound:.4f}."
+            f"For steps ({h1 * s1:.3f}, {h2 * s2:.3f}) in ({s1}, "
+            f"{s2}) parts and a = {a:.3f} the sharp bound is {right:.4f}, not {bound:.4f}."
         )
 
 
 @exercise("6.4", "A step up for every step down", points=2, minutes=12)
 def rectangle_limit(attempt: Attempt) -> None:
-    def limit(factor, h1, S1, S2):
-        return max(0.0, S2 * (factor(h1 / S1) ** (-S1 / S2) - 1))
+    def limit(factor, h1, s1, s2):
+        return max(0.0, s2 * (factor(h1 / s1) ** (-s1 / s2) - 1))
 
     cases = []
     for decides, kind in itertools.product(("low", "high"), (sharp_rule, paper_rule)):
         while True:
             factor = kind(attempt.uniform(0.3, 0.8))
-            S1 = attempt.integer(2, 3)
-            S2 = attempt.integer(1, 3)
-            low = attempt.uniform(0.03, 0.6) * S1
-            high = attempt.uniform(0.8, 1.9) * S1
-            at_low = limit(factor, low, S1, S2)
-            at_high = limit(factor, high, S1, S2)
+            s1 = attempt.integer(2, 3)
+            s2 = attempt.integer(1, 3)
+            low = attempt.uniform(0.03, 0.6) * s1
+            high = attempt.uniform(0.8, 1.9) * s1
+            at_low = limit(factor, low, s1, s2)
+            at_high = limit(factor, high, s1, s2)
             less, more = (at_low, at_high) if decides == "low" else (at_high, at_low)
             if min(at_low, at_high) > 0.01 and more > 1.2 * less:
                 break
-        cases.append((factor, low, high, S1, S2))
-    for factor, low, high, S1, S2 in [*cases, (paper_rule(0.5), 0.11, 1.89, 2, 1)]:
-        h2 = attempt.number("rectangle_limit", factor, low, high, S1, S2)
+        cases.append((factor, low, high, s1, s2))
+    for factor, low, high, s1, s2 in [*cases, (paper_rule(0.5), 0.11, 1.89, 2, 1)]:
+        h2 = attempt.number("rectangle_limit", factor, low, high, s1, s2)
         grid = [low + (high - low) * k / 400 for k in range(401)]
-        limits = [limit(factor, h, S1, S2) for h in grid]
+        limits = [limit(factor, h, s1, s2) for h in grid]
         right = min(limits)
         worst = grid[limits.index(right)]
         if abs(h2 - right) <= 0.003 * right:
             continue
-        at_low = limit(factor, low, S1, S2)
-        at_high = limit(factor, high, S1, S2)
+        at_low = limit(factor, low, s1, s2)
+        at_high = limit(factor, high, s1, s2)
         uncut = [1 / factor(h) - 1 for h in (low, high)]
-        one_part_down = [S2 * (factor(h / S1) ** (-1 / S2) - 1) for h in (low, high)]
-        one_part_up = [factor(h / S1) ** -S1 - 1 for h in (low, high)]
+        one_part_down = [s2 * (factor(h / s1) ** (-1 / s2) - 1) for h in (low, high)]
+        one_part_up = [factor(h / s1) ** -s1 - 1 for h in (low, high)]
         mistakes = {
             "This is the limit for the shortest step down. "
             "The longest one reflects and shrinks less.": at_low,
@@ -347,11 +347,11 @@ def rectangle_limit(attempt: Attempt) -> None:
                 max(limits)
             ),
             "This is the limit in the middle of the interval. Which h1 shrinks least?": (
-                limit(factor, (low + high) / 2, S1, S2)
+                limit(factor, (low + high) / 2, s1, s2)
             ),
             "The mean of the two ends is not safe for one of them.": (at_low + at_high) / 2,
             "You do not cut the steps into parts.": min(uncut),
-            "This is one part of the step up. All of it is asked.": right / S2,
+            "This is one part of the step up. All of it is asked.": right / s2,
             "You forgot that there are several parts down: their factors multiply.": (
                 min(one_part_down)
             ),
@@ -434,7 +434,7 @@ def least_lambda(attempt: Attempt) -> None:
         h = steps[0] / parts[0]
         kappa = (1 - up ** (-1 / parts[0])) / h
         mistakes = {
-            "This is kappa = a lambda. Divide it by a.": kappa,
+            "This is a lambda. Divide it by a.": kappa,
             "You do not cut the steps into parts.": (1 - 1 / (1 + steps[1])) / (a * steps[0]),
             "A root is missing: there are several parts down.": (1 - 1 / up) / (a * h),
             "A root is missing, and the step is not cut.": (1 - 1 / up) / (a * steps[0]),

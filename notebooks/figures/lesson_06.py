@@ -57,23 +57,24 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         xlim=(0, 2.5),
         title="Lipschitz constant of the pair",
     )
+    right.invert_yaxis()  # from top to bottom as one reads
     right.grid(False)
     h1_line = torch.linspace(0, 2, 101).tolist()
 
-    def draw_rule(rule, S, kappa):
-        limits = [largest_expansion(h1, (S, S), kappa, rule) for h1 in h1_line]
+    def draw_rule(rule, s, kappa):
+        limits = [largest_expansion(h1, (s, s), kappa, rule) for h1 in h1_line]
         shown = [min(limit, 2) for limit in limits]
         regions[rule].set_xy([(0, 0), *zip(h1_line, shown, strict=True), (2, 0)])
         edges[rule].set_data(h1_line, shown)
 
-    def draw(h1, h2, S, lambda_min):
-        kappa = 0.5 * lambda_min  # how strongly monotone the field is, with a = 1/2
-        draw_rule("gradient", S, kappa)
-        draw_rule("monotone", S, kappa)
+    def draw(h1, h2, s, lambda_min):
+        kappa = 0.5 * lambda_min  # a lambda, with a = 1/2
+        draw_rule("gradient", s, kappa)
+        draw_rule("monotone", s, kappa)
         dot.set_data([h1], [h2])
-        worst = worst_slope_of_pair(h1, h2, S, lambda_min)
-        sharp = pair_factor((h1, h2), (S, S), kappa, "gradient")
-        paper = pair_factor((h1, h2), (S, S), kappa, "monotone")
+        worst = worst_slope_of_pair(h1, h2, s, lambda_min)
+        sharp = pair_factor((h1, h2), (s, s), kappa, "gradient")
+        paper = pair_factor((h1, h2), (s, s), kappa, "monotone")
         for bar, number, value in zip(bars, numbers, (worst, sharp, paper), strict=True):
             bar.set_width(value)
             number.set_x(min(max(value, 1) + 0.06, 2.1))  # longer bars are cut off
@@ -89,7 +90,7 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         draw,
         h1=ipywidgets.FloatSlider(min=0, max=2, step=0.01, value=0.5, description="h1, down"),
         h2=ipywidgets.FloatSlider(min=0, max=1, step=0.01, value=0.25, description="h2, up"),
-        S=ipywidgets.IntSlider(min=1, max=3, value=1, description="parts S"),
+        s=ipywidgets.IntSlider(min=1, max=3, value=1, description="parts s"),
         lambda_min=ipywidgets.FloatSlider(
             min=0.05,
             max=1,
@@ -118,7 +119,8 @@ def crater(line, surfaces):
     middle = len(line) // 2
     distance, *_ = surfaces.values()
     figure, axes = plt.subplots(2, 5, figsize=(9.6, 4.2), sharex="row", sharey="row")
-    for axis, cut, (name, surface) in zip(axes[0], axes[1], surfaces.items(), strict=True):
+    for number, (name, surface) in enumerate(surfaces.items()):
+        axis, cut = axes[:, number]
         drawn = axis.contourf(
             line,
             line,
@@ -130,99 +132,148 @@ def crater(line, surfaces):
         axis.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
         axis.set_title(name, fontsize=9, loc="center")
         axis.grid(False)
-        cut.plot(line, distance[middle], color=plotting.BLACK, linestyle=":", linewidth=1)
-        cut.plot(line, surface[middle], color=plotting.BLUE, linestyle="-")
+        cut.plot(line, distance[middle], color=plotting.BLACK, linestyle=":", linewidth=1.5)
+        if number:
+            cut.plot(line, surface[middle], color=plotting.BLUE, linestyle="-")
         cut.set(xlabel="$x_1$", xticks=[-1, 0, 1], ylim=(-0.15, 0.7))
     axes[0, 0].set_ylabel("$x_2$")
     axes[1, 0].set_ylabel("cut at $x_2=0$")
-    figure.colorbar(drawn, ax=axes[0], shrink=0.8, ticks=[0, 0.4, 0.8])
+    figure.colorbar(drawn, ax=axes[0], shrink=0.8, ticks=[0, 0.4, 0.8], label="value")
     plotting.show(
         figure,
         "Top: contour pictures of the distance and of four networks; bottom: cuts through the "
-        "middle, the distance dotted. Only the network with c = 2 shows the ring-shaped valley "
-        "and the peak inside it; c = 1 has a low bump in a shallow ring, the spectrally "
-        "normalised one a flat floor, the pairs a shallow bowl.",
+        "middle, the distance dotted, the networks solid. Only c = 2 shows the ring-shaped valley "
+        "and the peak inside it; c = 1 has a low bump, the spectrally normalised network a flat "
+        "floor, the pairs a shallow bowl.",
     )
 
 
-def five_regimes(radii, curves, certified):
-    """Accuracy under attack of each regime, and the certificates of the regimes in `certified`."""
-    figure, axis = plt.subplots(figsize=(8.2, 4.0))
-    shown = {}
-    for name, (survives, proved) in curves.items():
-        shown[name] = (survives, proved if name in certified else None)
-    plotting.robustness_curves(axis, radii, shown)
-    axis.set_title("our five regimes: solid survives PGD, dashed certified")
+RADIUS = "radius $\\varepsilon$\n(pixels in [0, 1])"
+
+
+def one_design_a_panel(axes, radii, curves):
+    """In each panel what survives, what is certified, and what survives of the first design."""
+    (reference, _), *_ = curves.values()
+    for axis, (name, (survives, proved)) in zip(axes, curves.items(), strict=True):
+        axis.plot(
+            radii,
+            reference,
+            color=plotting.BLACK,
+            linestyle=":",
+            linewidth=1.5,
+            label="unconstrained, under attack",
+        )
+        if survives is not reference:
+            axis.plot(
+                radii,
+                survives,
+                color=plotting.BLUE,
+                marker="o",
+                linestyle="-",
+                label="this design, under attack",
+            )
+        if proved is not None:
+            axis.plot(
+                radii,
+                proved,
+                color=plotting.ORANGE,
+                marker="s",
+                linestyle="--",
+                markerfacecolor="white",
+                label="this design, certified",
+            )
+        axis.set_title(spelled(name), fontsize=9, loc="center")
+
+
+def spelled(name):
+    return name.replace("nonex", "non-ex")
+
+
+def legend_below(figure, axis):
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+
+
+def five_designs(radii, curves):
+    """Accuracy under attack and certified accuracy of each design, a panel each."""
+    figure, axes = plt.subplots(1, 5, figsize=(9.6, 3.1), sharey=True)
+    one_design_a_panel(axes, radii, curves)
+    for axis in axes:
+        axis.set(xlabel=RADIUS, ylim=(-0.02, 1.02), xticks=[0, 0.5, 1, 1.5])
+    axes[0].set_ylabel("share of the images")
+    legend_below(figure, axes[-1])
     plotting.show(
         figure,
-        "The unconstrained network is best or nearly so on clean digits and falls fastest under "
-        "attack; the four others fall more slowly. The dashed certificates of the three enforced "
-        "regimes lie below their solid curves. The other two have next to none and are drawn "
-        "without.",
+        "Five panels over the radius (Euclidean, pixel values in [0, 1]). At radius 1 the solid "
+        "curves of the three enforced designs lie clearly above the dotted one of the "
+        "unconstrained network, at 0.25 they are close to it. Their dashed certificates fall to "
+        "nearly nothing at radius 1; those of the two others fall at once.",
     )
 
 
-def published_table(radii, accuracies, areas, margins):
-    """Left: published accuracies, by regime, for one data set and margin. Right: all areas.
+def published_table(radii, curves, areas, margins):
+    """Top: published accuracies for one data set and margin, a panel a design. Below: all areas.
 
-    `areas` has a list for each regime, its columns belong to `margins`: CIFAR-10, then CIFAR-100.
+    `areas` has a list for each design, its columns belong to `margins`: CIFAR-10, then CIFAR-100.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.9), width_ratios=[1.25, 1])
-    plotting.robustness_curves(left, radii, {name: (y, None) for name, y in accuracies.items()})
-    left.get_legend().remove()
-    left.set(
-        title="published: CIFAR-10, margin 0.15",
-        ylabel="accuracy under attack",
-        ylim=(0, 1),
+    names = list(curves)
+    figure, axes = plt.subplot_mosaic(
+        [names, ["areas"] * len(names)],
+        figsize=(9.6, 6.2),
+        height_ratios=[1, 1.3],
     )
+    panels = [axes[name] for name in names]
+    one_design_a_panel(panels, radii, curves)
+    for axis in panels:
+        axis.set(xlabel=RADIUS, ylim=(0, 1), xticks=[0, 0.5, 1])
+        axis.tick_params(labelleft=axis is panels[0])
+    panels[0].set_ylabel("accuracy")
+    below = axes["areas"]
     places = torch.arange(len(margins))
     shifts = (-0.2, -0.1, 0.0, 0.1, 0.2)  # side by side, not on top of each other
     for shift, marker, name in zip(shifts, plotting.MARKERS, areas, strict=False):
-        right.plot(places + shift, areas[name], marker=marker, linestyle="", label=name)
-    right.set(
+        below.plot(places + shift, areas[name], marker=marker, linestyle="", label=spelled(name))
+    below.set(
         xticks=places,
         xticklabels=margins,
-        xlabel="margin: CIFAR-10 | CIFAR-100",
+        xlabel="margin of the hinge loss (a difference of outputs)",
         ylabel="area under the curve",
-        title="all thirty areas",
         ylim=(0, 0.8),
     )
-    right.axvline(2.5, color=plotting.BLACK, linewidth=1, linestyle=":")
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    below.axvline(2.5, color=plotting.BLACK, linewidth=1, linestyle=":")
+    below.text(1, 0.74, "CIFAR-10", ha="center")
+    below.text(4, 0.74, "CIFAR-100", ha="center")
+    below.legend(loc="lower left", ncols=3, fontsize=8)
+    legend_below(figure, panels[-1])
     plotting.show(
         figure,
-        "Left: on CIFAR-10 the unconstrained network starts highest and falls to below 0.1 at "
-        "radius 1, the four others fall slowly and end between 0.37 and 0.51. Right: in all six "
-        "columns the unconstrained network has the smallest area, the naive one the second "
-        "smallest, once by a hair.",
+        "Top, CIFAR-10 with margin 0.15, over the radius (Euclidean, pixel values in [0, 1]): the "
+        "unconstrained network, dotted, starts highest and falls to below 0.1 at radius 1; the "
+        "four others fall slowly and end between 0.37 and 0.51. Below: in all six columns the "
+        "unconstrained network has the smallest area, the naive one the second smallest, once by "
+        "a hair.",
     )
 
 
 def small_run(rows):
-    """Accuracy under attack, and certificates of networks with a bound of 1: a panel a margin."""
-    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.7), sharey=True)
-    for axis, margin in zip(axes, (0.07, 0.15, 0.3), strict=True):
+    """Accuracy under attack and certified accuracy: a row of panels a margin, a panel a design."""
+    figure, axes = plt.subplots(3, 5, figsize=(9.6, 6.6), sharex=True, sharey=True)
+    for line, margin in zip(axes, (0.07, 0.15, 0.3), strict=True):
         shown = {}
         for row in rows:
             if row["margin"] == margin:
-                proved = row["certified"] if row["bound"] <= 1 + 1e-6 else None
-                shown[row["regime"]] = (row["attacked"], proved)
-        plotting.robustness_curves(axis, rows[0]["radii"], shown)
-        axis.get_legend().remove()
-        axis.set(title=f"margin {margin}", ylim=(0, 0.5), ylabel="")
-    axes[0].set_ylabel("accuracy")
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=5,
-        title="small run on 3,000 photographs: solid survives both attacks, dashed certified",
-    )
+                shown[row["regime"]] = (row["attacked"], row["certified"])
+        one_design_a_panel(line, rows[0]["radii"], shown)
+        line[0].set(ylabel=f"margin {margin}", ylim=(0, 0.45), xlim=(-0.03, 0.85))
+    for axis in axes[1:].flat:
+        axis.set_title("", loc="center")
+    for axis in axes[-1]:
+        axis.set_xlabel(RADIUS)
+    legend_below(figure, axes[0, -1])
     plotting.show(
         figure,
-        "For each of three margins the curve of the unconstrained network falls fastest and "
-        "reaches zero near radius 0.3 to 0.5; the flexible one falls slowest. Certificates, "
-        "dashed, lie close below the curve of the non-expansive network and farther below those "
-        "of the pairs. Larger margins lift the curves at large radii.",
+        "Shares of 300 photographs over the radius (Euclidean, pixel values in [0, 1]), one row of "
+        "panels a margin. The dotted curve of the unconstrained network falls fastest; the solid "
+        "curve of the flexible pairs lies highest above it. Dashed certificates lie close below "
+        "the solid curve for the non-expansive network and farther below it for the pairs; larger "
+        "margins lift them at large radii.",
     )

@@ -27,7 +27,7 @@ torch.set_num_threads(1)
 # Let $\sigma$ be piecewise linear with the slopes $a$ and 1, $0<a<1$, like the leaky ReLU. Write two functions, for $h_1>0$:
 #
 # * `gradient_factor(A, h1, a)`: the Lipschitz constant of $x-h_1A^\top\sigma(Ax+b)$ for the worst $b$, that is, the largest over all $b$. Here `A` is **any** matrix, of shape `(m, d)`: not orthogonal, perhaps not square, and $h_1$ is the step itself, not measured in units of anything.
-# * `monotone_factor(h1, a)`: the smallest number that is a Lipschitz constant of $x-h_1g(x)$ for **every** monotone and 1-Lipschitz field $g$ of Claim 6.2, with $\langle g(x)-g(y),x-y\rangle\ge a\|x-y\|^2$.
+# * `monotone_factor(h1, a)`: the smallest number that is a Lipschitz constant of $x-h_1g(x)$ for **every** strongly monotone and 1-Lipschitz field $g$ of Claim 6.2, with $\langle g(x)-g(y),x-y\rangle\ge a\|x-y\|^2$.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -52,7 +52,7 @@ def gradient_factor(A, h1, a):
 
 
 def monotone_factor(h1, a):
-    """The sharp Lipschitz constant of x - h1 g(x) if g is only known to be a-monotone and 1-Lipschitz."""
+    """The sharp Lipschitz constant of x - h1 g(x) if g is only known to be strongly monotone with a, and 1-Lipschitz."""
     ### BEGIN SOLUTION
     return math.sqrt((h1 - a) ** 2 + 1 - a**2)
     ### END SOLUTION
@@ -73,7 +73,7 @@ if passed("6.1"):
 #
 # *Why it matters: a network that only shrinks has nothing left to tell. This is the budget for giving distances back.*
 #
-# Several steps down with orthogonal matrices follow one another; their lengths are in the list `downs`, and the slopes of the activation are $a$ and 1. After them comes a step up of length $h_2\ge0$ in all, in $S$ equal parts of $h_2/S$ with a matrix of norm 1.
+# Several steps down with orthogonal matrices follow one another; their lengths are in the list `downs`, and the slopes of the activation are $a$ and 1. After them comes a step up of length $h_2\ge0$ in all, in $s$ equal parts of $h_2/s$ with a matrix of norm 1.
 # Return the largest $h_2$ for which Claims 6.1 and 6.3 (the sharp rule) promise that the whole is 1-Lipschitz, and 0 if the steps down leave nothing to give. An error of 0.1 % is fine.
 #
 # <details><summary>Hint 1</summary>
@@ -83,17 +83,17 @@ if passed("6.1"):
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The step up multiplies by at most $(1+h_2/S)^S$. Solve for $h_2$, or find it by bisection. A step longer than 2 does not shrink.
+# The step up multiplies by at most $(1+h_2/s)^s$. Solve for $h_2$, or find it by bisection. A step longer than 2 does not shrink.
 #
 # </details>
 
 
 # %% tags=["answer:6.2"]
-def longest_up(downs, S, a):
-    """The largest h2, in S parts, that keeps the chain 1-Lipschitz after steps down of the lengths `downs`."""
+def longest_up(downs, s, a):
+    """The largest h2, in s parts, that keeps the chain 1-Lipschitz after steps down of the lengths `downs`."""
     ### BEGIN SOLUTION
     left = math.prod(max(abs(1 - a * h), abs(1 - h)) for h in downs)
-    return max(0.0, S * (left ** (-1 / S) - 1))
+    return max(0.0, s * (left ** (-1 / s) - 1))
     ### END SOLUTION
 
 
@@ -102,8 +102,8 @@ if passed("6.2"):
     print(f"after h1 = 0.5, in one part: h2 = {longest_up([0.5], 1, 0.5):.4f}")
     h = torch.linspace(0.02, 1.98, 99)
     figure, axis = plt.subplots(figsize=(6, 3.4))
-    for S, style in ((1, "-"), (2, "--"), (8, ":")):
-        axis.plot(h, [longest_up([t], S, 0.5) for t in h.tolist()], style, label=f"S = {S}")
+    for s, style in ((1, "-"), (2, "--"), (8, ":")):
+        axis.plot(h, [longest_up([t], s, 0.5) for t in h.tolist()], style, label=f"s = {s}")
     axis.set(xlabel="$h_1$ (down)", ylabel="largest $h_2$ (up)", title="one step down, $a=1/2$")
     axis.legend()
     plotting.show(
@@ -116,10 +116,10 @@ if passed("6.2"):
 #
 # *Why it matters: this is the block of the lesson, and the number that makes it safe.*
 #
-# Write two functions, with `steps` $=(h_1,h_2)$ and `parts` $=(S_1,S_2)$:
+# Write two functions, with `steps` $=(h_1,h_2)$ and `parts` $=(s_1,s_2)$:
 #
-# * `pair(x, A, b, B, c, steps, parts, a)`: for points `x` of shape `(batch, d)`, first $S_1$ steps $x-\frac{h_1}{S_1}A^\top\sigma(Ax+b)$, where $\sigma$ is the leaky ReLU with slope $a$ for negative numbers,
-#   then $S_2$ steps $x+\frac{h_2}{S_2}B^\top\mathrm{relu}(Bx+c)$. The matrices have the shapes `(m, d)` and `(n, d)`, the biases `(m,)` and `(n,)`.
+# * `pair(x, A, b, B, c, steps, parts, a)`: for points `x` of shape `(batch, d)`, first $s_1$ steps $x-\frac{h_1}{s_1}A^\top\sigma(Ax+b)$, where $\sigma$ is the leaky ReLU with slope $a$ for negative numbers,
+#   then $s_2$ steps $x+\frac{h_2}{s_2}B^\top\mathrm{relu}(Bx+c)$. The matrices have the shapes `(m, d)` and `(n, d)`, the biases `(m,)` and `(n,)`.
 # * `pair_bound(steps, parts, a)`: the sharp bound of Claim 6.3 for the Lipschitz constant, if $A^\top A=I$ and $\|B\|\le1$.
 #
 # <details><summary>Hint 1</summary>
@@ -136,7 +136,7 @@ if passed("6.2"):
 
 # %% tags=["answer:6.3"]
 def pair(x, A, b, B, c, steps, parts, a):
-    """S1 contractive steps with A (m, d), b (m,), then S2 expansive ones with B (n, d), c (n,), for points x (batch, d)."""
+    """s1 contractive steps with A (m, d), b (m,), then s2 expansive ones with B (n, d), c (n,), for points x (batch, d)."""
     ### BEGIN SOLUTION
     for _ in range(parts[0]):
         seen = x @ A.T + b
@@ -150,7 +150,7 @@ def pair(x, A, b, B, c, steps, parts, a):
 def pair_bound(steps, parts, a):
     """The sharp bound for the pair, if A^T A = I and B has norm 1."""
     ### BEGIN SOLUTION
-    down, up = (h / S for h, S in zip(steps, parts, strict=True))
+    down, up = (h / s for h, s in zip(steps, parts, strict=True))
     shrunk = max(abs(1 - a * down), abs(1 - down)) ** parts[0]
     return shrunk * (1 + up) ** parts[1]
     ### END SOLUTION
@@ -176,8 +176,8 @@ if passed("6.3"):
 #
 # *Why it matters: if the optimiser may choose a step, you must be prepared for its worst choice.*
 #
-# In a flexible network the optimiser chooses $h_1$ between `low` and `high`. It is taken in $S_1$ parts, and each part multiplies distances by at most `factor(h1 / S1)`. You receive `factor` as a function: it may be the sharp rule, the paper's rule, or another convex function.
-# After it comes a step up of length $h_2\ge0$ in $S_2$ parts, as in Claim 6.3.
+# In a flexible network the optimiser chooses $h_1$ between `low` and `high`. It is taken in $s_1$ parts, and each part multiplies distances by at most `factor(h1 / s1)`. You receive `factor` as a function: it may be the sharp rule, the paper's rule, or another convex function.
+# After it comes a step up of length $h_2\ge0$ in $s_2$ parts, as in Claim 6.3.
 # Return the largest $h_2$ for which the product of all factors is at most 1 for **every** $h_1$ in the interval; 0 if no $h_2>0$ will do. An error of 0.3 % is fine.
 #
 # <details><summary>Hint 1</summary>
@@ -187,17 +187,17 @@ if passed("6.3"):
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Where can a convex function be largest on an interval? Or try many $h_1$, the ends included. All parts count: `factor(h1 / S1) ** S1`.
+# Where can a convex function be largest on an interval? Or try many $h_1$, the ends included. All parts count: `factor(h1 / s1) ** s1`.
 #
 # </details>
 
 
 # %% tags=["answer:6.4"]
-def rectangle_limit(factor, low, high, S1, S2):
-    """The largest h2 (in S2 parts) that is allowed for every h1 (in S1 parts) between low and high."""
+def rectangle_limit(factor, low, high, s1, s2):
+    """The largest h2 (in s2 parts) that is allowed for every h1 (in s1 parts) between low and high."""
     ### BEGIN SOLUTION
-    worst = max(factor(end / S1) for end in (low, high)) ** S1  # convex: largest at an end
-    return max(0.0, S2 * (worst ** (-1 / S2) - 1))
+    worst = max(factor(end / s1) for end in (low, high)) ** s1  # convex: largest at an end
+    return max(0.0, s2 * (worst ** (-1 / s2) - 1))
     ### END SOLUTION
 
 
@@ -213,7 +213,7 @@ if passed("6.4"):
     for name, factor in (("paper", paper_factor), ("sharp", sharp_factor)):
         h2 = rectangle_limit(factor, 0.11, 1.89, 2, 1)
         print(f"{name}: for every h1 between 0.11 and 1.89, h2 may be {h2:.6f}")
-    print("A published network learned 0.055: just outside the paper's rule, inside the sharp one.")
+    print("Stored published networks have h1 = 0.11 and h2 = 0.0548245: the limit of that rule.")
 
 # %% [markdown]
 # ## Exercise 6.5
@@ -223,7 +223,7 @@ if passed("6.4"):
 # Let $\lambda=\lambda_{\min}/\lambda_{\max}$ be the ratio of the smallest to the largest eigenvalue of $A^\top A$ (Section 6.2). Write two functions:
 #
 # * `eigenvalue_ratio(A)`: this ratio, for a matrix `A` of any shape `(m, d)`;
-# * `least_lambda(steps, parts, a)`: the smallest $\lambda$ for which the pair `steps` $=(h_1,h_2)$, $h_2>0$, in `parts` $=(S_1,S_2)$ is still 1-Lipschitz by Claims 6.3 and 6.4, with $\|B\|\le1$ and the step down measured in units of $1/\lambda_{\max}$.
+# * `least_lambda(steps, parts, a)`: the smallest $\lambda$ for which the pair `steps` $=(h_1,h_2)$, $h_2>0$, in `parts` $=(s_1,s_2)$ is still 1-Lipschitz by Claims 6.3 and 6.4, with $\|B\|\le1$ and the step down measured in units of $1/\lambda_{\max}$.
 #   Return `math.inf` if even $\lambda=1$ is not enough. An error of 0.1 % is fine.
 #
 # <details><summary>Hint 1</summary>
@@ -233,7 +233,7 @@ if passed("6.4"):
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# By Claim 6.4 one part of the step down has the factor $\max(|1-\kappa h|,|1-h|)$ with $\kappa=a\lambda$ and $h=h_1/S_1$. It does not grow when $\lambda$ grows. So look at $\lambda=1$ first, and then bisect, or solve.
+# By Claim 6.4 one part of the step down has the factor $\max(|1-a\lambda h|,|1-h|)$ with $h=h_1/s_1$. It does not grow when $\lambda$ grows. So look at $\lambda=1$ first, and then bisect, or solve.
 #
 # </details>
 
