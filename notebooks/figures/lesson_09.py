@@ -202,8 +202,11 @@ def orbits_and_energies(orbits) -> None:
         line = {"linewidth": 0.8} if is_euler else {"linestyle": "", "marker": ".", "markersize": 3}
         above.plot(*points.T, **style | line)
         start_and_end(above, points)
+        if name.endswith("0.2"):
+            arrow(above, points, 8, style["color"])
         above.set(xlabel="$q$", aspect="equal", title=name)
         above.set_adjustable("datalim")
+        above.locator_params(nbins=4)
         below.plot(energies, **style, linewidth=1.2)
         below.set(yscale="log", ylim=(3e-2, 2e3), xlabel="layer")
         below.minorticks_off()
@@ -281,7 +284,8 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
             axis.plot(*some[at_1].T, mark, color=colour, markersize=5)
             hollow = {"color": colour, "markerfacecolor": "white", "linestyle": ""}
             axis.plot(*some[at_5].T, marker=mark, markersize=5, **hollow)
-        axis.plot(*centres.T, "*", color=BLACK, markeredgecolor="white", markersize=13, zorder=5)
+        star = {"color": BLACK, "markerfacecolor": "none", "markeredgewidth": 1.5}
+        axis.plot(*centres.T, "*", **star, markersize=20, zorder=5)
         limit = max(2.5, 1.05 * paths[name][:, :, 0].abs().max().item())
         axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
         axis.set(xlabel=r"$\eta_1$", ylabel=r"$\eta_2$", title=name)
@@ -294,8 +298,8 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
     plotting.show(
         figure,
         "States of new inputs on their way from 0, at t = 1 filled and at t = 5 hollow; the two "
-        "classes are discs and triangles, their centres stars. With LyaNet they stay near the "
-        "centres; trained for the endpoint only they run on. Right: the median of V falls and "
+        "classes are discs and triangles, their centres black stars. With LyaNet they stay near "
+        "the centres; trained for the endpoint only they run on. Right: the median of V falls and "
         "stays with LyaNet, above its bound in the end; without, it is small at t = 1 and then "
         "grows.",
     )
@@ -337,7 +341,7 @@ def map_of_rates(measured) -> None:
     axis.axvline(0, color=BLACK, linewidth=0.8)
     axis.set_yticks(range(len(measured)), [*measured])
     axis.invert_yaxis()
-    axis.margins(x=0.1)
+    axis.set_xlim(min(measured.values()) - 0.5, max(measured.values()) + 0.5)
     axis.set(xlabel=r"$\mu$: largest eigenvalue of sym $Df$")
     some = sum(mu > 0 for mu in measured.values())
     plotting.show(

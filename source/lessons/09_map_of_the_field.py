@@ -80,14 +80,14 @@ reply(my_guess, about_pairs, "A Lipschitz constant compares all pairs.", wrong=c
 # %% [markdown]
 # Now the whole map. Read its second column; come back to the rest after each section. ($h$ is the step of a method, $\omega=\|S\|$.)
 #
-# | family | compares | measured in | what breaks it | use it for |
+# | family | compares | measured in | what breaks it, or is not said | use it for |
 # |---|---|---|---|---|
-# | antisymmetric | frozen linearisation | no norm | Euler steps above $\tfrac{2\gamma}{\gamma^2+\omega^2}$ (Claim 9.2); distances: saturated units | recurrent networks |
+# | antisymmetric | frozen linearisation | no norm | layers: $h>\tfrac{2\gamma}{\gamma^2+\omega^2}$ (Claim 9.2); distances: saturated units | recurrent networks |
 # | Hamiltonian | derivative of a step | no norm | Euler steps; too long Verlet steps break only the near-conservation of $H$ | very deep or reversible networks |
-# | projection | state and origin | $V$ | flat points of $V$; long steps | repairing a given field |
+# | projection | state and origin | $V$ | flat points of $V$; long steps; nothing about pairs | repairing a given field |
 # | SODEF | feature and its neighbours | maximum norm | large disturbances; a penalty above zero | attracting features |
 # | LyaNet | state and centre of its class | $V_y$ | loss not zero everywhere | outputs that stay right |
-# | ELCD | state and $x^*$ | Euclidean | nothing said about pairs (Claim 9.9) | motion to a known target |
+# | ELCD | state and $x^*$ | Euclidean | another symmetric part; nothing about pairs (Claim 9.9) | motion to a known target |
 # | monotone equilibrium | all pairs | Euclidean | $m\le0$; step $a$ too long (Claim 9.11) | certificates |
 # | *layer of Section 5.1* | all pairs | Euclidean | $\tau$ too long, untied weights | certificates |
 #
@@ -187,7 +187,7 @@ for gamma in (0.0, 0.5):
 #
 # ## 9.3 Hamiltonian networks
 #
-# **Question.** Is there a network that neither forgets nor explodes, however deep it is?
+# **Question.** Is there a network that loses no information, however deep it is?
 #
 # Split the state into positions $q$ and momenta $p$, choose an **energy** $H(q,p)=H_1(q)+H_2(p)$, and follow $q'=\nabla H_2(p)$, $p'=-\nabla H_1(q)$. The flow keeps $H$, because $H'=\nabla H_1\cdot q'+\nabla H_2\cdot p'=0$ (Claim 1.14).
 # With $H_1(q)=\sum_i\log\cosh\big((Kq+b)_i\big)$ the force $\nabla H_1(q)=K^\top\tanh(Kq+b)$ is a layer with tied weights.
@@ -242,7 +242,7 @@ assert orbits["Euler, h = 0.2"][1].max() > 100 and orbits["Verlet, h = 2.1"][1].
 figures.orbits_and_energies(orbits)
 
 # %% [markdown]
-# Near the origin $H\approx\tfrac12(q^2+p^2)$. There Verlet's step has determinant 1 and trace $2-h^2$: its eigenvalues lie on the unit circle up to $h=2$, not beyond. What the picture shows at $h=2.1$ is that the energy is no longer nearly kept.
+# Near the origin $H\approx\tfrac12(q^2+p^2)$. There Verlet's step has determinant 1 and trace $2-h^2$: its eigenvalues lie on the unit circle up to $h=2$, not beyond.
 #
 # A matrix or derivative $M$ is **symplectic** if $M^\top\Omega M=\Omega$ with $\Omega=\begin{pmatrix}0&I\\-I&0\end{pmatrix}$ (Section 8.2).
 #
@@ -285,7 +285,7 @@ reply(
 #
 # *Why.* The derivative of a kick is $\begin{pmatrix}I&0\\-hC&I\end{pmatrix}$ with a symmetric $C$ (a Hessian), which is symplectic. So is a drift, and so are compositions. $\square$
 #
-# **What it is good for.** Layers can be undone, so no states need to be stored for backpropagation. And gradients cannot *all* vanish:
+# **What it is good for.** Layers can be undone (unlike those of a contractive flow, Claim 4.6), so no states need to be stored for backpropagation. And gradients cannot *all* vanish:
 #
 # > **Claim 9.4 (the derivative cannot vanish).** A symplectic matrix has norm at least 1. Hence so has the derivative of any number of Verlet layers.
 #
@@ -361,7 +361,7 @@ reply(
 )
 
 # %% [markdown]
-# Both $\hat f$ and $V$ may be networks. Kolter and Manek take a convex $g$ (nonnegative weights after the first layer, a convex nondecreasing activation) and $V(x)=g(x)-g(0)-\nabla g(0)^\top x+\varepsilon\|x\|^2$, which satisfies the hypotheses. No training is needed for the promise:
+# Both $\hat f$ and $V$ may be networks. A network $g$ is convex if it has nonnegative weights after the first layer and a smooth, convex, nondecreasing activation (*input-convex*). Then $V(x)=g(x)-g(0)-\nabla g(0)^\top x+\varepsilon\|x\|^2$ satisfies the hypotheses. No training is needed for the promise:
 
 # %%
 _ = torch.manual_seed(0)
@@ -504,7 +504,7 @@ live_rows
 # %% [markdown]
 # Three regions. Nothing grows up to $c=0.632$. From there to $c=1$ only the maximum norm is safe. Beyond, both norms grow at first. But every feature still returns: what is lost with the dominant rows is $\mu_\infty<0$, not the negative eigenvalues.
 #
-# Now the training in the plane, with feature points $(\pm1.5,0)$. Once with the penalty, once only with $f(z_y)=0$:
+# Now the training in the plane, with feature points $(\pm1.5,0)$. Once with a penalty that asks for $\mu_\infty\le-2$, once only with $f(z_y)=0$:
 
 # %%
 features = torch.tensor([[-1.5, 0.0], [1.5, 0.0]])
@@ -739,7 +739,7 @@ reply(
 )
 
 # %% [markdown]
-# > **Claim 9.9 (pairs).** On the disc $\|x\|\le R$ this flow moves no two points apart exactly if $sR\le2\alpha$ (for $s\ge0$). The largest eigenvalue of $\mathrm{sym}\,Df$ at radius $r$ is $-\alpha+\tfrac12sr$.
+# > **Claim 9.9 (pairs).** On the disc $\|x\|\le R$ the flow of $f(x)=(-\alpha I+s\|x\|\,G)\,x$ moves no two points apart exactly if $sR\le2\alpha$ (for $s\ge0$). The largest eigenvalue of $\mathrm{sym}\,Df$ at radius $r$ is $-\alpha+\tfrac12sr$.
 #
 # *Proof.* With $u=x/r$: $Df=-\alpha I+srG+sr\,(Gu)u^\top$. The symmetric part of $(Gu)u^\top$ has the eigenvalues $\pm\tfrac12$. Apply Claim 1.4 on the disc, which no solution leaves. $\square$
 #
@@ -767,7 +767,7 @@ live_pair
 #
 # **Question.** What about a network of *infinite* depth?
 #
-# Repeat one layer for ever, $z\leftarrow\mathrm{relu}(Wz+Ux+b)$, and call the limit the output. An **equilibrium network** asks for this limit at once: it solves $z=\mathrm{relu}(Wz+Ux+b)$. Winston and Kolter (2006.08591) choose
+# Repeat one layer for ever, $z\leftarrow\mathrm{relu}(Wz+Ux+b)$, and call the limit the output. An **equilibrium network** asks for this limit at once: it solves $z=\mathrm{relu}(Wz+Ux+b)$. Winston and Kolter (2006.08591) choose, with any matrices $A$ and $B$,
 #
 # $$W=(1-m)I-A^\top A+B-B^\top,\qquad m>0,\qquad\text{so that}\quad\mathrm{sym}(I-W)=mI+A^\top A\succeq mI .$$
 #
@@ -871,7 +871,7 @@ assert (runs["a = half the limit"][0][-1] - solution).norm() < 0.01
 figures.forward_backward(runs)
 
 # %% [markdown]
-# Left, the example above. Right, a rotation with friction, for which the limit is sharp: $I-W=mI+\omega G$ with $m=\tfrac12$ and $\omega=3$ has the squared norm $m^2+\omega^2$. *Recall:* which number of Section 9.2 is this limit $2m/(m^2+\omega^2)$?
+# Left, the example above; half the limit gives the smallest factor. Right, a rotation with friction, for which the limit is sharp: $I-W=mI+\omega G$ with $m=\tfrac12$ and $\omega=3$ has the squared norm $m^2+\omega^2$. *Recall:* which number of Section 9.2 is this limit $2m/(m^2+\omega^2)$?
 #
 # <details><summary>Answer</summary>
 #
@@ -898,7 +898,7 @@ for shift in (-1.0, 1.0):
 #
 # </details>
 #
-# For a pattern of active units (a diagonal $D$ of zeros and ones) the derivative of the equilibrium is $(I-DW)^{-1}DU$. Four patterns, one bound:
+# For a pattern of active units (a diagonal $D$ of zeros and ones) the derivative of the equilibrium is $(I-DW)^{-1}DU$. Four patterns, one bound. (In one dimension, $W=0.9$ has only $m=0.1$, and the slope $1/(1-0.9)=10$ attains it.)
 
 # %%
 patterns = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -912,7 +912,7 @@ assert largest <= 1 / m + 1e-12
 #
 # ## 9.9 The rest of the map
 #
-# **The seven, measured.** For one example of each section: the largest $\mu=\lambda_{\max}(\mathrm{sym}\,Df)$. Right of zero, some pair of neighbours separates at first in the Euclidean norm.
+# **The seven, measured.** For one example of each section: the largest $\mu=\lambda_{\max}(\mathrm{sym}\,Df)$. Right of zero, some pair of neighbours separates at first in the Euclidean norm. That breaks no promise: the first six families never made one about pairs.
 
 
 # %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
@@ -955,11 +955,11 @@ figures.map_of_rates(measured)
 # ### ★ More names on the map
 #
 # * *Invertible residual networks* (1811.00995): $x+g(x)$ with $\mathrm{Lip}(g)<1$ can be undone. Distances are bounded from both sides, but may grow.
-# * *Convex potential layers* (2110.12690): the layer of Section 5.1, from the same gradient flow. All pairs, Euclidean.
-# * *Orthogonal convolutions by the Cayley transform* (2104.07167): each linear layer keeps all distances.
+# * *Convex potential layers* (2110.12690): the layer of Section 5.1, from the same gradient flow, which is *weakly contracting* ($\mu\le0$). All pairs, Euclidean.
+# * *Orthogonal convolutions by the Cayley transform* (2104.07167): each linear layer is orthogonal and stretches nothing.
 # * *AOL* (2208.03160), *SLL* (2303.03169), *Sandwich* (2301.11526): 1-Lipschitz layers by rescaling or by a direct parametrisation; all pairs.
-# * *Contractive Hamiltonian networks* (2203.11805): damping added to a Hamiltonian field, tuned until it contracts.
-# * *Equilibria in other norms* (2106.03194): families 7 and 4 meet, $\mu_\infty$ in place of monotone.
+# * *Contractive Hamiltonian networks* (2203.11805): a field inspired by Hamilton, with one number that makes it contract.
+# * *Equilibria in other norms* (2106.03194): as family 7, with $\mu_\infty$ in place of monotone.
 # * *Learned monotone operators* (2012.13247): a non-expansive network as the implicit step of a monotone operator; compare Section 8.5.
 # * *Closed-loop control* (2102.01862): an optimal control, added at run time, steers disturbed features back.
 # * *Randomised smoothing* (1902.02918): the other route to certificates, for *any* network. Classify many noisy copies of $x$ and take the majority. The radius holds with high probability, for the majority vote.
