@@ -41,7 +41,7 @@ generator = torch.Generator().manual_seed(3)
 #
 # Ask *who is compared with whom*. A promise may be about
 #
-# * **all pairs**: any two states stay close to each other. An attack compares two inputs, so a certificate (a radius in which no attack can succeed, Section 7.3) needs this one;
+# * **all pairs**: no two states move apart, or at most by a known factor. An attack compares two inputs, so a certificate (a radius in which no attack can succeed, Section 7.3) needs this one;
 # * **one point**: every state approaches a given place, such as an equilibrium $x^*$;
 # * a **frozen** linearisation: the Jacobian $Df(x)$ at one state, as if the state stayed there for ever.
 #
@@ -324,7 +324,7 @@ your_turn("9.B")
 #
 # *Proof.* Multiply $f$ by $\nabla V$: either nothing was removed and $\nabla V^\top f\le-\alpha V$, or exactly the surplus was, and $\nabla V^\top f=-\alpha V$. So $V'\le-\alpha V$. $\square$
 #
-# Written for a batch, and for the spiral of *Your turn*:
+# As code for a batch, and for the spiral of Your turn 9.B:
 
 
 # %%
@@ -479,7 +479,7 @@ reply(
     round(threshold, 3),
     "The determinant of sym M is 0.1 - c^2/4, negative for c > sqrt(0.4) = 0.632.",
     wrong={
-        1: "there the rows stop to dominate, which is about the maximum norm.",
+        1: "there the rows stop dominating, which is about the maximum norm.",
         0.316: "the entry beside the diagonal of sym M is c/2, not c.",
         0: "a little coupling does no harm: both eigenvalues of sym M stay negative.",
     },
