@@ -39,7 +39,7 @@ def flow_end(field, x, T, max_step=0.01):
     return ode.flow(field, x, torch.tensor([0.0, T]), max_step=max_step)[-1]
 
 
-# ---- 4.1 layers are time steps -------------------------------------------------------------------
+# ---- 9.2 and 9.3 antisymmetric and Hamiltonian ---------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -107,12 +107,13 @@ def omega(d):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_claim_9_3_verlet_layers(seed):
+@pytest.mark.parametrize("h", [0.3, 2.5])
+def test_claim_9_3_verlet_layers(seed, h):
     d = 1 + seed % 3
     A, B = energies(seed, d)
-    x, h = random(seed + 9, 2 * d), 0.3
+    x = random(seed + 9, 2 * d)
     M = torch.autograd.functional.jacobian(lambda x: verlet(x, h, A, B), x)
-    assert (M.T @ omega(d) @ M - omega(d)).abs().max() < 1e-12
+    assert (M.T @ omega(d) @ M - omega(d)).abs().max() < 1e-11
     assert torch.allclose(verlet(verlet(x, h, A, B), -h, A, B), x, atol=1e-12)
     E = torch.autograd.functional.jacobian(lambda x: euler(x, h, A, B), x)
     assert (E.T @ omega(d) @ E - omega(d)).abs().max() > 1e-4
@@ -133,7 +134,7 @@ def test_claim_9_4_gradients_cannot_vanish(seed):
     assert norm2(torch.linalg.matrix_power(0.8 * torch.eye(2), 30)) < 0.01  # not symplectic
 
 
-# ---- 4.6 to 4.9 stability by construction or by training -----------------------------------------
+# ---- 9.4 to 9.7 stability by construction or by training -----------------------------------------
 
 
 def project(f_hat, V, grad_V, alpha):
@@ -167,9 +168,29 @@ def test_claim_9_5_number_and_flat_points():
     for _ in range(5000):
         x = x + 1e-3 * project(x @ M.T, 0.5 * x.square().sum(1), x, 0.5)
     assert abs(x.square().sum().item() - 0.0825) < 5e-5 and math.exp(-2.5) < 0.0821
-    z = torch.tensor([[1e-6, 0.0]])  # near the flat point of a double well the field has no bound
-    V, grad_V = 0.25 * (z[:, 0] ** 2 - 1) ** 2, torch.stack([z[:, 0] ** 3 - z[:, 0], z[:, 1]], 1)
-    assert project(0 * z, V, grad_V, 0.5).norm() > 1e4
+    for distance, size in ((1e-1, 3.8), (1e-2, 413), (1e-3, 41_625)):  # grad V = 0 at 1 only
+        z = torch.tensor([[1 + distance]])
+        V = (z**4 / 4 - 2 * z**3 / 3 + z**2 / 2)[:, 0]
+        assert abs(project(0 * z, V, z * (z - 1) ** 2, 0.5).norm().item() / size - 1) < 2e-3
+    line = torch.linspace(-3, 3, 601)
+    V = line**4 / 4 - 2 * line**3 / 3 + line**2 / 2
+    assert (V[line.abs() > 1e-9] > 0).all()  # the other hypotheses hold
+
+
+def spiral(x):
+    f_hat = x @ torch.tensor([[0.5, -1.0], [1.0, 0.5]])
+    return project(f_hat, 0.5 * x.square().sum(1), x, 0.5)
+
+
+def test_claim_9_5_is_about_the_flow_and_not_about_pairs():
+    start = torch.tensor([[1.0, 0.0]])
+    end = ode.flow(spiral, start, torch.tensor([0.0, 5.0]), max_step=0.1)[-1]
+    ratio = end.square().sum().item()
+    assert math.exp(-2.5) < ratio and abs(ratio - 0.0820857) < 5e-8  # RK4 is above as well
+    assert torch.allclose(spiral(torch.tensor([[2.0, 0.0]])), torch.tensor([[-0.5, -2.0]]))
+    x = random(1, 50, 2)
+    whirl = -0.5 * x + 5 * x.norm(dim=1, keepdim=True) * (x @ QUARTER.T)
+    assert torch.allclose(project(whirl, 0.5 * x.square().sum(1), x, 1.0), whirl)  # unchanged
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -195,6 +216,11 @@ def test_claim_9_6_other_norm_and_no_dominance():
     assert norm2(torch.tensor(expm(J.numpy()))) > 1.05  # grows in the Euclidean norm
     weak = torch.tensor([[-1.0, 2.0], [2.0, -1.0]])  # rows not dominant: an eigenvalue +1
     assert torch.linalg.eigvals(weak).real.max() > 0.9
+    weak = torch.tensor([[-1.0, 1.5], [0.0, -0.1]])  # rows not dominant, and features return
+    assert ode.logarithmic_norm(weak, math.inf) > 0
+    assert norm2(torch.tensor(expm(100 * weak.numpy()))) < 1e-3
+    edge = torch.tensor([[-1.0, math.sqrt(0.4)], [0.0, -0.1]])
+    assert abs(ode.logarithmic_norm(edge).item()) < 1e-12  # the Euclidean norm from here on
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -282,7 +308,7 @@ def test_claim_9_9_content_numbers():
     assert abs(gaps.max().item() - 0.536) < 1e-3 and abs(gaps.argmax().item() / 100 - 1.27) < 0.02
 
 
-# ---- 4.10 monotone equilibrium networks ----------------------------------------------------------
+# ---- 9.8 monotone equilibrium networks -----------------------------------------------------------
 
 
 def monotone(seed, d, m=0.5):

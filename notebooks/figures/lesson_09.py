@@ -1,7 +1,5 @@
 """The figures of lesson 9: a map of the field."""
 
-import math
-
 import ipywidgets
 import matplotlib.pyplot as plt
 import torch
@@ -11,6 +9,7 @@ from chapter_utils import plotting, widgets
 from chapter_utils.plotting import BLACK, BLUE, ORANGE, SKY
 from figures.common import (
     BLACK_DASHES,
+    BLACK_DOTS,
     BLUE_LINE,
     ORANGE_DASHES,
     dot,
@@ -29,8 +28,11 @@ def antisymmetric_layers(factor, longest_step) -> widgets.LiveFigure:
     figure = Figure(figsize=(8.4, 3.8))
     left, right = figure.subplots(1, 2)
     path = empty_line(left, **BLUE_LINE, linewidth=1)
-    left.plot([1], [0], "o", color=BLACK)
-    plane(left, "200 layers from (1, 0)", (-2.2, 2.2), (-2.2, 2.2))
+    left.plot([1], [0], "o", color=BLACK, label="start")
+    end = dot(left, BLUE, size=7, label="after 200 layers")
+    end.set_markerfacecolor("white")
+    plane(left, "200 layers, turning to the left", (-2.2, 2.2), (-2.2, 2.6))
+    left.legend(loc="upper center", ncols=2)
     right.plot(frictions, limits, **BLACK_DASHES)
     right.fill_between(frictions, limits, color=SKY, alpha=0.25, linewidth=0)
     right.text(1.25, 0.08, "non-expansive", fontsize=9)
@@ -42,6 +44,7 @@ def antisymmetric_layers(factor, longest_step) -> widgets.LiveFigure:
         layer = factor(gamma, h)
         points = torch.tensor(layer) ** torch.arange(201)
         path.set_data(points.real, points.imag)
+        end.set_data(points.real[-1:], points.imag[-1:])
         now.set_data([gamma], [h])
         growth = abs(layer)
         verdict = "shrink" if growth < 1 else "grow"
@@ -71,103 +74,6 @@ def antisymmetric_layers(factor, longest_step) -> widgets.LiveFigure:
             description="step h",
             readout_format=".3f",
         ),
-    )
-
-
-def orbits_and_energies(orbit_of_euler, orbit_of_verlet, radius) -> widgets.LiveFigure:
-    """Orbits of Euler and Verlet layers, and their energies.
-
-    An orbit is a function of h: points and relative energies. `radius(h)` is that of Verlet's step.
-    """
-    ticks = [-1, -0.5, 0, 0.5, 1]
-    figure = Figure(figsize=(8.4, 3.8))
-    left, right = figure.subplots(1, 2)
-    path_euler = empty_line(left, **ORANGE_DASHES, linewidth=1)
-    path_verlet = dot(left, BLUE, marker=".", size=4)
-    left.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
-    left.set(
-        xlabel="$q$",
-        ylabel="$p$",
-        xticks=ticks,
-        yticks=ticks,
-    )
-    left.set_title("orbit from (0.1, 0)")
-    energy_euler = empty_line(right, **ORANGE_DASHES)
-    energy_verlet = empty_line(right, **BLUE_LINE)
-    right.set(xlim=(0, 200), ylim=(1e-4, 1e4), yscale="log")
-    right.set(xlabel="layer", title="energy / energy at the start")
-    right.minorticks_off()
-    right.legend([energy_euler, energy_verlet], ["Euler", "Verlet"], loc="lower left", ncols=2)
-
-    def draw(h):
-        points, of_euler = orbit_of_euler(h)
-        path_euler.set_data(*points.T)
-        energy_euler.set_data(range(201), of_euler)
-        points, of_verlet = orbit_of_verlet(h)
-        path_verlet.set_data(*points.T)
-        energy_verlet.set_data(range(201), of_verlet)
-        return (
-            f"At step {h:.2f} Verlet's energy lies between {of_verlet.min():.2f} and "
-            f"{of_verlet.max():.2f} times its start during 200 layers; "
-            f"Euler's reaches {of_euler.max():.3g} times. "
-            f"Largest eigenvalue of Verlet's step at the origin: {radius(h):.2f} in modulus."
-        )
-
-    h = ipywidgets.FloatSlider(
-        min=0.05,
-        max=2.4,
-        step=0.05,
-        value=0.2,
-        description="step h",
-    )
-    return widgets.LiveFigure(figure, draw, h=h)
-
-
-def projected_spiral(rate_of_V, path) -> widgets.LiveFigure:
-    """The spiral with and without projection, and V over time with its bound.
-
-    `rate_of_V(alpha, projected)` and `path(rate, times)`, both written down by hand.
-    """
-    times = torch.linspace(0, 5, 101)
-    figure = Figure(figsize=(8.4, 3.8))
-    left, right = figure.subplots(1, 2)
-    spiral = empty_line(left, **BLUE_LINE)
-    left.plot([1], [0], "o", color=BLACK)
-    plane(left, "path from (1, 0)", (-3, 3), (-3, 3))
-    level = empty_line(right, **BLUE_LINE, label="$V(t)/V(0)$")
-    limit = empty_line(right, **BLACK_DASHES, linewidth=1, label=r"bound $e^{-\alpha t}$")
-    right.set(xlim=(0, 5), ylim=(1e-5, 1e5), yscale="log")
-    right.set(xlabel="time $t$", title="Lyapunov function")
-    right.minorticks_off()
-    right.legend(loc="upper left")
-
-    def draw(alpha, projected):
-        rate = rate_of_V(alpha, projected)
-        points = path(rate, times)
-        V = points.square().sum(1)
-        spiral.set_data(*points.T)
-        level.set_data(times, V)
-        limit.set_data(times, torch.exp(-alpha * times))
-        acts = "is off"
-        if projected:
-            acts = "acts" if alpha > -1 else "removes nothing"
-        kept = "kept" if rate <= -alpha else "broken"
-        return (
-            f"With alpha = {alpha:.2f} the projection {acts}: V(5)/V(0) = {V[-1]:.3g}. "
-            f"The bound {math.exp(-5 * alpha):.3g} is {kept}."
-        )
-
-    return widgets.LiveFigure(
-        figure,
-        draw,
-        alpha=ipywidgets.FloatSlider(
-            min=-2,
-            max=2,
-            step=0.1,
-            value=0.5,
-            description="alpha",
-        ),
-        projected=ipywidgets.Checkbox(value=True, description="projection"),
     )
 
 
@@ -221,85 +127,6 @@ def growth_in_two_norms(growth, logarithmic_norms) -> widgets.LiveFigure:
     return widgets.LiveFigure(figure, draw, c=c)
 
 
-def two_fields(fields, paths, disturbed, features) -> None:
-    """Streamlines of two trained fields, with the paths of disturbed features."""
-    x, y = torch.meshgrid(torch.linspace(-3, 3, 25), torch.linspace(-2, 2, 17), indexing="xy")
-    figure, axes = plt.subplots(1, 2, figsize=(8.8, 3.4), sharey=True)
-    for axis, (name, f) in zip(axes, fields.items(), strict=True):
-        with torch.no_grad():
-            arrows = f(torch.stack([x.flatten(), y.flatten()], 1)).reshape(17, 25, 2)
-        axis.streamplot(
-            x.numpy(),
-            y.numpy(),
-            *arrows.permute(2, 0, 1).numpy(),
-            color="#b0b0b0",
-            linewidth=0.6,
-            density=0.8,
-        )
-        axis.plot(*paths[name].permute(2, 0, 1), **BLUE_LINE, linewidth=1)
-        axis.plot(*disturbed.reshape(-1, 2).T, "o", color=BLUE, markersize=3)
-        axis.plot(*features.T, "*", color=ORANGE, markersize=12)
-        axis.set(xlim=(-3, 3), ylim=(-2, 2), aspect="equal")
-        axis.set(xlabel="$z_1$", title=name)
-        axis.grid(False)
-    axes[0].set_ylabel("$z_2$")
-    plotting.show(
-        figure,
-        "Streamlines of two trained fields with the feature points as stars. "
-        "Left, trained for equilibria only: disturbed features drift away from their star. "
-        "Right, with the penalty: all of them return to it.",
-    )
-
-
-def states_and_potential(times, paths, potentials, bound, classes, centres) -> widgets.LiveFigure:
-    """Where the states of new inputs are at time t, and the potential so far, of two networks."""
-    figure = Figure(figsize=(8.4, 4.8))
-    grid = figure.subplots(2, 2, width_ratios=[1.2, 1])
-    clouds = []
-    levels = []
-    for (left, right), (name, V) in zip(grid, potentials.items(), strict=True):
-        left.plot(
-            *centres.T,
-            "*",
-            color=BLACK,
-            markeredgecolor="white",
-            markersize=12,
-            zorder=5,
-        )
-        circles = dot(left, BLUE, size=4)
-        triangles = dot(left, ORANGE, marker="^", size=4)
-        clouds.append((circles, triangles))
-        left.set(xlim=(-8, 8), ylim=(-4, 4), aspect="equal")
-        left.set(xlabel=r"$\eta_1$", ylabel=r"$\eta_2$", title=name)
-        right.semilogy(times, V.median(1).values, **BLUE_LINE, label="median of $V$")
-        right.semilogy(times, bound, **BLACK_DASHES, label="bound")
-        levels.append(right.axvline(0, color=ORANGE, linewidth=1))
-        right.set(xlim=(0, 5), ylim=(1e-4, 1e2), xlabel="time $t$")
-        right.minorticks_off()
-    grid[0, 1].legend(loc="upper right")
-
-    def draw(t):
-        number = round(t * 20)
-        for cloud, level, path in zip(clouds, levels, paths.values(), strict=True):
-            for label in (0, 1):
-                cloud[label].set_data(*path[number, classes == label].T)
-            level.set_xdata([t, t])
-        medians = [V[number].median().item() for V in potentials.values()]
-        return (
-            f"At t = {t:.2f} the median of V is {medians[0]:.3g} for LyaNet "
-            f"and {medians[1]:.3g} for the network trained on t = 1 only."
-        )
-
-    t = ipywidgets.FloatSlider(
-        min=0,
-        max=5,
-        step=0.05,
-        value=1,
-        description="time t",
-    )
-    return widgets.LiveFigure(figure, draw, t=t)
-
-
 def rotating_pair(path, rate) -> widgets.LiveFigure:
     """Two solutions of the rotating field and their distance.
 
@@ -308,10 +135,13 @@ def rotating_pair(path, rate) -> widgets.LiveFigure:
     times = torch.linspace(0, 6, 301)
     figure = Figure(figsize=(8.4, 3.8))
     left, right = figure.subplots(1, 2)
-    first = empty_line(left, **BLUE_LINE, label="from (1, 0)")
-    second = empty_line(left, **ORANGE_DASHES, label="from (1.2, 0)")
-    plane(left, "two solutions", (-1.3, 1.3), (-1.3, 1.6))
-    left.legend(loc="upper right", ncols=2)
+    first = empty_line(left, **BLUE_LINE)
+    second = empty_line(left, **ORANGE_DASHES)
+    plane(left, "two solutions until t = 6", (-1.3, 1.3), (-1.3, 1.6))
+    ends = dot(left, BLACK, size=6)
+    ends.set_markerfacecolor("white")
+    left.plot([1, 1.2], [0, 0], "o", color=BLACK, markersize=5)
+    left.legend([first, second], ["from (1, 0)", "from (1.2, 0)"], loc="upper right", ncols=2)
     gap_line = empty_line(right, **BLUE_LINE, label="distance")
     right.plot(
         times,
@@ -331,6 +161,7 @@ def rotating_pair(path, rate) -> widgets.LiveFigure:
         first.set_data(*inner.T)
         second.set_data(*outer.T)
         gap_line.set_data(times, gap)
+        ends.set_data(*torch.stack([inner[-1], outer[-1]]).T)
         some = "no two" if rate(s) <= 1e-12 else "some"
         return (
             f"At speed {s:.2f} the largest eigenvalue of sym Df on the disc of radius 1.2 "
@@ -348,42 +179,173 @@ def rotating_pair(path, rate) -> widgets.LiveFigure:
     return widgets.LiveFigure(figure, draw, s=s)
 
 
-def forward_backward(iterations, equilibrium, factor, limit) -> widgets.LiveFigure:
-    """Forward-backward iterations for the step a, and their distance to the equilibrium."""
-    figure = Figure(figsize=(8.4, 3.8))
-    left, right = figure.subplots(1, 2)
-    path = empty_line(left, **BLUE_LINE, marker=".", linewidth=0.8)
-    left.plot(*equilibrium[:, None], "*", color=ORANGE, markersize=12)
-    left.set(xlim=(0, 6), ylim=(0, 6), aspect="equal")
-    left.set(xlabel="$z_1$", ylabel="$z_2$", title="iterations from (4, 3)")
-    error = empty_line(right, **BLUE_LINE)
-    right.set(xlim=(0, 100), ylim=(1e-3, 10), yscale="log")
-    right.set(xlabel="iteration", title="distance to the equilibrium")
-    right.minorticks_off()
+def start_and_end(axis, points, size=5) -> None:
+    """A path's start as a filled disc, its end as a hollow one."""
+    axis.plot(*points[0], "o", color=BLACK, markersize=size)
+    axis.plot(*points[-1], "o", color=BLACK, markerfacecolor="white", markersize=size)
 
-    def draw(a):
-        points = iterations(a)
-        distance = (points - equilibrium).norm(dim=1)
-        path.set_data(*points.T)
-        error.set_data(range(101), distance)
-        verdict = "shrinks" if factor(a) < 1 else "grows"
-        if abs(factor(a) - 1) < 1e-12:
-            verdict = "stays equal"
-        return (
-            f"At step a = {a:.4f} the distance is multiplied by {factor(a):.4f} in each iteration "
-            f"with both units active, and {verdict}; the limit is {limit:.4f}. "
-            f"After 100 iterations it is {distance[-1]:.3f}."
-        )
 
-    return widgets.LiveFigure(
+def arrow(axis, points, number, colour) -> None:
+    """An arrow of travel on a path, at the point with this number."""
+    here = points[number].tolist()
+    there = points[number + 1].tolist()
+    head = {"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0}
+    axis.annotate("", xy=there, xytext=here, arrowprops=head)
+
+
+def orbits_and_energies(orbits) -> None:
+    """Above the orbit of each method and step, below its energy, relative to the first."""
+    figure, axes = plt.subplots(2, 4, figsize=(10, 4.8), height_ratios=[1.5, 1])
+    for (above, below), (name, (points, energies)) in zip(axes.T, orbits.items(), strict=True):
+        is_euler = name.startswith("Euler")
+        style = ORANGE_DASHES if is_euler else BLUE_LINE
+        line = {"linewidth": 0.8} if is_euler else {"linestyle": "", "marker": ".", "markersize": 3}
+        above.plot(*points.T, **style | line)
+        start_and_end(above, points)
+        if name.endswith("0.2"):
+            arrow(above, points, 8, style["color"])
+        above.set(xlabel="$q$", aspect="equal", title=name)
+        above.set_adjustable("datalim")
+        above.locator_params(nbins=4)
+        below.plot(energies, **style, linewidth=1.2)
+        below.set(yscale="log", ylim=(3e-2, 2e3), xlabel="layer")
+        below.minorticks_off()
+    axes[0, 0].set_ylabel("$p$")
+    axes[1, 0].set_ylabel("energy / start")
+    plotting.show(
         figure,
-        draw,
-        a=ipywidgets.FloatSlider(
-            min=0.01,
-            max=0.2,
-            step=0.005,
-            value=0.08,
-            description="step a",
-            readout_format=".3f",
-        ),
+        "Orbits of 200 layers from (0.1, 0), a filled disc, to a hollow one, and their energies. "
+        "Each orbit has its own scale. Euler spirals outwards and its energy grows. Verlet at 0.2 "
+        "stays on a circle, at 1.9 on a flat ellipse; at 2.1 it hops "
+        "between two loops beside the origin, and its energy rises to many times its start.",
+    )
+
+
+def with_and_without_projection(times, paths, relative, V) -> None:
+    """Paths of a field and of its projection over the level lines of V; V relative to its bound."""
+    side = torch.linspace(-4, 4, 61)
+    x, y = torch.meshgrid(side, side, indexing="xy")
+    levels = V(torch.stack([x.flatten(), y.flatten()], 1)).detach().reshape(61, 61)
+    figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.5))
+    for axis, name, style in zip(axes, paths, (ORANGE_DASHES, BLUE_LINE), strict=False):
+        axis.contour(x, y, levels, levels=7, colors="#b0b0b0", linewidths=0.6)
+        for path in paths[name].unbind(1)[::4]:
+            axis.plot(*path.T, **style, linewidth=1)
+            start_and_end(axis, path, size=4)
+        plane(axis, f"the field {name}", (-4, 4), (-4, 4))
+        axes[2].plot(times, relative[name], **style, linewidth=1)
+    axes[2].axhspan(1, 1e4, color="#e8e8e8", zorder=0)
+    axes[2].text(0.1, 3e3, "not allowed", fontsize=9)
+    axes[2].set(yscale="log", ylim=(1e-2, 1e4), xlim=(0, times[-1].item()))
+    axes[2].set(xlabel="time $t$", title=r"$V(t)\,/\,(V(0)\,e^{-\alpha t})$")
+    axes[2].minorticks_off()
+    plotting.show(
+        figure,
+        "Paths of an untrained field from three points (filled) to their ends at t = 4 (hollow), "
+        "over level lines of V. Left, as it is: they spiral outwards. Middle, projected: they "
+        "spiral to the origin. Right, for twelve points: V divided by its bound grows beyond 1 "
+        "without the projection (dashed), and stays at 1 or just below with it (solid).",
+    )
+
+
+def two_fields(fields, paths, features) -> None:
+    """Streamlines of two trained fields, with the paths of disturbed features."""
+    x, y = torch.meshgrid(torch.linspace(-3, 3, 25), torch.linspace(-2, 2, 17), indexing="xy")
+    figure, axes = plt.subplots(1, 2, figsize=(8.8, 3.4), sharey=True)
+    for axis, (name, f) in zip(axes, fields.items(), strict=True):
+        with torch.no_grad():
+            arrows = f(torch.stack([x.flatten(), y.flatten()], 1)).reshape(17, 25, 2)
+        velocity = arrows.permute(2, 0, 1).numpy()
+        grey = {"color": "#b0b0b0", "linewidth": 0.6, "density": 0.8}
+        axis.streamplot(x.numpy(), y.numpy(), *velocity, **grey)
+        axis.plot(*paths[name].permute(2, 0, 1), **BLUE_LINE, linewidth=1)
+        axis.plot(*paths[name][0].T, "o", color=BLUE, markersize=3)
+        axis.plot(*features.T, "*", color=ORANGE, markeredgecolor="white", markersize=12, zorder=5)
+        axis.set(xlim=(-3, 3), ylim=(-2, 2), aspect="equal")
+        axis.set(xlabel="$z_1$", title=name)
+        axis.grid(False)
+    axes[0].set_ylabel("$z_2$")
+    plotting.show(
+        figure,
+        "Streamlines of two trained fields with the feature points as stars, and the paths of "
+        "disturbed features, which start at the discs. Left, trained for equilibria only: "
+        "disturbed features leave. Right, with the penalty: all of them return to their star.",
+    )
+
+
+def states_and_potential(times, paths, potentials, bound, classes, centres) -> None:
+    """Where the states of new inputs run, and the potential, of two networks."""
+    figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.5))
+    at_1, at_5 = 20, 100
+    for axis, name in zip(axes, paths, strict=False):
+        for label, colour, mark in ((0, BLUE, "o"), (1, ORANGE, "^")):
+            some = paths[name][:, classes == label][:, :25]
+            axis.plot(*some.permute(2, 0, 1), color=colour, linestyle="-", linewidth=0.5)
+            axis.plot(*some[at_1].T, mark, color=colour, markersize=5)
+            hollow = {"color": colour, "markerfacecolor": "white", "linestyle": ""}
+            axis.plot(*some[at_5].T, marker=mark, markersize=5, **hollow)
+        star = {"color": BLACK, "markerfacecolor": "none", "markeredgewidth": 1.5}
+        axis.plot(*centres.T, "*", **star, markersize=20, zorder=5)
+        limit = max(2.5, 1.05 * paths[name][:, :, 0].abs().max().item())
+        axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+        axis.set(xlabel=r"$\eta_1$", ylabel=r"$\eta_2$", title=name)
+    for (name, V), style in zip(potentials.items(), (BLUE_LINE, ORANGE_DASHES), strict=True):
+        axes[2].semilogy(times, V.median(1).values, **style, label=name)
+    axes[2].semilogy(times, bound, **BLACK_DOTS, label="bound of LyaNet")
+    axes[2].set(xlim=(0, 5), ylim=(1e-4, 3e3), xlabel="time $t$", title="median of $V_y$")
+    axes[2].minorticks_off()
+    axes[2].legend(loc="upper right")
+    plotting.show(
+        figure,
+        "States of new inputs on their way from 0, at t = 1 filled and at t = 5 hollow; the two "
+        "classes are discs and triangles, their centres black stars. With LyaNet they stay near "
+        "the centres; trained for the endpoint only they run on. Right: the median of V falls and "
+        "stays with LyaNet, above its bound in the end; without, it is small at t = 1 and then "
+        "grows.",
+    )
+
+
+def forward_backward(runs) -> None:
+    """Iterations in the plane, with the equilibrium as a star."""
+    figure, axes = plt.subplots(1, 4, figsize=(10.4, 3.1))
+    for number, (axis, (name, (points, equilibrium))) in enumerate(
+        zip(axes, runs.items(), strict=True)
+    ):
+        axis.plot(*points.T, **BLUE_LINE, marker=".", markersize=4, linewidth=0.8)
+        axis.plot(*equilibrium, "*", color=ORANGE, markersize=12, zorder=5)
+        start_and_end(axis, points)
+        arrow(axis, points, 5, BLUE)
+        low, high = ((-0.2, 2.2), (0, 6))[number // 2]
+        axis.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        axis.set(xlabel="$z_1$")
+        axis.set_title(name, fontsize=9)
+    axes[0].set_ylabel("$z_2$")
+    plotting.show(
+        figure,
+        "Four runs of 60 iterations from a filled disc to a hollow one; the equilibrium is a star. "
+        "Plain repetition goes round a triangle. Half the limit: it ends at the star. "
+        "0.9 times the limit: it spirals in. 1.1 times: it spirals out.",
+    )
+
+
+def map_of_rates(measured) -> None:
+    """One dot a family: its mu, left or right of zero."""
+    figure, axis = plt.subplots(figsize=(8, 3.2))
+    for place, mu in enumerate(measured.values()):
+        colour, mark = (ORANGE, "^") if mu > 0 else (BLUE, "o")
+        axis.plot([0, mu], [place, place], color=colour, linestyle="-", linewidth=1)
+        axis.plot([mu], [place], mark, color=colour, markersize=8)
+        beside = {"xytext": (8, -3) if mu > 0 else (-8, -3), "textcoords": "offset points"}
+        side = "left" if mu > 0 else "right"
+        axis.annotate(f"{mu:.2f}", (mu, place), **beside, ha=side, fontsize=9)
+    axis.axvline(0, color=BLACK, linewidth=0.8)
+    axis.set_yticks(range(len(measured)), [*measured])
+    axis.invert_yaxis()
+    axis.set_xlim(min(measured.values()) - 0.5, max(measured.values()) + 0.5)
+    axis.set(xlabel=r"$\mu$: largest eigenvalue of sym $Df$")
+    some = sum(mu > 0 for mu in measured.values())
+    plotting.show(
+        figure,
+        f"One number for each family. In {some} of {len(measured)} examples mu is positive "
+        "(triangles): some pair separates at first. It is negative for the monotone equilibrium.",
     )

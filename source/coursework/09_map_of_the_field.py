@@ -25,9 +25,9 @@ torch.set_num_threads(1)
 # *Why it matters: "antisymmetric weights are stable" is true of the flow. Your network takes steps, and how long they may be is a number.*
 #
 # Let $S=-S^\top$ be a $d\times d$ matrix and $\gamma\ge0$. A network repeats the linear layer $x\mapsto x+h(S-\gamma I)x$ (Section 9.2) $N$ times.
-# Return the **longest** $h\ge0$ for which **all $N$ layers together** increase no distance by more than the factor $G\ge1$. An error of 1 % is fine. You may assume $S\ne0$.
+# Return the **longest** $h\ge0$ for which **all $N$ layers together** increase no distance by more than the factor $g\ge1$. An error of 1 % is fine. You may assume $S\ne0$.
 #
-# $G=1$ is the threshold of Claim 9.2. Without friction nothing but $h=0$ keeps distances ($G=1$), but some growth may be affordable.
+# $g=1$ is the threshold of Claim 9.2. Without friction nothing but $h=0$ keeps distances ($g=1$), but some growth may be affordable.
 #
 # <details><summary>Hint 1</summary>
 #

@@ -7,11 +7,6 @@ import torch
 from chapter_utils import ode
 
 
-def vjp(f, x, theta, p):
-    """(J' p in x, J' p in theta), used by the wrong answers below."""
-    return torch.autograd.functional.vjp(f, (x, theta), p)[1]
-
-
 def W_of(A, B, m):
     return (1 - m) * torch.eye(B.shape[0], dtype=A.dtype) - A.T @ A + B - B.T
 
@@ -36,24 +31,6 @@ def good_mu_2(M):
 
 def good_mu_inf(M):
     return ode.logarithmic_norm(M, math.inf)
-
-
-def good_with(f, states, thetas, h, p):
-    rows = []
-    for x, theta in zip(states[:-1].flip(0), thetas.flip(0)):
-        gx, gt = vjp(f, x, theta, p)
-        rows.append(h * gt)
-        p = p + h * gx
-    return torch.stack(rows[::-1]), p
-
-
-def good_without(f, x, thetas, h, p):
-    rows = []
-    for theta in thetas.flip(0):
-        gx, gt = vjp(f, x, theta, p)
-        rows.append(h * gt)
-        x, p = x - h * f(x, theta), p + h * gx
-    return torch.stack(rows[::-1]), p
 
 
 # %% 9.1 right: quadratic formula
