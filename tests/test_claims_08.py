@@ -115,6 +115,11 @@ def test_claim_8_3_sum_preserving_projection(m, n):
     least = math.sqrt(m / n)
     assert torch.allclose(P.sum(0), torch.ones(m, dtype=torch.float64))
     assert torch.linalg.matrix_norm(P, 2).item() == pytest.approx(least)
+    for seed in range(20):  # states of equal total do not move apart
+        v = normal(seed, m)
+        v = v - v.mean()
+        assert (P @ v).norm() <= v.norm() + 1e-12
+    assert n == m or (P @ torch.ones(m, dtype=torch.float64)).norm() > math.sqrt(m) + 1e-3
     for seed in range(20):  # others that keep the sum are not shorter
         B = normal(seed, n, m)
         B = P + 0.1 * (B - B.mean(0))
