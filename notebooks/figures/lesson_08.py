@@ -7,36 +7,59 @@ import torch
 from matplotlib.figure import Figure
 
 from chapter_utils import plotting, widgets
-from figures.common import image_row
+from figures.common import BLACK_DOTS, image_row
 
 COLOURS = (plotting.BLUE, plotting.ORANGE)  # first what keeps the structure, then its rival
 STYLES = ("-", "--")
+TRAVEL = {"arrowstyle": "->", "connectionstyle": "arc3,rad=-0.35"}  # an arrow, clockwise
 UNKNOWN = plt.get_cmap("gray_r").with_extremes(bad=plotting.SKY)  # masked pixels are blue
 
 
 def epidemic(times, infected, rolled):
     """By network: the infected at first, true and predicted; sum and smallest entry for long."""
-    figure, axes = plt.subplots(2, len(rolled), figsize=(9.2, 5), sharey="row")
-    looks = zip(rolled, axes.T, (plotting.BLUE, plotting.ORANGE, plotting.GREEN), strict=True)
+    figure, axes = plt.subplots(2, 3, figsize=(9.2, 5), sharey="row")
+    looks = zip(rolled, axes.T, (*COLOURS, plotting.GREEN), strict=True)
     for name, (top, bottom), colour in looks:
         path = rolled[name]
-        top.plot(times, path[: len(times), 1], color=colour, label="network")
-        top.plot(times[::3], infected[::3], "o", color=plotting.BLACK, mfc="none", label="true")
-        top.set(xlabel="time $t$", title=name)
-        bottom.plot(path.sum(1), color=colour, linewidth=1, label="sum $s+i+r$")
+        predicted = path[: len(times), 1]
+        top.plot(times, predicted, color=colour, label="network")
+        top.plot(
+            times[::3],
+            infected[::3],
+            "o",
+            color=plotting.BLACK,
+            mfc="none",
+            label="true",
+        )
+        top.set_title(name)
+        top.set_xlabel("time $t$")
+        total = path.sum(1)
+        bottom.plot(
+            total,
+            color=colour,
+            linewidth=1,
+            label="sum $s+i+r$",
+        )
         lowest = path.amin(1)
-        bottom.plot(lowest, ":", color=plotting.BLACK, label="smallest entry")
+        bottom.plot(lowest, **BLACK_DOTS, label="smallest entry")
         place = lowest.argmin().item()
-        bottom.plot(place, lowest[place], "v", color=plotting.BLACK)
-        bottom.set_title(f"least entry {lowest[place]:.2f}", fontsize=9)
-        bottom.set(xlabel="step")
-    axes[0, 0].set(ylabel="infected $i$", ylim=(-0.1, 0.4))
-    axes[1, 0].set(ylabel="sum, and smallest entry")
-    axes[0, 0].legend(loc="upper right", fontsize=8)
-    handles, names = axes[1, 0].get_legend_handles_labels()
-    axes[1, 2].legend(handles, names, loc="upper right", fontsize=8, bbox_to_anchor=(1, 0.85))
-    sums = rolled["unconstrained"].sum(1)
-    least = rolled["unconstrained"].min()
+        least = lowest[place].item()
+        bottom.plot(place, least, "v", color=plotting.BLACK)
+        bottom.set_title(f"least entry {least:.2f}", fontsize=9)
+        bottom.set_xlabel("step")
+    first = axes[0, 0]
+    first.set_ylabel("infected $i$")
+    first.set_ylim(-0.1, 0.4)
+    first.legend(loc="upper right", fontsize=8)
+    axes[1, 0].set_ylabel("sum, and smallest entry")
+    axes[1, 2].legend(
+        loc="upper right",
+        fontsize=8,
+        bbox_to_anchor=(1, 0.85),
+    )
+    free = rolled["unconstrained"]
+    sums = free.sum(1)
+    least = free.min()
     plotting.show(
         figure,
         "Above: the curves of all three networks follow the true wave of infections (circles) over "
@@ -58,20 +81,46 @@ def areas(paths, enclosed):
     earlier = {}
     for name, axis, (colour, hatch) in zip(paths, axes, looks, strict=True):
         disc = paths[name][0]
-        look = {"facecolor": colour, "edgecolor": colour, "alpha": 0.45, "hatch": hatch}
-        (patches[name],) = axis.fill(*disc.T.numpy(), gid=name, **look)
-        axis.plot(*disc.T, color=plotting.BLACK, linestyle=":", linewidth=1)
-        axis.text(-0.8, 1.5, "start", fontsize=9, ha="right")
-        arrow = {"arrowstyle": "->", "connectionstyle": "arc3,rad=-0.35"}
-        axis.annotate("", (2.5, 0.6), (1.3, 1.9), arrowprops=arrow)  # the way of travel
+        (patches[name],) = axis.fill(
+            *disc.T.numpy(),
+            facecolor=colour,
+            edgecolor=colour,
+            alpha=0.45,
+            hatch=hatch,
+            gid=name,
+        )
+        axis.plot(*disc.T, **BLACK_DOTS, linewidth=1)
+        axis.text(
+            -0.8,
+            1.5,
+            "start",
+            fontsize=9,
+            ha="right",
+        )
+        axis.annotate("", (2.5, 0.6), (1.3, 1.9), arrowprops=TRAVEL)
         earlier[name] = []
         for number in (10, 20, 30):
             corners = paths[name][number]
-            (outline,) = axis.plot(*corners.T, "-", color=colour, linewidth=0.8)
-            label = axis.text(*corners.mean(0), number, fontsize=9, ha="center")
+            (outline,) = axis.plot(
+                *corners.T,
+                "-",
+                color=colour,
+                linewidth=0.8,
+            )
+            label = axis.text(
+                *corners.mean(0),
+                number,
+                fontsize=9,
+                ha="center",
+            )
             earlier[name].append((number, outline, label))
-        axis.set(xlim=(-4, 4), ylim=(-2.4, 2.4), aspect="equal")
-        axis.set(xlabel="position $q$", ylabel="momentum $p$")
+        axis.set(
+            xlim=(-4, 4),
+            ylim=(-2.4, 2.4),
+            aspect="equal",
+            xlabel="position $q$",
+            ylabel="momentum $p$",
+        )
 
     def draw_disc(name, steps):
         patch = patches[name]
@@ -103,21 +152,47 @@ def learned_pendulums(orbits, circle, energy):
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.8))
     for name, marker, colour, style in zip(orbits, "ox", COLOURS, STYLES, strict=True):
         path = orbits[name]
-        left.plot(*path[-100:].T, marker, color=colour, mfc="none", markersize=5, label=name)
-        right.plot(energy(path), style, color=colour, linewidth=1, label=name)
-    left.plot(*circle.T, color=plotting.BLACK, linewidth=1, label="true orbit")
-    arrow = {"arrowstyle": "->", "connectionstyle": "arc3,rad=-0.35"}
-    left.annotate("", (0.7, 0.4), (-0.35, 0.75), arrowprops=arrow)  # the way of travel
-    left.set(aspect="equal", xlabel="position $q$", ylabel="momentum $p$")
-    left.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), title="steps 1,901 to 2,000")
-    right.set(xlabel="step", ylabel="energy $H$", title="from (0.5, 0)")
+        left.plot(
+            *path[-100:].T,
+            marker,
+            color=colour,
+            mfc="none",
+            markersize=5,
+            label=name,
+        )
+        right.plot(
+            energy(path),
+            style,
+            color=colour,
+            linewidth=1,
+            label=name,
+        )
+    left.plot(
+        *circle.T,
+        color=plotting.BLACK,
+        linewidth=1,
+        label="true orbit",
+    )
+    left.annotate("", (0.7, 0.4), (-0.35, 0.75), arrowprops=TRAVEL)
+    left.set(
+        aspect="equal",
+        xlabel="position $q$",
+        ylabel="momentum $p$",
+        xlim=(-2.2, 2.2),
+        ylim=(-2.2, 2.2),
+        title="steps 1,901 to 2,000",
+    )
+    right.set_title("from (0.5, 0)")
+    right.set_xlabel("step")
+    right.set_ylabel("energy $H$")
     right.set_ylim(0, None)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    low, high = (energy(orbits["unconstrained"]) / energy(circle[:1])).aminmax()
+    energies = energy(orbits["unconstrained"])
+    low, high = (energies / energies[0]).aminmax()
     plotting.show(
         figure,
         "Left: after 1,900 steps the symplectic network still swings, clockwise, close to the true "
-        "orbit (circles on the line; an arrow shows the way), the unconstrained one elsewhere (crosses). Right: the energy "
+        "orbit (circles on the line), the unconstrained one elsewhere (crosses). Right: the energy "
         "of the symplectic network stays nearly level; that of the unconstrained one ranges from "
         f"{low:.1f} to {high:.1f} times its start.",
     )
@@ -131,7 +206,13 @@ def orders_of_layers(counts, errors):
     for order, name in ((1, "Lie"), (2, "Strang")):
         guide = 0.7 * errors[name][-1] * (counts[-1] / torch.tensor(counts)) ** order
         axis.loglog(counts, guide, color=plotting.BLACK, linestyle=":", linewidth=1)
-        axis.text(counts[2], 0.62 * guide[2], f"slope $-{order}$", ha="right", fontsize=9)
+        axis.text(
+            counts[2],
+            0.62 * guide[2],
+            f"slope $-{order}$",
+            fontsize=9,
+            ha="right",
+        )
     axis.set(
         xlabel="number of layers $n$",
         ylabel="error at time 2",
@@ -149,26 +230,32 @@ def orders_of_layers(counts, errors):
 
 def restored_digits(known, mask, restored, missed, truth):
     """Known pixels (unknown ones coloured), two restorations with their errors, the truth."""
-    figure, axes = plt.subplots(4, len(known), figsize=(5.6, 6.4))
-    for axis, picture in zip(axes[0], known, strict=True):
-        seen = np.ma.masked_where(mask.numpy() == 0, picture[0].numpy())
+    figure, axes = plt.subplots(4, 4, figsize=(5.6, 6.4))
+    top, *middle, bottom = axes
+    unknown = (mask == 0).numpy()
+    for axis, picture in zip(top, known, strict=True):
+        pixels = picture[0].numpy()
+        seen = np.ma.masked_where(unknown, pixels)
         axis.imshow(seen, vmin=0, vmax=1, cmap=UNKNOWN)
         axis.axis("off")
-    axes[0, 0].set_title("known; blue: unknown", fontsize=9)
-    for row, name in zip(axes[1:3], restored, strict=True):
-        errors = [f"error {error:.2f}" for error in missed[name].tolist()]
-        image_row(row, restored[name], [f"{name}\n{errors[0]}", *errors[1:]])
-    image_row(axes[3], truth, ["truth", "", "", ""])
+    top[0].set_title("known; blue: unknown", fontsize=9)
+    mean = {}
+    for row, name in zip(middle, restored, strict=True):
+        errors = missed[name].tolist()
+        titles = [f"error {error:.2f}" for error in errors]
+        titles[0] = f"{name}\n{titles[0]}"
+        image_row(row, restored[name], titles)
+        mean[name] = f"{sum(errors) / 4:.2f}"
+    image_row(bottom, truth, ["truth", "", "", ""])
     for axis in axes.flat:
         axis.title.set_horizontalalignment("left")
-        axis.title.set_position((0, 1))
-    first, second = (f"{name} {missed[name].mean():.2f}" for name in restored)
+        axis.title.set_x(0)
     plotting.show(
         figure,
         "Four digits: the known 113 of 400 pixels, the others blue; the pictures after 200 "
         "iterations with the averaged denoiser, grey and blurred; with the unconstrained one, "
         "darker, sharper and with gaps; and the true digits. Mean errors at the unknown pixels: "
-        f"{first}, {second}.",
+        f"averaged {mean['averaged']}, unconstrained {mean['unconstrained']}.",
     )
 
 

@@ -260,7 +260,14 @@ def pnp_step(x, y, mask, tau, denoiser):
 # %% 8.D right: a mixture
 def pnp_step(x, y, mask, tau, denoiser):
     moved = (1 - tau * mask) * x + tau * mask * y
-    return denoiser(moved).maximum(torch.zeros(1)).minimum(torch.ones(1))
+    better = denoiser(moved)
+    return torch.minimum(torch.maximum(better, 0 * better), 0 * better + 1)
+
+
+# %% 8.D wrong: another dtype -> keep the dtype
+def pnp_step(x, y, mask, tau, denoiser):
+    better = denoiser(x - tau * mask * (x - y))
+    return better.maximum(torch.zeros(1)).minimum(torch.ones(1))
 
 
 # %% 8.D wrong: no clipping -> not clipped
