@@ -108,6 +108,21 @@ def test_claim_8_2_positive_entries(seed):
     assert constant.min() < 0
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_8_2_a_step_of_shares(seed):
+    """With the rates P / h, where the columns of P >= 0 have the sum 1, the step is x -> P x."""
+    d, h = 2 + seed, 0.25
+    x = torch.rand(20, d, generator=seeded(seed), dtype=torch.float64)
+    P = normal(seed, 20, d, d).softmax(1)
+    given = P / h * x[:, None, :]
+    step = x + h * (given - given.mT).sum(-1)
+    assert torch.allclose(step, (P @ x[:, :, None])[:, :, 0])
+    assert step.min() >= 0 and torch.allclose(step.sum(1), x.sum(1))
+    rows = normal(seed, 20, d, d).softmax(2)  # normalised along the wrong axis
+    lost = (rows @ x[:, :, None])[:, :, 0].sum(1) - x.sum(1)
+    assert lost.abs().max() > 1e-3
+
+
 @pytest.mark.parametrize("m, n", [(2, 1), (5, 2), (8, 3), (6, 5), (4, 4)])
 def test_claim_8_3_sum_preserving_projection(m, n):
     projection = structure.SumPreservingProjection(m, n)
@@ -115,6 +130,11 @@ def test_claim_8_3_sum_preserving_projection(m, n):
     least = math.sqrt(m / n)
     assert torch.allclose(P.sum(0), torch.ones(m, dtype=torch.float64))
     assert torch.linalg.matrix_norm(P, 2).item() == pytest.approx(least)
+    for seed in range(20):  # states of equal total do not move apart
+        v = normal(seed, m)
+        v = v - v.mean()
+        assert (P @ v).norm() <= v.norm() + 1e-12
+    assert n == m or (P @ torch.ones(m, dtype=torch.float64)).norm() > math.sqrt(m) + 1e-3
     for seed in range(20):  # others that keep the sum are not shorter
         B = normal(seed, n, m)
         B = P + 0.1 * (B - B.mean(0))
@@ -214,6 +234,27 @@ def test_claim_8_5_exactly_for_symmetric_derivatives(seed):
     assert defect(kick(G)) == pytest.approx(
         h * (G - G.T).abs().max().item()
     )  # in one dimension every G is symmetric
+
+
+def test_claim_8_5_verlet_has_order_two_and_symplectic_euler_order_one():
+    """Half a kick, a drift, half a kick is Strang's splitting; a kick and a drift is Lie's."""
+    start = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
+
+    def pendulum(x):
+        return torch.stack([x[..., 1], -x[..., 0].sin()], -1)
+
+    exact = ode.flow(pendulum, start, [0, 2.0])[-1]
+    for first, order in ((0.5, 2), (1.0, 1)):
+        errors = []
+        for n in (40, 80):
+            h = 2.0 / n
+            q, p = start.unbind(-1)
+            for _ in range(n):
+                p = p - first * h * q.sin()
+                q = q + h * p
+                p = p - (1 - first) * h * q.sin()
+            errors.append((torch.stack([q, p], -1) - exact).norm())
+        assert 0.9 * 2**order < errors[0] / errors[1] < 1.1 * 2**order
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -2,37 +2,70 @@
 
 import ipywidgets
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 
 from chapter_utils import plotting, widgets
-from figures.common import image_row
+from figures.common import BLACK_DOTS, image_row
 
 COLOURS = (plotting.BLUE, plotting.ORANGE)  # first what keeps the structure, then its rival
 STYLES = ("-", "--")
+TRAVEL = {"arrowstyle": "->", "connectionstyle": "arc3,rad=-0.35"}  # an arrow, clockwise
+UNKNOWN = plt.get_cmap("gray_r").with_extremes(bad=plotting.SKY)  # masked pixels are blue
 
 
-def epidemic(times, infected, rolled, drift):
-    """The infected over time, true and by both networks; beside it how far their mass drifts."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.8))
-    left.plot(times, infected, color=plotting.BLACK, linestyle=":", label="true")
-    for name, colour, style in zip(rolled, COLOURS, STYLES, strict=True):
-        seen = rolled[name][: len(times), 1]
-        left.plot(times, seen, style, color=colour, label=name)
-        right.semilogy(drift[name].clamp_min(1e-17), style, color=colour, label=name)
-    left.set(
-        xlabel="time $t$",
-        ylabel="infected $i$",
-        title="the first 60 steps",
-        ylim=(-0.1, 0.5),
+def epidemic(times, infected, rolled):
+    """By network: the infected at first, true and predicted; sum and smallest entry for long."""
+    figure, axes = plt.subplots(2, 3, figsize=(9.2, 5), sharey="row")
+    looks = zip(rolled, axes.T, (*COLOURS, plotting.GREEN), strict=True)
+    for name, (top, bottom), colour in looks:
+        path = rolled[name]
+        predicted = path[: len(times), 1]
+        top.plot(times, predicted, color=colour, label="network")
+        top.plot(
+            times[::3],
+            infected[::3],
+            "o",
+            color=plotting.BLACK,
+            mfc="none",
+            label="true",
+        )
+        top.set_title(name)
+        top.set_xlabel("time $t$")
+        total = path.sum(1)
+        bottom.plot(
+            total,
+            color=colour,
+            linewidth=1,
+            label="sum $s+i+r$",
+        )
+        lowest = path.amin(1)
+        bottom.plot(lowest, **BLACK_DOTS, label="smallest entry")
+        place = lowest.argmin().item()
+        least = lowest[place].item()
+        bottom.plot(place, least, "v", color=plotting.BLACK)
+        bottom.set_title(f"least entry {least:.2f}", fontsize=9)
+        bottom.set_xlabel("step")
+    first = axes[0, 0]
+    first.set_ylabel("infected $i$")
+    first.set_ylim(-0.1, 0.4)
+    first.legend(loc="upper right", fontsize=8)
+    axes[1, 0].set_ylabel("sum, and smallest entry")
+    axes[1, 2].legend(
+        loc="upper right",
+        fontsize=8,
+        bbox_to_anchor=(1, 0.85),
     )
-    left.legend(loc="upper right")
-    right.set(xlabel="step", ylim=(1e-17, None), title="$|s+i+r-1|$ (logarithmic)")
+    free = rolled["unconstrained"]
+    sums = free.sum(1)
+    least = free.min()
     plotting.show(
         figure,
-        "Left: both networks rise and fall roughly like the true epidemic. Right: the mass of the "
-        "unconstrained network rises and falls, and is off by many orders of magnitude more than "
-        "that of the mass-preserving one, which only shows rounding errors.",
+        "Above: the curves of all three networks follow the true wave of infections (circles) over "
+        "60 steps. Below, over 1,000 steps: the sum of the mass-preserving and of the positive "
+        "network is a level line at 1, that of the unconstrained one moves between "
+        f"{sums.min():.2f} and {sums.max():.2f}, and its smallest entry falls to {least:.2f}.",
     )
 
 
@@ -41,25 +74,49 @@ def areas(paths, enclosed):
 
     `paths` has the corners after 0, 1, 2, ... steps by method; enclosed(corners) is their area.
     """
-    figure = Figure(figsize=(8.6, 3.6))
+    figure = Figure(figsize=(9.2, 3.4))
     axes = figure.subplots(1, 2)
     looks = ((plotting.ORANGE, "//////"), (plotting.BLUE, ""))
     patches = {}
+    earlier = {}
     for name, axis, (colour, hatch) in zip(paths, axes, looks, strict=True):
         disc = paths[name][0]
         (patches[name],) = axis.fill(
             *disc.T.numpy(),
             facecolor=colour,
-            alpha=0.45,
             edgecolor=colour,
+            alpha=0.45,
             hatch=hatch,
             gid=name,
         )
-        axis.plot(*disc.T, color=plotting.BLACK, linestyle=":", linewidth=1)
-        axis.text(0.5, 1.5, "start", fontsize=9)
+        axis.plot(*disc.T, **BLACK_DOTS, linewidth=1)
+        axis.text(
+            -0.8,
+            1.5,
+            "start",
+            fontsize=9,
+            ha="right",
+        )
+        axis.annotate("", (2.5, 0.6), (1.3, 1.9), arrowprops=TRAVEL)
+        earlier[name] = []
+        for number in (10, 20, 30):
+            corners = paths[name][number]
+            (outline,) = axis.plot(
+                *corners.T,
+                "-",
+                color=colour,
+                linewidth=0.8,
+            )
+            label = axis.text(
+                *corners.mean(0),
+                number,
+                fontsize=9,
+                ha="center",
+            )
+            earlier[name].append((number, outline, label))
         axis.set(
-            xlim=(-4.5, 4.5),
-            ylim=(-3, 3),
+            xlim=(-4, 4),
+            ylim=(-2.4, 2.4),
             aspect="equal",
             xlabel="position $q$",
             ylabel="momentum $p$",
@@ -71,14 +128,18 @@ def areas(paths, enclosed):
         factor = enclosed(corners) / enclosed(paths[name][0])
         patch.set_xy(corners.numpy())
         patch.axes.set_title(f"{name}: {factor:.2f} times the area")
+        for number, *marks in earlier[name]:
+            for mark in marks:
+                mark.set_visible(number < steps)
         return factor
 
     def draw(steps):
         euler = draw_disc("Euler", steps)
         symplectic = draw_disc("symplectic Euler", steps)
         return (
-            f"After {steps} steps of h = 0.2 the disc has {euler:.2f} times its area "
-            f"under Euler's method and {symplectic:.2f} times under the symplectic Euler method."
+            f"After {steps} steps of h = 0.2 the disc, which travels clockwise, has {euler:.2f} "
+            f"times its area under Euler's method and {symplectic:.2f} times under the symplectic "
+            "Euler method. Numbered outlines show it after 10, 20 and 30 steps."
         )
 
     last = len(paths["Euler"]) - 1
@@ -89,34 +150,51 @@ def areas(paths, enclosed):
 def learned_pendulums(orbits, circle, energy):
     """The last states of two learned pendulums beside the true orbit, and their energies."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.8))
-    for name, marker, colour, style in zip(orbits, ".x", COLOURS, STYLES, strict=True):
+    for name, marker, colour, style in zip(orbits, "ox", COLOURS, STYLES, strict=True):
         path = orbits[name]
-        left.plot(*path[-200:].T, marker, color=colour, markersize=4, label=name)
-        right.plot(energy(path), style, color=colour, linewidth=1, label=name)
-    left.plot(*circle.T, color=plotting.BLACK, linestyle=":", label="true orbit")
+        left.plot(
+            *path[-100:].T,
+            marker,
+            color=colour,
+            mfc="none",
+            markersize=5,
+            label=name,
+        )
+        right.plot(
+            energy(path),
+            style,
+            color=colour,
+            linewidth=1,
+            label=name,
+        )
+    left.plot(
+        *circle.T,
+        color=plotting.BLACK,
+        linewidth=1,
+        label="true orbit",
+    )
+    left.annotate("", (0.7, 0.4), (-0.35, 0.75), arrowprops=TRAVEL)
     left.set(
         aspect="equal",
         xlabel="position $q$",
         ylabel="momentum $p$",
-        title="steps 1,801 to 2,000",
         xlim=(-2.2, 2.2),
         ylim=(-2.2, 2.2),
+        title="steps 1,901 to 2,000",
     )
-    right.set(
-        xlabel="step",
-        ylabel="energy $H$",
-        title="from (0.5, 0)",
-        ylim=(0, None),
-    )
+    right.set_title("from (0.5, 0)")
+    right.set_xlabel("step")
+    right.set_ylabel("energy $H$")
+    right.set_ylim(0, None)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     energies = energy(orbits["unconstrained"])
     low, high = (energies / energies[0]).aminmax()
     plotting.show(
         figure,
-        "Left: after 1800 steps the symplectic network still swings on the true orbit, the "
-        "unconstrained one elsewhere. Right: the energy of the symplectic network stays nearly "
-        f"level; that of the unconstrained one ranges from {low:.1f} to {high:.1f} times "
-        "its start.",
+        "Left: after 1,900 steps the symplectic network still swings, clockwise, close to the true "
+        "orbit (circles on the line), the unconstrained one elsewhere (crosses). Right: the energy "
+        "of the symplectic network stays nearly level; that of the unconstrained one ranges from "
+        f"{low:.1f} to {high:.1f} times its start.",
     )
 
 
@@ -128,14 +206,21 @@ def orders_of_layers(counts, errors):
     for order, name in ((1, "Lie"), (2, "Strang")):
         guide = 0.7 * errors[name][-1] * (counts[-1] / torch.tensor(counts)) ** order
         axis.loglog(counts, guide, color=plotting.BLACK, linestyle=":", linewidth=1)
+        axis.text(
+            counts[2],
+            0.62 * guide[2],
+            f"slope $-{order}$",
+            fontsize=9,
+            ha="right",
+        )
     axis.set(
-        xlabel="number of layers $N$",
+        xlabel="number of layers $n$",
         ylabel="error at time 2",
-        title="a gradient and a rotation (dotted: slopes $-1$ and $-2$)",
+        title="a gradient and a rotation",
     )
     axis.set_xticks(counts, counts)
     axis.minorticks_off()
-    axis.legend(loc="lower left")
+    axis.legend(loc="upper right")
     plotting.show(
         figure,
         "On logarithmic axes the error of the Lie layers approaches slope -1 in the number of "
@@ -143,17 +228,34 @@ def orders_of_layers(counts, errors):
     )
 
 
-def restored_digits(rows):
-    """Four digits a row, by name: known pixels, two restorations, truth."""
-    figure, axes = plt.subplots(4, 4, figsize=(5.4, 5.6))
-    for row, (name, images) in zip(axes, rows.items(), strict=True):
-        image_row(row, images, ["", "", "", ""])
-        row[0].set_title(name)
+def restored_digits(known, mask, restored, missed, truth):
+    """Known pixels (unknown ones coloured), two restorations with their errors, the truth."""
+    figure, axes = plt.subplots(4, 4, figsize=(5.6, 6.4))
+    top, *middle, bottom = axes
+    unknown = (mask == 0).numpy()
+    for axis, picture in zip(top, known, strict=True):
+        pixels = picture[0].numpy()
+        seen = np.ma.masked_where(unknown, pixels)
+        axis.imshow(seen, vmin=0, vmax=1, cmap=UNKNOWN)
+        axis.axis("off")
+    top[0].set_title("known; blue: unknown", fontsize=9)
+    mean = {}
+    for row, name in zip(middle, restored, strict=True):
+        errors = missed[name].tolist()
+        titles = [f"error {error:.2f}" for error in errors]
+        titles[0] = f"{name}\n{titles[0]}"
+        image_row(row, restored[name], titles)
+        mean[name] = f"{sum(errors) / 4:.2f}"
+    image_row(bottom, truth, ["truth", "", "", ""])
+    for axis in axes.flat:
+        axis.title.set_horizontalalignment("left")
+        axis.title.set_x(0)
     plotting.show(
         figure,
-        "Four digits: the known 30 percent of their pixels; the picture after 200 iterations with "
-        "the averaged denoiser, grey and blurred, with some gaps half filled; with the "
-        "unconstrained one, darker and with gaps; and the true digits.",
+        "Four digits: the known 113 of 400 pixels, the others blue; the pictures after 200 "
+        "iterations with the averaged denoiser, grey and blurred; with the unconstrained one, "
+        "darker, sharper and with gaps; and the true digits. Mean errors at the unknown pixels: "
+        f"averaged {mean['averaged']}, unconstrained {mean['unconstrained']}.",
     )
 
 

@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 # *Why it matters: before you start an iteration for a whole night, you want to know that it will come to rest, and when at the latest.*
 #
 # One iteration of plug-and-play for $F(x)=\tfrac12\|Bx-y\|^2$ consists of a gradient step $x-\tau\nabla F(x)$, then a denoiser of several non-expansive layers with steps $c=c_1,c_2,\dots$ (each between 0 and 2),
-# and then, perhaps, the clipping to $[0,1]$ (Sections 8.4 and 8.5). Write two functions:
+# and then, perhaps, the clipping to $[0,1]$ (Section 8.4 and Section 8.5). Write two functions:
 #
 # * `iteration_alpha(tau, norm_B, steps, clipped)`: an $\alpha$ for which the whole iteration is $\alpha$-averaged, from $\tau$, the spectral norm $\|B\|$, the list $[c_1,c_2,\dots]$, and whether it clips (`True` or `False`).
 #   Use the $\alpha$ of each part that the lesson gives, and the composition of Claim 5.4. You may assume $\tau\|B\|^2<2$.
