@@ -359,7 +359,7 @@ reply(
     1.0,
     "The symmetric part of WD has the eigenvalues d2 - d1 and d1 - d2, at most 1.",
     wrong={
-        2.0: "that is the norm of W, a size. It is enough, but half of it is.",
+        2.0: "that is the norm of W, a size. It would do, but half of it does too.",
         0.0: "there the quotient of some pairs is almost 1.",
     },
 )
