@@ -146,6 +146,59 @@ def test_claim_1_3_one_sided_bound():
     assert distances(lambda x: 0.5 * x, [1.0], [2.0], [1.0])[0] > math.exp(0.4)
 
 
+def braking(x):
+    """Continuous and one-sided Lipschitz with mu = 0, but not Lipschitz at 0."""
+    return -np.sign(x) * np.sqrt(np.abs(x))
+
+
+def small_steps(f, x, times, h=1e-3):
+    """States at `times`, from 0 on, by the midpoint rule: adaptive steps never end at a kink."""
+    x, states = np.array(x, dtype=float), [np.array(x, dtype=float)]
+    for start, end in itertools.pairwise(times):
+        number = round((end - start) / h)
+        for _ in range(number):
+            x = x + h * f(x + h / 2 * f(x))
+        states.append(x)
+    return np.array(states)
+
+
+def test_claim_1_3_needs_no_lipschitz_field():
+    times = np.linspace(0, 4, 41)
+    assert abs(braking(1e-8) - braking(0.0)) > 1e3 * 1e-8
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        pair = rng.normal(size=(2, 1))
+        paths = [small_steps(braking, x, times) for x in pair]
+        assert (np.abs(paths[0] - paths[1]) <= np.abs(pair[0] - pair[1]) + 1e-5).all()
+        exact = np.maximum(np.sqrt(np.abs(pair[0])) - times / 2, 0) ** 2
+        assert np.allclose(np.abs(paths[0])[:, 0], exact, atol=1e-4)
+        d = int(rng.integers(1, 4))  # a slope without bound: mu = 0.3, from far away
+
+        def cubic(x):
+            return 0.3 * x - (x @ x) * x
+
+        pair = 30 * rng.normal(size=(2, d))
+        gaps = distances(cubic, *pair, times)
+        start = np.linalg.norm(pair[0] - pair[1])
+        assert (gaps <= start * np.exp(0.3 * times) + 1e-6).all()
+
+
+def test_claim_1_3_needs_a_continuous_field():
+    def jumping(x):
+        return np.where(x >= 0, -1.0, 1.0)
+
+    x, y = np.random.default_rng(0).normal(size=(2, 1000))
+    assert ((jumping(x) - jumping(y)) * (x - y) <= 0).all()  # mu = 0
+    # From 0: it cannot rest, f(0) = -1; below 0 it is sent up at once. Straight steps only chatter
+    # and tend to the constant 0, which is no solution.
+    for h in (0.1, 0.01, 0.001):
+        z = np.zeros(1)
+        for _ in range(int(1 / h)):
+            z = z + h * jumping(z)
+            assert abs(z) <= h + 1e-12
+    assert jumping(np.zeros(1)) == -1
+
+
 def whirl(x, speed=5.0):
     return -0.5 * x + speed * np.linalg.norm(x) * np.array([-x[1], x[0]])
 
@@ -199,6 +252,19 @@ def test_claim_1_5_contractive():
         for start in 5 * rng.normal(size=(3, d)):
             gap = np.linalg.norm(solve(f, start, times) - equilibria[0], axis=1)
             assert (gap <= np.exp(-0.4 * times) * gap[0] + 1e-6).all()
+    for seed in SEEDS:  # not Lipschitz: -|x|^2 x + Sx + b - x / 2, with mu = -1/2
+        rng = np.random.default_rng(seed)
+        d = int(rng.integers(1, 5))
+        K, b = rng.normal(size=(d, d)), 3 * rng.normal(size=d)
+
+        def steep(x, S=K - K.T, b=b):
+            return -(x @ x) * x + S @ x + b - x / 2
+
+        rest = solve(steep, np.zeros(d), [60.0])[-1]
+        assert np.allclose(steep(rest), 0, atol=1e-6)
+        for start in 20 * rng.normal(size=(2, d)):
+            gap = np.linalg.norm(solve(steep, start, times) - rest, axis=1)
+            assert (gap <= np.exp(-0.5 * times) * np.linalg.norm(start - rest) + 1e-6).all()
     # mu = 0: no equilibrium, or one that attracts nobody
     assert np.allclose(
         distances(lambda x: np.array([1.0, 0.0]), [2.0, 0.0], [0.0, 1.0], [10.0]), math.sqrt(5)
@@ -384,6 +450,29 @@ def test_claim_1_9_nonlinear():
             assert (gaps <= gaps[0] * np.exp(mu * times) + 1e-7).all()
 
 
+def test_claim_1_9_needs_no_bound_on_the_slopes():
+    times = np.linspace(0, 3, 31)
+    for seed in SEEDS:  # -x^3 by coordinates has diagonal Jacobians, never positive: mu <= 0
+        pair = 20 * np.random.default_rng(seed).normal(size=(2, 3))
+        paths = [solve(lambda x: -(x**3), x, times) for x in pair]
+        for order in (1, 2, np.inf):
+            gaps = np.linalg.norm(paths[0] - paths[1], order, axis=1)
+            assert (gaps <= np.linalg.norm(pair[0] - pair[1], order) + 1e-7).all()
+
+
+def test_claim_1_9_weights_are_a_norm_with_diagonal_p():
+    A = np.array([[-1.0, 10.0], [0.0, -2.0]])
+    for second, mu in ((1.0, 3.525), (4.0, -0.154), (10.0, -0.793), (100.0, -0.9975)):
+        w = np.array([1.0, second])
+        assert largest_symmetric(w[:, None] * A / w) == pytest.approx(mu, abs=1e-3)
+        weight = torch.tensor(np.diag(w**2))
+        assert ode.logarithmic_norm(torch.tensor(A), weight=weight).item() == pytest.approx(
+            mu, abs=1e-3
+        )
+        for t in np.linspace(0, 4, 41):
+            assert norm2(expm(A * t)) <= second * math.exp((mu + 1e-3) * t) + 1e-9
+
+
 def test_claim_1_10_a_norm_that_fits():
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
@@ -454,6 +543,26 @@ def test_claim_1_11_lyapunov():
     assert energy(driven) > 10 * energy(np.array([0.1, 0.0]))
 
 
+def test_claim_1_11_needs_no_lipschitz_field():
+    for start in (0.5, -0.2, 0.01):  # V = x^2 / 2 falls
+        path = small_steps(braking, [start], np.linspace(0, 4, 41))[:, 0]
+        assert (np.abs(path) <= abs(start) + 1e-9).all() and abs(path[-1]) < 1e-4
+
+
+def test_claim_1_11_needs_a_continuous_field():
+    def stairs(x):  # -(|x| - 2^-n) sign(x) for 2^-n < |x| <= 2^(1-n): V = x^2 / 2 has x f(x) < 0
+        size = np.abs(x)
+        n = np.floor(-np.log2(size)) + 1
+        return -(size - 2.0**-n) * np.sign(x)
+
+    x = np.concatenate([np.random.default_rng(0).uniform(-1, 1, 1000), 2.0 ** -np.arange(20)])
+    assert (x * stairs(x) < 0).all()
+    for n in (2, 5, 9):  # however near the start, it does not come nearer than 2^-n
+        path = solve(stairs, [1.5 * 2.0**-n], [1.0, 5.0, 12.0])[:, 0]
+        assert np.allclose(path, 2.0**-n * (1 + 0.5 * np.exp([-1.0, -5.0, -12.0])), rtol=1e-6)
+        assert (path > 2.0**-n).all()
+
+
 def pendulum(gamma):
     return lambda x: np.array([x[1], -math.sin(x[0]) - gamma * x[1]])
 
@@ -509,6 +618,17 @@ def test_claim_1_13_gradient_flow():
     assert gaps == pytest.approx([0.02, 1.9989], abs=1e-4) and gaps[1] / gaps[0] == pytest.approx(
         99.94, abs=0.01
     )
+    # no second derivative: V = sum |x_i|^(3/2), whose gradient is not Lipschitz at 0; and a
+    # gradient that is not Lipschitz far away: V = |x|^4 / 4 + |x|^2 / 4, with m = 1/2
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        x, y = (
+            small_steps(lambda z: 1.5 * braking(z), start, times)
+            for start in rng.normal(size=(2, 3))
+        )
+        assert (np.diff(np.linalg.norm(x - y, axis=1)) <= 1e-5).all()
+        gaps = distances(lambda x: -(x @ x) * x - x / 2, *(20 * rng.normal(size=(2, 3))), times)
+        assert (gaps <= gaps[0] * np.exp(-0.5 * times) + 1e-6).all()
     # convex but not strongly: x' = -relu(x) does not move points below 0
     assert distances(lambda x: -np.maximum(x, 0), [-1.0], [-2.0], [5.0])[0] == pytest.approx(1)
 
@@ -537,8 +657,13 @@ def test_claim_1_14_skew_and_hamiltonian():
         assert (
             abs(norm2(expm(S + 0.1 * np.diag(np.arange(d) + 1))) - 1) > 1e-3
         )  # not skew: lengths change
+    path = small_steps(lambda x: np.array([x[1], 1.5 * braking(x[0])]), [1.0, 0.3], times)
+    H = path[:, 1] ** 2 / 2 + np.abs(path[:, 0]) ** 1.5  # only once differentiable
+    assert np.ptp(H) < 1e-4
     gaps = distances(pendulum(0.0), [2.4, 0.0], [2.8, 0.0], np.linspace(0, 60, 601))
     assert gaps.max() > 5 * gaps[0]
+    gaps = distances(lambda x: np.array([x[1], 0.0]), [0.0, 0.0], [0.0, 1.0], np.array([0.0, 9.0]))
+    assert gaps[1] > 9 * gaps[0]  # linear: the drift
 
 
 def test_claim_1_15_contraction_to_one_point():
@@ -554,6 +679,11 @@ def test_claim_1_15_contraction_to_one_point():
 
         gaps = np.linalg.norm(solve(f, 2 * rng.normal(size=d), times) - target, axis=1)
         assert (gaps <= gaps[0] * np.exp(-beta * times) + 1e-7).all()
+    # continuous, but not Lipschitz at x* = 0: A(x) = -(1 + |x|^(-1/2)) I
+    for start in ([2.0, 1.0], [0.1, -0.3]):
+        path = small_steps(lambda x: -x - x / (math.sqrt(np.linalg.norm(x)) + 1e-300), start, times)
+        gaps = np.linalg.norm(path, axis=1)
+        assert (gaps <= gaps[0] * np.exp(-times) + 1e-6).all()
     # two solutions may move apart: the whirl, and the same with a constant speed of rotation
     gaps = distances(whirl, [1.0, 0.0], [1.2, 0.0], np.linspace(0, 8, 8001))
     assert gaps.max() == pytest.approx(0.5365, abs=1e-3) and gaps.argmax() / 1000 == pytest.approx(

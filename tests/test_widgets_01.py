@@ -32,7 +32,7 @@ FIELDS = {
 def test_phase_portrait(names, system, gamma):
     sentence = names["live_portrait"].update(system=system, gamma=gamma)
     portrait, distances = names["live_portrait"].figure.axes
-    _, first, second = portrait.lines
+    _, first, first_start, second, second_start = portrait.lines
     _, distance_line = distances.lines
     (quiver,) = portrait.collections
     times = names["times"].numpy()
@@ -41,6 +41,9 @@ def test_phase_portrait(names, system, gamma):
     distance = np.linalg.norm(paths[0] - paths[1], axis=1)
     for artist, path in zip((first, second), paths, strict=True):
         assert np.allclose(np.transpose(artist.get_data()), path, atol=5e-3)
+    for artist, point in zip((first_start, second_start), pair, strict=True):
+        assert np.allclose(np.ravel(artist.get_data()), point)
+    assert ("speed" in portrait.get_ylabel()) == (system == "damped pendulum")
     assert np.allclose(distance_line.get_ydata(), distance, atol=5e-3)
     assert distance[0] == pytest.approx(0.4)
     said = numbers(sentence)
@@ -69,8 +72,11 @@ def test_bounds_of_the_small_network(names, gamma):
     paths = [solve(field, x, times) for x in names["network_pair"].tolist()]
     growth = np.linalg.norm(paths[0] - paths[1], axis=1)
     growth /= growth[0]
-    curves = names["live_bounds"].figure.axes[1].lines
-    measured, sided, gronwall = (curve.get_ydata() for curve in curves)
+    plane, whole, beginning = names["live_bounds"].figure.axes
+    for curve, again in zip(whole.lines, beginning.lines, strict=True):
+        assert np.array_equal(curve.get_xydata(), again.get_xydata())
+    gronwall, sided, measured = (curve.get_ydata() for curve in whole.lines)
+    assert np.allclose(np.linalg.norm(plane.lines[1].get_xydata(), axis=1), growth, atol=1e-4)
     assert np.allclose(measured, growth, atol=1e-4)
     L = np.linalg.norm(
         [[-gamma, 2], [0, -gamma]], 2

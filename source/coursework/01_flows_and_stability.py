@@ -116,7 +116,7 @@ if passed("1.2"):
 # A field $g$ in the plane swirls. Add a pull to the centre, $f(x)=-cx+g(x)$. What is the **least** $c$ for which the one-sided constant of $f$ on the disc $\|x\|\le R$ is not positive, so that no two states inside separate?
 #
 # You can only call `g`: it maps a point of shape `(2,)` or a batch `(B, 2)` to the same shape, and PyTorch can differentiate it. An error of 2 % is fine.
-# The whirl of Section 1.10 is $g(x)=5\|x\|\,Gx$. There, a pull of $c=\tfrac12$ brought everybody to the centre, and yet pairs separated.
+# The whirl of Section 1.10 is $g(x)=5\|x\|\,Gx$ with the rotation by 90°, $G=\begin{pmatrix}0&-1\\1&0\end{pmatrix}$. There, a pull of $c=\tfrac12$ brought everybody to the centre, and yet pairs separated.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -168,7 +168,7 @@ if passed("1.3"):
 #
 # *Why it matters: a network that is stable in a norm that fits it keeps all of its speed. In the Euclidean norm you would have to slow it down.*
 #
-# Section 1.7 found a positive definite $P$ with $\mu_P(A)<0$. But the rate was poor: the matrix there has the eigenvalues $-1$ and $-2$, and its $P$ promises only $e^{-0.056t}$.
+# The Lyapunov equation (Claim 1.10) gives a positive definite $P$ with $\mu_P(A)<0$. But its rate may be poor: the matrix of Section 1.6 with $k=10$ has the eigenvalues $-1$ and $-2$, and this $P$ promises only $e^{-0.056t}$.
 #
 # Given $A$ with spectral abscissa $\alpha(A)<0$ and a rate $\beta$ with $0<\beta<-\alpha(A)$, find a symmetric positive definite $P$ with $\mu_P(A)\le-\beta$. There are many; any of them is right.
 #
@@ -179,7 +179,7 @@ if passed("1.3"):
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# So solve the Lyapunov equation of Section 1.7 for $B$. It is linear in the entries of $P$: build the big matrix with `torch.kron`
+# So solve the Lyapunov equation of Claim 1.10 for $B$. It is linear in the entries of $P$: build the big matrix with `torch.kron`
 # (which needs `B.T.contiguous()` instead of `B.T`), use `scipy.linalg.solve_continuous_lyapunov`, or sum up the integral $\int_0^\infty e^{B^\top t}e^{Bt}dt$.
 # Check the side of the transposition: $B^\top P+PB=-I$ and $BP+PB^\top=-I$ have different solutions.
 #
