@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from chapter_utils import plotting, widgets
 from chapter_utils.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, YELLOW
-from chapter_utils.runge_kutta import stability_function
 from figures.common import (
     BLACK_DASHES,
     BLACK_DOTS,
@@ -23,7 +22,7 @@ from figures.common import (
 )
 
 
-def shaded(method):
+def shaded(stability_function, method):
     """Where |R| <= 1 on [-6, 2] x [-4, 4], as an image."""
     real = torch.linspace(-6, 2, 161)
     upper = torch.linspace(0, 4, 81)  # the lower half is its mirror image
@@ -34,36 +33,13 @@ def shaded(method):
     return (fine <= 1 + 1e-9).double().numpy()
 
 
-def step_limit(R, rate, longest=6.0) -> float:
-    """Largest h so that all shorter steps have |R(h rate)| <= 1.
-
-    0 if there is none, inf if it exceeds `longest`.
-    """
-    rate = torch.tensor(rate)
-    grid = torch.arange(0.01, longest, 0.01)
-    bad = R(grid * rate).abs() > 1 + 1e-10
-    if not bad.any():
-        return math.inf
-    first = int(bad.double().argmax())
-    if first == 0:
-        return 0.0
-    low = grid[first - 1].item()
-    high = grid[first].item()
-    for _ in range(40):
-        middle = (low + high) / 2
-        if R(middle * rate).abs() > 1 + 1e-10:
-            high = middle
-        else:
-            low = middle
-    return low
-
-
-def stability_region(methods, systems, limits) -> widgets.LiveFigure:
+def stability_region(methods, stability_function, systems, limits) -> widgets.LiveFigure:
     """The stability region with the ray h lambda, and the numerical solution next to the true one.
 
-    `methods`: tableaus; `systems`: lambda of each system; `limits`: longest stable step of both.
+    `methods`: tableaus; `stability_function(method, z)`: R(z); `systems`: lambda of each system;
+    `limits`: the longest stable step by method and system.
     """
-    regions = {name: shaded(method) for name, method in methods.items()}
+    regions = {name: shaded(stability_function, method) for name, method in methods.items()}
     times = torch.linspace(0, 16, 321)
     figure = Figure(figsize=(8.6, 3.8))
     left, right = figure.subplots(1, 2)
@@ -367,12 +343,6 @@ def midpoint_on_two_ramps(rows, start, middle, hL, excess, proved) -> None:
         "the third power of small steps and lies above the proved curve (dashed), which falls "
         "like the fourth.",
     )
-
-
-def symplectic_step(q, p, h, omega):
-    """One step of symplectic Euler, for readers who have not written theirs."""
-    p = p - h * omega * q
-    return q + h * omega * p, p
 
 
 def three_orbits(orbits, energies) -> None:

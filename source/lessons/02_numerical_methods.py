@@ -105,7 +105,7 @@ for name, method in TABLEAUS.items():
 # $$X_1=x,\qquad X_2=(1+z)\,x,\qquad x_{\text{new}}=\big(1+\tfrac z2+\tfrac z2(1+z)\big)x=\big(1+z+\tfrac{z^2}2\big)x .$$
 #
 # **Your turn 2.A.** The method `midpoint` uses the slope half-way: $X_1=x$, $X_2=x+\tfrac h2f(X_1)$, $x_{\text{new}}=x+h\,f(X_2)$.
-# By which factor does it multiply, as a function of the number $z=h\lambda$?
+# Take $x'=\lambda x$ again. By which factor does a step multiply $x$, as a function of the number $z=h\lambda$?
 
 
 # %%
@@ -155,12 +155,31 @@ print(f"not linear, x' = -x^3: factor {cubic[0] / 0.5:.3f} from 0.5, {cubic[1] /
 
 # %% jupyter={"source_hidden": true}
 decays = {"decay": complex(-1, 0), "spiral": complex(-0.3, 1), "rotation": complex(0, 1)}
-limits = {  # the largest h so that all shorter steps have |R(h lambda)| <= 1
-    (name, system): figures.step_limit(lambda z, m=method: stability_function(m, z), rate)
+
+
+def step_limit(method, rate):
+    """Largest h so that all shorter steps have |R(h rate)| <= 1; 0 if there is none, inf from 6."""
+
+    def grows(h):
+        return stability_function(method, h * torch.tensor(rate)).abs() > 1 + 1e-10
+
+    grid = torch.arange(0.01, 6, 0.01)
+    if not grows(grid).any():
+        return math.inf
+    high = grid[grows(grid)][0].item()
+    low = high - 0.01
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if grows(middle) else (middle, high)
+    return round(low, 9)
+
+
+limits = {
+    (name, system): step_limit(method, rate)
     for name, method in TABLEAUS.items()
     for system, rate in decays.items()
 }
-live_region = figures.stability_region(TABLEAUS, decays, limits)
+live_region = figures.stability_region(TABLEAUS, stability_function, decays, limits)
 live_region.still(method="rk4", system="decay", h=2.8)
 
 # %%
@@ -232,7 +251,7 @@ figures.around_a_circle(paths)
 #
 # > **Claim 2.4 (a convex potential gives cocoercivity).** If $V$ is convex and $L$-smooth, then $f=-\nabla V$ is cocoercive with $\nu=1/L$ (Baillon and Haddad 1977).
 #
-# *Idea.* A symmetric matrix with eigenvalues $\lambda$ in $[0,L]$ does it, because $\lambda\ge\lambda^2/L$.
+# *Idea.* $f(x)-f(y)=-C(x-y)$ with a mean curvature $C$, a symmetric matrix with eigenvalues $\lambda$ in $[0,L]$. There $\lambda\ge\lambda^2/L$.
 #
 # <details><summary>Proof for twice differentiable $V$</summary>
 #
@@ -522,6 +541,8 @@ for name, stretch in stretches.items():
 # $M+\tfrac2{hL}B$ is not positive semidefinite, so some vector $w$ has $w^\top(M+\tfrac2{hL}B)w<0$. Take a very long $\Delta_0$, and slopes $\Delta f_i=(\delta_i,w_i)$ almost at right angles to it.
 # A tiny $\delta_i$ suffices to reach equality in $\langle\Delta f_i,\Delta X_i\rangle\le-\tfrac1L\|\Delta f_i\|^2$. Then the inequality in the proof of Claim 2.5 is an equality too, and its last term has the wrong sign. $\square$
 #
+# (The claim lets the middle stages of `rk4` differ, although they stand at one time. Our search lets them share, and finds no less.)
+#
 # </details>
 #
 # The live figure shows the worst pair found. Opposite points of the dotted circle are one apart; the step turns the circle into an ellipse.
@@ -550,7 +571,7 @@ live_stretch
 #
 # $$V(x)=c\cdot x+\tfrac12\max(w\cdot x,0)^2+\tfrac12\max(u\cdot x,0)^2,\qquad w\cdot c=20,\quad u\cdot c=-20 .$$
 #
-# It is convex, and $L=\|ww^\top+uu^\top\|=1+u\cdot w=1.5$. Choose the start $x$ with $w\cdot x=5h$ and $u\cdot x=-5h$. The constant slope $c$ is steep, so already half a step leads from the ramp $w$ over to the ramp $u$.
+# It is convex, and $L=\|ww^\top+uu^\top\|=1+u\cdot w=1.5$ (unit vectors). Choose the start $x$ with $w\cdot x=5h$ and $u\cdot x=-5h$. The constant slope $c$ is steep, so already half a step leads from the ramp $w$ over to the ramp $u$.
 
 # %%
 u = torch.tensor([1.0, 0.0])
@@ -756,7 +777,11 @@ def oscillator(x):
     return torch.stack([x[..., 1], -x[..., 0]], -1)
 
 
-your_euler = symplectic_euler if passed("2.D") else figures.symplectic_step
+def one_after_the_other(q, p, h, omega):  # in case you have not written it yet
+    return q + h * omega * (p - h * omega * q), p - h * omega * q
+
+
+your_euler = symplectic_euler if passed("2.D") else one_after_the_other
 steppers = {
     "explicit Euler": lambda x: runge_kutta_step(oscillator, x, 0.1, TABLEAUS["euler"]),
     "implicit Euler": lambda x: runge_kutta_step(oscillator, x, 0.1, TABLEAUS["implicit_euler"]),
@@ -805,7 +830,7 @@ figures.three_orbits(orbits, energies)
 #
 # </details>
 #
-# From $(1,0)$ with $h\omega=0.1$ it is $\tilde H=\tfrac12$:
+# From $(1,0)$ with $h\omega=0.1$ it is $\tilde H=\tfrac12$, and at $h\omega=2$ the bounded orbits end:
 
 # %%
 q, p = orbits["symplectic Euler"].T
@@ -940,20 +965,20 @@ def one_field(x):
 predicted = step_matrix(rk4, torch.eye(2) / 2 + bumps, 2.7)
 short = 1e-11 * torch.linalg.svd(predicted).Vh[0]
 ends = runge_kutta_step(one_field, torch.stack([centres[0] + short, centres[0] - short]), 2.7, rk4)
-stretch = (ends[0] - ends[1]).norm() / (2 * short).norm()
-print(f"rk4, one potential with L = 1, h = 2.7: a pair grows to {stretch:.3f} times its length")
-assert stretch > 1.05
+pair_growth = (ends[0] - ends[1]).norm() / (2 * short).norm()
+print(f"rk4, one potential with L = 1, h = 2.7: a pair grows to {pair_growth:.3f} times its length")
+assert pair_growth > 1.05
 
 # %% [markdown]
 # So beyond $2r$ `rk4` is not safe with a fixed potential either. How near to $hL=2$ this starts, our example does not tell.
 #
 # ## Recap
 #
-# * A Runge–Kutta method is a tableau. On $x'=\lambda x$ it multiplies by $R(h\lambda)$ (2.1); no explicit method is A-stable, and Euler expands every rotation.
-# * For a convex potential pairs stay together for $h\le2r/L$, and $r$ comes from the tableau (2.2). Substeps add up; the limit is sharp (2.3).
-# * Linear stability is not enough: `midpoint` fails at every step size (2.4), the A-stable trapezoidal rule beyond $hL=4$ (2.6).
-# * Without a potential Euler's limit falls from $2/L$ to $2m/L^2$ (2.5). Implicit Euler has no limit (2.6), only a price.
-# * Symplectic Euler keeps a nearby energy (2.7). Compositions keep the promise of their parts (2.8).
+# * A Runge–Kutta method is a tableau. On $x'=\lambda x$ it multiplies by $R(h\lambda)$; no explicit method is A-stable, and Euler expands every rotation (Section 2.1).
+# * For a convex potential pairs stay together for $h\le2r/L$, and $r$ comes from the tableau (Section 2.2). Substeps add up; the limit is sharp (Section 2.3).
+# * Linear stability is not enough: `midpoint` fails at every step size (Section 2.4), the A-stable trapezoidal rule beyond $hL=4$ (Section 2.6).
+# * Without a potential Euler's limit falls from $2/L$ to $2m/L^2$ (Section 2.5). Implicit Euler has no limit, only a price (Section 2.6).
+# * Symplectic Euler keeps a nearby energy (Section 2.7). Compositions keep the promise of their parts (Section 2.8).
 #
 # ## What can go wrong in practice
 #
