@@ -123,7 +123,7 @@ your_turn("2.A")
 your_R = R_midpoint if passed("2.A") else lambda z: stability_function(TABLEAUS["midpoint"], z)
 print("    z      heun   midpoint   exact e^z")
 for z in (-2.5, -1.0, -0.1, 0.5):
-    print(f"{z:5.1f} {1 + z + z**2 / 2:9.5f} {your_R(z):9.5f} {math.exp(z):9.5f}")
+    print(f"{z:5.1f} {1 + z + z**2 / 2:9.5f} {float(your_R(z)):9.5f} {math.exp(z):9.5f}")
 
 # %% [markdown]
 # Both have *the same* factor. Remember this pair of twins.
@@ -131,7 +131,11 @@ for z in (-2.5, -1.0, -0.1, 0.5):
 # > **Claim 2.1 (stability function).** One step of $(A,b)$ for $x'=\lambda x$ is $x\mapsto R(h\lambda)\,x$ with
 # > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$, if the inverse exists (for explicit methods it always does). For $x'=Kx$ with a matrix $K$ it is $x\mapsto R(hK)\,x$, if no eigenvalue of $hK$ is excluded.
 #
-# *Proof.* The vector of stages is $X=\mathbb 1x+zAX$, hence $X=(I-zA)^{-1}\mathbb 1x$, and the step is $x+z\,b^\top X$. $\square$
+# <details><summary>Proof</summary>
+#
+# The vector of stages is $X=\mathbb 1x+zAX$, hence $X=(I-zA)^{-1}\mathbb 1x$, and the step is $x+z\,b^\top X$. For $x'=Kx$ the same lines hold with $hK$ in place of $z$, because powers of one matrix commute. $\square$
+#
+# </details>
 #
 # The library's `stability_function` evaluates $R$. We compare it with a step for a field that spirals, and read a state $(x_1,x_2)$ as the complex number $x_1+ix_2$:
 
@@ -349,10 +353,9 @@ my_guess = ...  # a number
 
 # %% tags=["reveal"]
 A, b = TABLEAUS["midpoint"]
-B = torch.diag(b)
-M = B @ A + A.T @ B - torch.outer(b, b)
+M = torch.diag(b) @ A + A.T @ torch.diag(b) - torch.outer(b, b)
 for r in (1.0, 0.1, 0.01):
-    lowest = torch.linalg.eigvalsh(M + B / r)[0].item()
+    lowest = torch.linalg.eigvalsh(M + torch.diag(b) / r)[0].item()
     print(f"r = {r:4.2f}:  the lowest eigenvalue of M + B/r is {lowest:.4f}")
     assert lowest < 0
 reply(
@@ -594,8 +597,7 @@ for name in ("midpoint", "euler", "heun"):
         slopes_of_step(two_ramps, crossing_point(hL / 1.5)[None], hL / 1.5, name).item()
         for hL in (0.1, 0.5, 1.0, 2.0)
     ]
-    listed = "  ".join(f"{slope:.6f}" for slope in measured)
-    print(f"{name:9s} slope of the step at hL = 0.1, 0.5, 1, 2: {listed}")
+    print(f"{name:9s} slope at hL = 0.1, 0.5, 1, 2:", *(f"{slope:.6f}" for slope in measured))
 
 # %% [markdown]
 # > **Claim 2.8 (midpoint fails at every step size).** For this $V$ and every $h>0$ the midpoint step moves some pair apart. For $0<h<4$ its Jacobian at the point above is $I-h\,uu^\top+\tfrac{h^2}2(u\cdot w)\,uw^\top$, with a norm of at least
@@ -645,7 +647,7 @@ for name, h in (("m/L^2", 0.1), ("2m/L^2", 0.2), ("2/L", 2 / math.sqrt(10))):
     print(f"h = {name:7s} = {h:.3f}:  distances are multiplied by {factor:.3f}")
 reply(
     my_guess,
-    factor,
+    round(factor, 2),
     "The first column of I + hK is (1 - h, -3h), of length 1.93 at h = 0.632. They nearly double.",
     wrong={
         1: "that would be the worst factor with a potential; here there is none.",
@@ -657,7 +659,13 @@ reply(
 # %% [markdown]
 # > **Claim 2.9 (without a potential).** If $\mu=-m<0$ and $f$ is $L$-Lipschitz, Euler's step is non-expansive for $h\le2m/L^2$. For the spiral no longer step is.
 #
-# *Proof.* With $\Delta_0=x-y$ and $\Delta f=f(x)-f(y)$ we have $\|\Delta_0+h\Delta f\|^2=\|\Delta_0\|^2+2h\langle\Delta f,\Delta_0\rangle+h^2\|\Delta f\|^2\le(1-2hm+h^2L^2)\|\Delta_0\|^2$. For the spiral both inequalities are equalities. $\square$
+# *Idea.* Expand the square of the new distance.
+#
+# <details><summary>Proof</summary>
+#
+# With $\Delta_0=x-y$ and $\Delta f=f(x)-f(y)$ we have $\|\Delta_0+h\Delta f\|^2=\|\Delta_0\|^2+2h\langle\Delta f,\Delta_0\rangle+h^2\|\Delta f\|^2\le(1-2hm+h^2L^2)\|\Delta_0\|^2$. For the spiral both inequalities are equalities. $\square$
+#
+# </details>
 #
 # As $m\to0$ the step shrinks to nothing: that is Claim 2.3 again. With a potential, $m=0$ costs nothing, and $m>0$ buys a rate:
 #
@@ -781,11 +789,15 @@ def one_after_the_other(q, p, h, omega):  # in case you have not written it yet
     return q + h * omega * (p - h * omega * q), p - h * omega * q
 
 
-your_euler = symplectic_euler if passed("2.D") else one_after_the_other
+def symplectic_step(x, a):
+    your_euler = symplectic_euler if passed("2.D") else one_after_the_other
+    return torch.tensor([float(entry) for entry in your_euler(*x.tolist(), a, 1.0)])
+
+
 steppers = {
     "explicit Euler": lambda x: runge_kutta_step(oscillator, x, 0.1, TABLEAUS["euler"]),
     "implicit Euler": lambda x: runge_kutta_step(oscillator, x, 0.1, TABLEAUS["implicit_euler"]),
-    "symplectic Euler": lambda x: torch.stack(your_euler(*x, 0.1, 1.0)),
+    "symplectic Euler": lambda x: symplectic_step(x, 0.1),
 }
 orbits = {}
 for name, step in steppers.items():
@@ -799,7 +811,7 @@ for name, energy in energies.items():
     print(f"{name:17s} energy at the end {energy[-1]:9.3g}, between {low:.4g} and {high:.4g}")
 reply(
     my_guess,
-    1.01**1000,
+    round(1.01**1000),
     "Each step multiplies the energy by 1 + 0.1^2 = 1.01, and 1.01^1000 = 20959.",
     wrong={
         1.01**500: "that is the factor of the length. The energy is half its square.",
@@ -840,10 +852,10 @@ print(f"bound {0.5 / 1.05:.4f} <= measured {energy.min():.4f}", end=" ... ")
 print(f"{energy.max():.4f} <= bound {0.5 / 0.95:.4f}")
 assert (nearby - 0.5).abs().max() < 1e-12  # it does not move
 for a in (1.9, 2.0, 2.1):
-    state = (1.0, 0.0)
+    x = torch.tensor([1.0, 0.0])
     for _ in range(100):
-        state = your_euler(*state, a, 1.0)
-    print(f"h omega = {a}:  length after 100 steps {math.hypot(*state):.3g}")
+        x = symplectic_step(x, a)
+    print(f"h omega = {a}:  length after 100 steps {x.norm():.3g}")
 
 # %% [markdown]
 # ## 2.8 Steps made of steps
@@ -888,8 +900,8 @@ E = torch.linalg.matrix_exp  # E(h K) is the flow of x' = K x after time h
 parts = [E(0.5 * kick), E(0.5 * drift), E(0.5 * drift) @ E(0.5 * kick), E(0.5 * (kick + drift))]
 stretch = [f"{torch.linalg.matrix_norm(part, 2):.3f}" for part in parts]
 print("kick {}   drift {}   kick, then drift {}   the rotation {}".format(*stretch))
-end = parts[2] @ torch.tensor([0.3, -0.8])
-assert torch.allclose(end, torch.tensor(your_euler(0.3, -0.8, 0.5, 1.0)))
+x = torch.tensor([0.3, -0.8])
+assert torch.allclose(parts[2] @ x, symplectic_step(x, 0.5))
 
 # %% [markdown]
 # "Kick, then drift" *is* symplectic Euler, and a splitting. It keeps an energy, not the distances: two different promises.
