@@ -311,6 +311,43 @@ def test_worst_norms_beyond_the_radius(name, h, expected):
     assert 1 < found <= expected + 6e-4 and found - 1 > 0.25 * (expected - 1)
 
 
+def test_the_search_gives_stages_at_one_time_one_potential(names):
+    """The middle stages of rk4 share their potential; that costs the worst case nothing."""
+    for name, angles in names["worst_angles"].items():
+        times = runge_kutta.TABLEAUS[name].A.sum(1)
+        same = (times[:, None] - times).abs() < 1e-9
+        distance = (angles[:, :, None] - angles[:, None]).abs()
+        assert distance[:, same].max() == 0
+    grid, found = names["hL_grid"], names["stretches"]["rk4"]
+    for h in (2.3, 2.7):
+        free = brute_worst(runge_kutta.TABLEAUS["rk4"], h)
+        assert free <= found[(grid - h).abs().argmin()].item() + 1e-6
+
+
+def test_rk4_fails_with_one_fixed_potential(names):
+    """The potential of the lesson has curvatures between 0 and 1, and at 2.7 a pair separates."""
+    gradient = torch.func.grad(names["fixed_potential"])
+    hessian = torch.func.vmap(torch.func.jacrev(gradient))
+    angle = uniform(0, 0, 2 * math.pi, 4000)
+    size = 10 ** uniform(1, -12, 0.5, 4000)
+    offsets = (size * torch.stack([angle.cos(), angle.sin()])).T
+    for centre in names["centres"]:
+        curvatures = torch.linalg.eigvalsh(hessian(centre + offsets))
+        assert curvatures.min() >= 0 and curvatures.max() <= 1
+    v = torch.linspace(0, 1, 100_001, dtype=torch.float64)
+    fade, first, second = 1 - 3 * v**2 + 2 * v**3, 6 * v * (1 - v) / 20, (6 - 12 * v).abs() / 400
+    assert (fade + 2.5 * first + 0.5 * second).max() <= 1.063  # the bound of the fold
+    assert torch.linalg.matrix_norm(names["bumps"], 2).max() * 1.063 <= 0.5
+    centres = torch.stack(names["centres"])
+    apart = torch.cdist(centres, centres) + torch.eye(4)
+    assert apart.min() > 0.2  # no stage lies in the bump of another
+    assert names["pair_growth"] > 1.05
+    quadratic = stretch(
+        lambda x: -x, runge_kutta.TABLEAUS["rk4"], 2.7, *pairs(0, 2)
+    )  # linear theory at the same step
+    assert quadratic <= 1
+
+
 # ---- 2.8 to 2.12: potentials, gradients, implicit steps ------------------------------------------
 
 
@@ -347,6 +384,23 @@ def test_claim_2_8_midpoint_fails_at_every_step_size(names, ramp_jacobian, h):
     if h <= 4 / 3:  # another method at the same point
         assert np.linalg.norm(ramp_jacobian("euler", h).numpy(), 2) <= 1 + 1e-12
         assert np.linalg.norm(ramp_jacobian("heun", h).numpy(), 2) <= 1 + 1e-12
+    else:
+        assert torch.linalg.eigvalsh(rows.T @ rows)[-1] * h > 2 - 1e-12  # beyond the linear limit
+
+
+@pytest.mark.parametrize("h", [2.01, 3.0, 4.0, 5.0, 20.0, 1000.0])
+def test_claim_2_8_holds_for_long_steps_too(names, h):
+    """Beyond h = 4 half a step leads elsewhere; where only u acts the factor is 1 - h + h^2 / 2."""
+    x = torch.linalg.solve(names["rows"], torch.tensor([-1.0, 20.0], dtype=torch.float64))
+
+    def step(z):
+        return runge_kutta.runge_kutta_step(
+            names["two_ramps"], z, h, runge_kutta.TABLEAUS["midpoint"]
+        )
+
+    J = torch.func.jacrev(step)(x)
+    assert torch.linalg.matrix_norm(J, 2).item() == pytest.approx(1 - h + h**2 / 2, rel=1e-9)
+    assert 1 - h + h**2 / 2 > 1
 
 
 @pytest.mark.parametrize(

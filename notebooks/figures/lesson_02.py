@@ -14,6 +14,7 @@ from figures.common import (
     BLACK_DASHES,
     BLACK_DOTS,
     BLUE_LINE,
+    ORANGE_DASHES,
     ORANGE_LINE,
     dot,
     empty_line,
@@ -21,19 +22,24 @@ from figures.common import (
 )
 
 
-def shaded(size):
-    """Where |R| <= 1, for an image: the lower half mirrors the upper, and the grid is refined."""
+def shaded(stability_function, method):
+    """Where |R| <= 1 on [-6, 2] x [-4, 4], as an image."""
+    real = torch.linspace(-6, 2, 161)
+    upper = torch.linspace(0, 4, 81)  # the lower half is its mirror image
+    z = torch.complex(*torch.meshgrid(real, upper, indexing="xy"))
+    size = stability_function(method, z).abs()
     whole = torch.cat([size.flip(0)[:-1], size])[None, None]
     fine = F.interpolate(whole, scale_factor=2, mode="bilinear")[0, 0]
     return (fine <= 1 + 1e-9).double().numpy()
 
 
-def stability_region(sizes, systems, limits, size_of_factor, solution) -> widgets.LiveFigure:
+def stability_region(methods, stability_function, systems, limits) -> widgets.LiveFigure:
     """The stability region with the ray h lambda, and the numerical solution next to the true one.
 
-    `sizes`: |R| of each method on [-6, 2] x [0, 4]; `systems`: lambda of each system.
+    `methods`: tableaus; `stability_function(method, z)`: R(z); `systems`: lambda of each system;
+    `limits`: the longest stable step by method and system.
     """
-    regions = {name: shaded(size) for name, size in sizes.items()}
+    regions = {name: shaded(stability_function, method) for name, method in methods.items()}
     times = torch.linspace(0, 16, 321)
     figure = Figure(figsize=(8.6, 3.8))
     left, right = figure.subplots(1, 2)
@@ -81,8 +87,9 @@ def stability_region(sizes, systems, limits, size_of_factor, solution) -> widget
     def draw(method, system, h):
         rate = systems[system]
         limit = limits[method, system]
-        size = size_of_factor(method, h, rate)
-        states = solution(method, h, rate, until=16)
+        R = stability_function(methods[method], h * rate)
+        size = R.abs().item()
+        states = R ** torch.arange(int(16 / h) + 1)
         reached = [limit] if limit < math.inf else []
         shade.set_data(regions[method])
         ray.set_data([0, 8 * rate.real], [0, 8 * rate.imag])
@@ -104,7 +111,7 @@ def stability_region(sizes, systems, limits, size_of_factor, solution) -> widget
     return widgets.LiveFigure(
         figure,
         draw,
-        method=ipywidgets.Dropdown(options=list(sizes), description="method"),
+        method=ipywidgets.Dropdown(options=list(methods), description="method"),
         system=ipywidgets.Dropdown(options=list(systems), description="system"),
         h=ipywidgets.FloatSlider(
             min=0.05,
@@ -116,11 +123,22 @@ def stability_region(sizes, systems, limits, size_of_factor, solution) -> widget
     )
 
 
+def travel(axis, path, place, colour) -> None:
+    """An arrowhead on a path (n, 2), in the direction of travel."""
+    arrow = {"arrowstyle": "-|>", "color": colour, "mutation_scale": 15}
+    axis.annotate("", path[place + 1].tolist(), path[place].tolist(), arrowprops=arrow)
+
+
 def around_a_circle(paths) -> None:
     """Paths of three methods that follow a rotation."""
-    figure, axis = plt.subplots(figsize=(5.6, 3.4))
-    for (name, path), style in zip(paths.items(), ("-", "--", "-."), strict=True):
-        axis.plot(*torch.cat(path).T, linestyle=style, label=name)
+    figure, axis = plt.subplots(figsize=(6.4, 3.8))
+    looks = zip(paths.items(), ("-", "--", "-."), (ORANGE, BLUE, GREEN), strict=True)
+    for (name, states), style, colour in looks:
+        path = torch.cat(states)
+        axis.plot(*path.T, linestyle=style, color=colour, label=name)
+        axis.plot(*path[-1], "o", color=colour)
+        travel(axis, path, 36, colour)
+    axis.plot(1, 0, "o", color=BLACK, markerfacecolor="white", markersize=8, label="start")
     axis.set(
         aspect="equal",
         xlim=(-1.6, 1.6),
@@ -131,8 +149,9 @@ def around_a_circle(paths) -> None:
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     plotting.show(
         figure,
-        "From the same point on the unit circle, Euler's method spirals outwards, implicit Euler "
-        "spirals inwards, and the classical fourth-order method stays on the circle to the eye.",
+        "All three paths start at the open circle and run against the clock, a little more than "
+        "once around. Euler's path (solid) spirals outwards, that of implicit Euler (dash-dotted) "
+        "inwards, and that of rk4 (dashed) stays on the circle to the eye. Filled dots: the ends.",
     )
 
 
@@ -151,6 +170,9 @@ def longest_steps(limits) -> None:
         hatch="//",
         label="linear stability",
     )
+    for row, length in zip(rows.tolist(), for_pairs, strict=True):
+        if length == 0:
+            axis.text(0.03, row - 0.19, "none", color=BLUE, va="center", fontsize=9)
     axis.set_yticks(rows, names)
     axis.invert_yaxis()
     axis.set(xlabel="largest step $hL$", title="how long may a step be?", xlim=(0, 3))
@@ -159,7 +181,30 @@ def longest_steps(limits) -> None:
         figure,
         "For each explicit method two bars: the longest step that keeps every pair together and "
         "the longest linearly stable one. "
-        "They agree for Euler and Heun; for midpoint and heun3 the first bar is missing, it is 0.",
+        "They agree for euler and heun; the first is shorter for ralston2, ssprk3, kutta3, rk4 and "
+        "three_eighths; for midpoint and heun3 there is none.",
+    )
+
+
+def three_methods(hL_grid, stretches, linear, limits) -> None:
+    """The worst stretch over the step for the twins heun and midpoint, and for rk4."""
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.4), sharey=True)
+    for axis, name in zip(axes, ("heun", "midpoint", "rk4"), strict=True):
+        axis.plot(hL_grid, stretches[name], **BLUE_LINE, label="worst pair found")
+        lower = linear[name] - 0.008  # so that one line does not hide the other
+        axis.plot(hL_grid, lower, **ORANGE_DASHES, label="largest $|R|$")
+        axis.axvline(limits[name], **BLACK_DOTS, label="$2r$")
+        axis.set(xlim=(0, 3), ylim=(0.95, 1.65))
+        axis.set(xlabel="step $hL$", title=f"{name}: $2r={limits[name]:.0f}$")
+    axes[0].set_ylabel("stretch of a pair")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    plotting.show(
+        figure,
+        "Three panels over the step hL: the worst stretch found (solid), the largest factor of one "
+        "linear solution (dashed, drawn a little lower) and 2r (dotted). For heun both curves "
+        "stay at 1 until 2 and rise together. For midpoint the solid curve leaves 1 from the "
+        "start, the dashed one at 2. For rk4 the solid curve leaves 1 at 2, the dashed one only "
+        "at 2.785.",
     )
 
 
@@ -183,15 +228,16 @@ def worst_stretch(hL_grid, stretches, linear, limits, worst_step) -> widgets.Liv
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
     left.plot(*circle, **BLACK_DOTS, linewidth=1, label="before")
     image = empty_line(left, **BLUE_LINE, label="after")
-    before = empty_line(left, **BLACK_DOTS, marker="o", markersize=4)
+    before = empty_line(left, color=BLACK, linestyle="", marker="o", markerfacecolor="white")
     after = empty_line(
         left,
-        **ORANGE_LINE,
+        color=ORANGE,
+        linestyle="",
         marker="o",
-        linewidth=3,
-        label="worst pair after",
+        markersize=8,
+        label="worst pair",
     )
-    plane(left, "all pairs one apart", (-1.25, 1.25), (-1.1, 1.4))
+    plane(left, "pairs one apart (open: the worst)", (-1.0, 1.0), (-0.85, 1.15))
     left.legend(
         loc="upper center",
         ncols=3,
@@ -281,42 +327,49 @@ def midpoint_on_two_ramps(rows, start, middle, hL, excess, proved) -> None:
     arrow = {"arrowstyle": "->", "linewidth": 1.5, "shrinkA": 5, "shrinkB": 5}
     left.annotate("", middle.tolist(), start.tolist(), arrowprops=arrow)
     plane(left, "where the ramps act, $hL=1$", (-13, 13), (-13, 13))
-    right.loglog(hL, excess, **ORANGE_LINE, label="measured slope $-$ 1")
-    right.loglog(hL, proved, **BLACK_DASHES, label="at least (Claim 2.8)")
+    right.loglog(hL, excess, **ORANGE_LINE)
+    right.loglog(hL, proved, **BLACK_DASHES)
+    right.text(0.11, 4e-4, "measured,\nfalls like $h^3$", ha="left", color=ORANGE, fontsize=9)
+    right.text(0.3, 6e-7, "proved (Claim 2.8),\nfalls like $h^4$", ha="left", fontsize=9)
     right.axvline(2, **BLACK_DOTS, linewidth=1)
-    right.text(1.9, 1e-6, "linear limit", ha="right", fontsize=9)
-    right.set(xlabel="$hL$", title="midpoint: how much more than 1")
-    right.legend(loc="upper left")
+    right.text(2.15, 1.5e-5, "linear\nlimit", ha="left", fontsize=9)
+    right.set(xlabel="step $hL$", ylabel="slope $-$ 1")
+    right.set_title("midpoint: how much more than 1")
     plotting.show(
         figure,
         "Left: half a midpoint step leads from the region where only the ramp w acts to the one "
         "where only u acts. "
-        "Right: the slope of the step exceeds 1 at every step size, by roughly the third power of "
-        "small steps, and stays above the proved lower curve.",
+        "Right: the slope of the step exceeds 1 at all steps shown. The excess (solid) falls like "
+        "the third power of small steps and lies above the proved curve (dashed), which falls "
+        "like the fourth.",
     )
 
 
 def three_orbits(orbits, energies) -> None:
     """Orbits of three Euler methods around the oscillator, and their energies."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.8))
-    looks = zip(orbits.items(), ("-", "-.", "--"), (ORANGE, GREEN, BLUE), strict=True)
-    for (name, states), style, colour in looks:
-        left.plot(*states[:130].T, linestyle=style, color=colour)
-        right.semilogy(energies[name], linestyle=style, color=colour, label=name)
-    left.set(
-        aspect="equal",
-        xlabel="position $q$",
-        ylabel="momentum $p$",
-        title="130 steps",
-    )
-    right.set(xlabel="step $n$", title=r"energy $\frac{1}{2}(q^2+p^2)$ (logarithmic)")
-    figure.legend(loc="outside lower right", ncols=3)
+    figure, axes = plt.subplots(1, 4, figsize=(11, 3.2), width_ratios=[1, 1, 1, 1.5])
+    angle = torch.linspace(0, 2 * torch.pi, 121)
+    looks = zip(axes, orbits.items(), ("-", "-.", "--"), (ORANGE, GREEN, BLUE), strict=False)
+    for axis, (name, states), style, colour in looks:
+        if name != "symplectic Euler":  # it would lie under the orbit
+            axis.plot(angle.cos(), angle.sin(), **BLACK_DOTS, linewidth=1)
+        axis.plot(*states[:101].T, linestyle=style, color=colour)
+        axis.plot(*states[0], "o", color=colour, markerfacecolor="white")
+        axis.plot(*states[100], "o", color=colour)
+        travel(axis, states, 40, colour)
+        axis.set(xlim=(-1.8, 1.8), ylim=(-1.8, 1.8), aspect="equal")
+        axis.set(xlabel="position $q$", title=name)
+        axes[3].semilogy(energies[name], linestyle=style, color=colour, label=name)
+    axes[0].set_ylabel("momentum $p$")
+    axes[3].set(xlabel="step $n$", title=r"energy $\frac{1}{2}(q^2+p^2)$")
+    axes[3].legend(loc="upper left", fontsize=8)
+    axes[3].set_ylim(1e-5, 1e8)
     plotting.show(
         figure,
-        "Left: explicit Euler spirals out, implicit Euler spirals in, symplectic Euler closes its "
-        "slightly tilted ellipse. "
-        "Right: over 1000 steps the first energy climbs by a factor of 20959, the second falls by "
-        "as much, the third stays level.",
+        "Three orbits of 100 steps, clockwise from the open to the filled circle. Explicit Euler "
+        "spirals out of the true circle (dotted), implicit Euler spirals in, symplectic Euler "
+        "goes round and round on almost a circle. Right, logarithmic: over 1000 steps the first "
+        "energy climbs by a factor of 20959, the second falls by as much, the third stays level.",
     )
 
 
@@ -328,8 +381,10 @@ def errors_of_splitting(counts, lie, strang) -> None:
     axis.loglog(counts, strang, "s--", label="Strang")
     axis.loglog(counts, 0.9 / numbers, **BLACK_DOTS, linewidth=1)
     axis.loglog(counts, 0.28 / numbers**2, **BLACK_DOTS, linewidth=1)
+    axis.text(44, 0.025, "like $1/N$", fontsize=9)
+    axis.text(44, 2e-4, "like $1/N^2$", fontsize=9)
     axis.set(xlabel="number of steps $N$", ylabel="error at time 1")
-    axis.set_title("splitting a rotation (dotted: slopes 1 and 2)")
+    axis.set_title("splitting a rotation")
     axis.set_xticks(counts, counts)
     axis.minorticks_off()
     axis.legend(loc="lower left")

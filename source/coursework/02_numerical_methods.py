@@ -65,7 +65,7 @@ if passed("2.1"):
 # Write the function behind Claim 2.5: the circle-contractivity radius $r$ of a method with stage matrix `A` of shape $(s,s)$ and weights `b` of shape $(s,)$.
 # It is the largest $r$ for which $M+\tfrac1rB$ has no negative eigenvalue, where $B=\mathrm{diag}(b)$ and $M=BA+A^\top B-bb^\top$. Return `math.inf` if $M$ itself has none, and 0 if a weight is negative or no $r>0$ will do.
 #
-# Lesson 2 found it by bisection. Bisection is welcome. Can you also do it with eigenvalues alone?
+# Bisection is welcome. Can you also do it with eigenvalues alone?
 #
 # <details><summary>Hint 1</summary>
 #

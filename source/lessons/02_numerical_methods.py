@@ -2,18 +2,18 @@
 # # 2. Steps that keep the promise
 #
 # Lesson 1 found flows that never move two states apart. A computer does not follow a flow. It takes steps, and a layer of a network *is* such a step.
-# A step that is too long, or of the wrong kind, breaks the promise of the flow without any warning. Here you learn which steps keep it.
+# A step that is too long, or of the wrong kind, breaks the promise of the flow without any warning.
 #
 # **You will learn**
 #
-# * to read a Runge–Kutta method from a small table of numbers, and where in the complex plane its steps are stable;
-# * one number per method, $r$, that says how long a step may be before two solutions can move apart: $h\le2r/L$;
-# * why a stable method can still fail, even for the friendliest fields, and even for *every* step size;
+# * to read a Runge–Kutta method from a small table, and where in the complex plane its steps are stable;
+# * one number per method, $r$, for convex potentials: up to $h=2r/L$ no two solutions move apart;
+# * why a stable method can still fail, and one of them at *every* step size;
 # * why it matters that a field is a gradient, and what implicit steps buy;
-# * steps that keep an energy, and steps made of simpler steps.
+# * steps that keep an energy, and steps made of steps.
 #
-# **Before you start:** lesson 1 (flow, Lipschitz constant $L$, the constant $\mu$, convex potentials), complex numbers as points of a plane.
-# **Time:** about 60 minutes of reading and playing; the computer needs less than half a minute.
+# **Before you start:** lesson 1 ($L$, $\mu$, convex potentials), complex numbers as points of a plane, a sheet of paper.
+# **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than a minute. A good place for a break is after Section 2.3.
 
 # %% tags=["setup"]
 # setup
@@ -22,9 +22,10 @@
 import math
 
 import torch
-from tqdm.auto import tqdm
 
-from chapter_utils import norms, ode, plotting, runge_kutta
+from chapter_checks import passed, reply, your_turn
+from chapter_utils import norms, plotting, runge_kutta
+from chapter_utils.runge_kutta import TABLEAUS, runge_kutta_step, stability_function
 from figures import lesson_02 as figures
 
 plotting.use_house_style()
@@ -40,15 +41,15 @@ torch.set_num_threads(1)  # thousands of tiny matrices: one thread is fastest
 #
 # $$x_{n+1}=x_n+h\,f(x_n).$$
 #
-# Take the simplest contractive field, $f(x)=-10x$. Its flow multiplies everything by $e^{-10t}$: all solutions rush to 0.
+# Take the field $f(x)=-10x$ on the line. Its flow multiplies everything by $e^{-10t}$: all solutions rush to 0.
 #
-# **Predict first.** Up to which step size do Euler's solutions shrink too?
+# **Predict first.** Up to which step size do Euler's solutions shrink too? Insert $f$ in the formula.
 
 # %%
-my_guess = None  # for example 0.1
+my_guess = ...  # a number
 
 
-# %%
+# %% tags=["reveal"]
 def euler_step(f, x, h):
     return x + h * f(x)
 
@@ -57,21 +58,26 @@ for h in (0.05, 0.1, 0.15, 0.19, 0.2, 0.21):
     x = torch.tensor([1.0])
     for _ in range(100):
         x = euler_step(lambda x: -10 * x, x, h)
-    size = x.abs().item()
-    factor = abs(1 - 10 * h)
-    print(f"h = {h:.2f}:  |x| after 100 steps = {size:9.2e}   factor per step {factor:.2f}")
-if my_guess is not None:
-    print(f"Your guess was {my_guess}; the limit is 0.2.")
+    print(f"h = {h:.2f}: factor per step {1 - 10 * h:5.2f}   |x_100| = {x.abs().item():.2e}")
+reply(
+    my_guess,
+    0.2,
+    "One step multiplies x by 1 - 10h. This lies between -1 and 1 for h up to 0.2.",
+    wrong={0.1: "from h = 0.1 on x changes its sign in every step, but it still shrinks."},
+    within=0.05,
+)
 
 # %% [markdown]
-# Each step multiplies $x$ by $1-10h$. This number lies between $-1$ and $1$ exactly if $h\le0.2$. Beyond, the numbers explode, although the flow could not be calmer.
-#
 # Other methods look at the field more than once. A **Runge–Kutta method** with $s$ **stages** first computes $s$ points $X_i$ and then the step:
 #
 # $$X_i=x+h\sum_{j=1}^s a_{ij}f(X_j),\qquad x_{\text{new}}=x+h\sum_{i=1}^s b_if(X_i).$$
 #
-# The method *is* its numbers: an $s\times s$ matrix $A=(a_{ij})$ and weights $b=(b_i)$ with $\sum_ib_i=1$, called its **Butcher tableau**. If $A$ has entries only below the diagonal, each stage
-# needs only earlier ones. Such a method is **explicit** and takes a few lines:
+# The method *is* its numbers, its **Butcher tableau**: an $s\times s$ matrix $A=(a_{ij})$ and weights $b_i$ with $\sum_ib_i=1$. If $A$ has entries only below the diagonal, each stage
+# needs only earlier ones, and the method is called **explicit**. An example with two stages is `heun`:
+#
+# $$A=\begin{pmatrix}0&0\\1&0\end{pmatrix},\quad b=\begin{pmatrix}1/2\\1/2\end{pmatrix}:\qquad X_1=x,\quad X_2=x+hf(X_1),\quad x_{\text{new}}=x+\tfrac h2f(X_1)+\tfrac h2f(X_2).$$
+#
+# It averages the slopes at both ends of Euler's step.
 
 
 # %%
@@ -83,234 +89,196 @@ def explicit_step(f, x, h, A, b):
     return x + h * sum(weight * slope for weight, slope in zip(b.tolist(), slopes, strict=True))
 
 
-def pendulum(x):
-    q, p = x.unbind(-1)
-    return torch.stack([p, -torch.sin(q) - 0.3 * p], -1)
-
-
-start = torch.tensor([[2.5, 0.0]])
-true_end = ode.flow(pendulum, start, torch.tensor([0.0, 0.5]))[-1]
-for name, method in runge_kutta.TABLEAUS.items():
+true_end = 2 * math.atan(math.tanh(0.5))  # of x' = cos x from 0, after time 1
+for name, method in TABLEAUS.items():
     if method.explicit:
-        ours = explicit_step(pendulum, start, 0.5, method.A, method.b)
-        same = torch.allclose(ours, runge_kutta.runge_kutta_step(pendulum, start, 0.5, method))
-        error = (ours - true_end).norm().item()
-        print(
-            f"{name:14s} {len(method.b)} stages   error of one step {error:.5f}"
-            f"   same as the library: {same}"
-        )
+        end = explicit_step(torch.cos, torch.zeros(1), 1.0, method.A, method.b)
+        assert torch.allclose(end, runge_kutta_step(torch.cos, torch.zeros(1), 1.0, method))
+        error = abs(end.item() - true_end)
+        print(f"{name:14s} {len(method.b)} stages   error of one step {error:.5f}")
 
 # %% [markdown]
-# The names are the library's. Here `heun` averages the slope at both ends, `midpoint` uses the slope half-way, `rk4` is the classical method of order four. We return to the others.
+# These are the library's explicit methods.
 #
-# What does a method do to $x'=\lambda x$? Let $\lambda$ be a complex number: a real part below 0 is decay, an imaginary part is rotation. Each stage is a multiple of $x$, and so is the result.
+# What does a method do to $x'=\lambda x$? Let $\lambda$ be complex: a real part below 0 is decay, an imaginary part is rotation. Each stage is a multiple of $x$, and so is the result. Write $z=h\lambda$. For `heun`
+#
+# $$X_1=x,\qquad X_2=(1+z)\,x,\qquad x_{\text{new}}=\big(1+\tfrac z2+\tfrac z2(1+z)\big)x=\big(1+z+\tfrac{z^2}2\big)x .$$
+#
+# **Your turn 2.A.** The method `midpoint` uses the slope half-way: $X_1=x$, $X_2=x+\tfrac h2f(X_1)$, $x_{\text{new}}=x+h\,f(X_2)$.
+# Take $x'=\lambda x$ again. By which factor does a step multiply $x$, as a function of the number $z=h\lambda$?
+
+
+# %%
+def R_midpoint(z):
+    """x_new / x after one midpoint step for x' = lambda x, with z = h lambda."""
+    ### BEGIN SOLUTION
+    half_way = 1 + z / 2  # X_2 / x
+    return 1 + z * half_way
+    ### END SOLUTION
+
+
+your_turn("2.A")
+
+# %%
+your_R = R_midpoint if passed("2.A") else lambda z: stability_function(TABLEAUS["midpoint"], z)
+print("    z      heun   midpoint   exact e^z")
+for z in (-2.5, -1.0, -0.1, 0.5):
+    print(f"{z:5.1f} {1 + z + z**2 / 2:9.5f} {float(your_R(z)):9.5f} {math.exp(z):9.5f}")
+
+# %% [markdown]
+# Both have *the same* factor. Remember this pair of twins.
 #
 # > **Claim 2.1 (stability function).** One step of $(A,b)$ for $x'=\lambda x$ is $x\mapsto R(h\lambda)\,x$ with
 # > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$, if the inverse exists (for explicit methods it always does). For $x'=Kx$ with a matrix $K$ it is $x\mapsto R(hK)\,x$, if no eigenvalue of $hK$ is excluded.
 #
-# *Proof.* The vector of stages is $X=\mathbb 1x+zAX$, hence $X=(I-zA)^{-1}\mathbb 1x$, and the step is $x+z\,b^\top X$. $\square$
+# <details><summary>Proof</summary>
 #
-# For Euler $R(z)=1+z$. The exact flow has $e^z$. The library's `runge_kutta.stability_function` evaluates $R$. We compare it with a step for a field that spirals:
+# The vector of stages is $X=\mathbb 1x+zAX$, hence $X=(I-zA)^{-1}\mathbb 1x$, and the step is $x+z\,b^\top X$. For $x'=Kx$ the same lines hold with $hK$ in place of $z$, because powers of one matrix commute. $\square$
+#
+# </details>
+#
+# The library's `stability_function` evaluates $R$. We compare it with a step for a field that spirals, and read a state $(x_1,x_2)$ as the complex number $x_1+ix_2$:
 
 # %%
-spiral = torch.tensor([[-0.3, -1.0], [1.0, -0.3]])  # eigenvalues -0.3 + i and -0.3 - i
-x = torch.tensor([[1.0, 0.0]])
-h = 0.8
-z = h * complex(-0.3, 1.0)
-print(f"exact factor  {torch.exp(torch.tensor(z)).item():.4f}")
-for name in ("euler", "heun", "rk4", "implicit_euler"):
-    x_new = runge_kutta.runge_kutta_step(lambda x: x @ spiral.T, x, h, runge_kutta.TABLEAUS[name])[
-        0
-    ]
-    R = runge_kutta.stability_function(runge_kutta.TABLEAUS[name], z).item()
-    print(f"{name:14s} R = {R:.4f}   the step gives {complex(*x_new.tolist()):.4f}")
-    assert abs(R - complex(*x_new.tolist())) < 1e-12
+G = torch.tensor([[0.0, -1.0], [1.0, 0.0]])  # rotation by +90 degrees
+spiral = G - 0.3 * torch.eye(2)  # eigenvalues -0.3 + i and -0.3 - i
+z = 0.8 * complex(-0.3, 1.0)
+for name in ("euler", "heun", "rk4"):
+    end = runge_kutta_step(lambda x: x @ spiral.T, torch.tensor([[1.0, 0.0]]), 0.8, TABLEAUS[name])
+    R = stability_function(TABLEAUS[name], z).item()
+    print(f"{name:6s} R = {R:.4f}   the step gives {complex(*end[0].tolist()):.4f}")
+    assert abs(R - complex(*end[0].tolist())) < 1e-12
+cubic = runge_kutta_step(lambda x: -(x**3), torch.tensor([0.5, 2.0]), 0.4, TABLEAUS["rk4"])
+print(f"not linear, x' = -x^3: factor {cubic[0] / 0.5:.3f} from 0.5, {cubic[1] / 2:.3f} from 2")
 
 # %% [markdown]
-# (A state $(x_1,x_2)$ is read as the complex number $x_1+ix_2$ here.)
-# **Drop linearity**, and there is no such factor: for $x'=-x^3$ the quotient $x_{n+1}/x_n$ depends on $x_n$.
+# **Drop linearity**, in the last line, and there is no common factor.
+#
+# A linear solution does not grow if $|R(h\lambda)|\le1$. The set of all $z$ with $|R(z)|\le1$ is the **stability region** of the method. For Euler it is the disc $|1+z|\le1$.
+# Is a step stable? Look whether $h\lambda$ lies in the region. As $h$ grows, it walks along a ray, up to the bar.
 
-# %%
-states = torch.tensor([[0.5], [1.0], [2.0]])
-for name in ("euler", "rk4"):
-    quotient = (
-        runge_kutta.runge_kutta_step(lambda x: -(x**3), states, 0.4, runge_kutta.TABLEAUS[name])
-        / states
-    )
-    rounded = [round(value, 3) for value in quotient[:, 0].tolist()]
-    print(f"{name:6s} x_new / x from 0.5, 1 and 2: {rounded}")
-
-# %% [markdown]
-# A solution does not grow if $|R(h\lambda)|\le1$. The set of all $z$ with $|R(z)|\le1$ is the **stability region** of the method. For Euler it is the disc $|1+z|\le1$.
-# Now the question "is this step stable?" becomes a picture: does the point $h\lambda$ lie in the region? As $h$ grows, it walks along a ray. Choose a method and a system, then walk.
-
-# %%
+# %% jupyter={"source_hidden": true}
 decays = {"decay": complex(-1, 0), "spiral": complex(-0.3, 1), "rotation": complex(0, 1)}
-real_axis = torch.linspace(-6, 2, 161)
-upper = torch.linspace(0, 4, 81)  # the lower half is its mirror image
-plane = torch.complex(*torch.meshgrid(real_axis, upper, indexing="xy"))
-sizes = {
-    name: runge_kutta.stability_function(method, plane).abs()
-    for name, method in runge_kutta.TABLEAUS.items()
-}
 
 
-def size_of_factor(name, h, rate):
-    return runge_kutta.stability_function(runge_kutta.TABLEAUS[name], h * rate).abs().item()
+def step_limit(method, rate):
+    """Largest h so that all shorter steps have |R(h rate)| <= 1; 0 if there is none, inf from 6."""
 
+    def grows(h):
+        return stability_function(method, h * torch.tensor(rate)).abs() > 1 + 1e-10
 
-def step_limit(name, rate, longest=6.0):
-    """Largest h so that all shorter steps have |R(h lambda)| <= 1.
-
-    0 if there is none, inf if it exceeds `longest`.
-    """
-    grid = torch.arange(0.01, longest, 0.01)
-    bad = (
-        runge_kutta.stability_function(runge_kutta.TABLEAUS[name], grid * torch.tensor(rate)).abs()
-        > 1 + 1e-10
-    )
-    if not bad.any():
+    grid = torch.arange(0.01, 6, 0.01)
+    if not grows(grid).any():
         return math.inf
-    first = int(bad.double().argmax())
-    if first == 0:
-        return 0.0
-    low = grid[first - 1].item()
-    high = grid[first].item()
+    high = grid[grows(grid)][0].item()
+    low = high - 0.01
     for _ in range(40):
         middle = (low + high) / 2
-        if size_of_factor(name, middle, rate) > 1 + 1e-10:
-            high = middle
-        else:
-            low = middle
-    return low
+        low, high = (low, middle) if grows(middle) else (middle, high)
+    return round(low, 9)
 
 
 limits = {
-    (name, system): step_limit(name, rate)
-    for name in runge_kutta.TABLEAUS
+    (name, system): step_limit(method, rate)
+    for name, method in TABLEAUS.items()
     for system, rate in decays.items()
 }
-
-
-def solution(name, h, rate, until):
-    """The numerical solution from 1: powers of R(h lambda), up to a time."""
-    R = runge_kutta.stability_function(runge_kutta.TABLEAUS[name], h * rate)
-    return R ** torch.arange(int(until / h) + 1)
-
-
-live_region = figures.stability_region(sizes, decays, limits, size_of_factor, solution)
+live_region = figures.stability_region(TABLEAUS, stability_function, decays, limits)
 live_region.still(method="rk4", system="decay", h=2.8)
 
 # %%
 live_region
 
 # %% [markdown]
-# The three systems are $\lambda=-1$ (decay), $-0.3+i$ (spiral) and $i$ (rotation). The bar across the ray marks the limit. Try this:
+# The systems are $\lambda=-1$ (decay), $-0.3+i$ (spiral) and $i$ (rotation). Find out:
 #
-# * *`euler`, decay:* at $h=1.5$ the solution jumps from side to side but shrinks; at $h=2$ it jumps for ever; beyond, it explodes.
-# * *`rk4`:* its region is larger and reaches up the imaginary axis. On the decay the limit is 2.785.
-# * *`euler`, rotation:* the limit is 0. Every step is too long.
-# * *`implicit_euler`:* the whole left half-plane is shaded. The solution always shrinks, even where it should not.
+# * *`euler`, decay:* from which $h$ on does it jump from side to side, from which on does it explode?
+# * *`rk4`:* how far may you go on the decay, how far on the rotation?
+# * *`euler`, rotation:* is any $h$ stable?
+# * *`implicit_euler`, rotation:* it is stable for all $h$. What is wrong all the same?
 #
-# A method whose region contains the whole left half-plane $\mathrm{Re}\,z\le0$ is called **A-stable**: it never turns a decay into a growth. Which methods are?
+# A method whose region contains the whole left half-plane $\mathrm{Re}\,z\le0$ is **A-stable**: it never turns a decay into a growth.
 #
 # > **Claim 2.2 (no explicit method is A-stable).** For an explicit method with $s$ stages $R$ is a polynomial of degree at most $s$ and not constant. So $|R(z)|\to\infty$ as $z\to-\infty$.
 #
-# *Proof.* $A$ is strictly lower triangular, so $A^s=0$ and $(I-zA)^{-1}=I+zA+\dots+z^{s-1}A^{s-1}$. And $R(z)=1+z+\dots$ is not constant because $\sum b_i=1$. $\square$
+# <details><summary>Proof</summary>
+#
+# $A$ is strictly lower triangular, so $A^s=0$ and $(I-zA)^{-1}=I+zA+\dots+z^{s-1}A^{s-1}$. And $R(z)=1+z+\dots$ is not constant because $\sum b_i=1$. $\square$
+#
+# </details>
 
 # %%
-print("                 |R(-10)|   |R(-1000)|   largest on the left half-plane shown")
-for name, method in runge_kutta.TABLEAUS.items():
-    near, far = (
-        runge_kutta.stability_function(method, torch.tensor([-10.0, -1000.0])).abs().tolist()
-    )
-    largest = sizes[name][:, real_axis <= 0].max().item()
+for name, method in TABLEAUS.items():
+    near, far = stability_function(method, torch.tensor([-10.0, -1000.0])).abs().tolist()
     kind = "explicit" if method.explicit else "A-stable"
-    print(f"{name:18s} {near:8.3g} {far:10.3g} {largest:14.4g}   {kind}")
-    assert method.explicit == (far > 100) == (largest > 1 + 1e-9)
+    print(f"{name:18s} |R(-10)| = {near:8.3g}   |R(-1000)| = {far:8.3g}   {kind}")
+    assert method.explicit == (far > 100)
 
 # %% [markdown]
-# The last three are **implicit**: $A$ has entries on the diagonal, and each step solves an equation. That is their price.
+# The last three are **implicit**: $A$ has entries on the diagonal, and each step solves an equation.
 #
-# Rotations deserve a closer look, for they lie exactly on the edge. A matrix $S$ with $S^\top=-S$ is called **skew**. Its flow keeps all lengths (lesson 1).
+# Rotations lie exactly on the edge. A matrix $S$ with $S^\top=-S$ is called **skew-symmetric**. The flow of $x'=Sx$ keeps all lengths (lesson 1).
 #
-# > **Claim 2.3 (Euler expands every rotation).** If $S$ is skew, then $\|x+hSx\|^2=\|x\|^2+h^2\|Sx\|^2$. In the plane, with angular speed $\omega$, every step of every size $h>0$
+# > **Claim 2.3 (Euler expands every rotation).** If $S$ is skew-symmetric, then $\|x+hSx\|^2=\|x\|^2+h^2\|Sx\|^2$. In the plane, with angular speed $\omega$, every step of every size $h>0$
 # > multiplies lengths by $\sqrt{1+h^2\omega^2}$.
 #
 # *Proof.* $\langle x,Sx\rangle=\langle S^\top x,x\rangle=-\langle x,Sx\rangle$, so it is 0, and Pythagoras does the rest. $\square$
 
 # %%
-turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
 paths = {}
 for name in ("euler", "rk4", "implicit_euler"):
     path = [torch.tensor([[1.0, 0.0]])]
     for _ in range(70):
-        path.append(
-            runge_kutta.runge_kutta_step(
-                lambda x: x @ turn.T, path[-1], 0.1, runge_kutta.TABLEAUS[name]
-            )
-        )
+        path.append(runge_kutta_step(lambda x: x @ G.T, path[-1], 0.1, TABLEAUS[name]))
     paths[name] = path
-    predicted = size_of_factor(name, 0.1, 1j) ** 70
+    predicted = stability_function(TABLEAUS[name], 0.1j).abs() ** 70
     print(f"{name:15s} length after 70 steps {path[-1].norm():.4f}   predicted {predicted:.4f}")
 figures.around_a_circle(paths)
 
 # %% [markdown]
-# **Drop "skew"**, and friction $\gamma$ saves Euler: with $K=S-\gamma I$ the factor is $\sqrt{(1-h\gamma)^2+h^2\omega^2}$. It is at most 1 exactly for $h\le2\gamma/(\gamma^2+\omega^2)$. A network in lesson 4 lives on this line.
-
-# %%
-gamma = 0.5
-omega = 3.0
-longest = 2 * gamma / (gamma**2 + omega**2)
-K = omega * turn - gamma * torch.eye(2)
-for factor in (0.9, 1.0, 1.1):
-    norm = torch.linalg.matrix_norm(torch.eye(2) + factor * longest * K, 2)
-    print(f"h = {factor:.1f} x {longest:.5f}:  length is multiplied by {norm:.4f}")
-
-# %% [markdown]
-# *Coursework 2.1 asks after how many Euler steps a rotating state has doubled its length.*
+# **Drop "skew-symmetric"**, and friction $\gamma>0$ saves Euler. For $x'=(\omega G-\gamma I)x$, where $G$ is the rotation by $+90°$, the factor is $\sqrt{(1-h\gamma)^2+h^2\omega^2}$. It is at most 1 exactly for $h\le2\gamma/(\gamma^2+\omega^2)$.
+#
+# *Exercise 2.1 asks after how many Euler steps a rotating state has doubled its length.*
 #
 # ## 2.2 Two solutions
 #
-# **Question.** Stability watches one solution of a linear field. We want more: for a *nonlinear* field, no two solutions may move apart in a step. Does $|R|\le1$ suffice?
+# **Question.** Stability watches one solution of a linear field. Now let the field be *nonlinear*, and let no two solutions move apart. Does $|R|\le1$ suffice?
 #
-# Take the kindest nonlinear fields there are. Let $V$ be a convex potential whose gradient is $L$-Lipschitz ($V$ is **$L$-smooth**), and $f=-\nabla V$. By lesson 1 the flow never increases distances. Where $V$ is twice differentiable, the Jacobian
-# of $f$ is $-H$ with a symmetric $H=\nabla^2V$, whose eigenvalues lie in $[0,L]$. So $h\lambda$ is real and lies in $[-hL,0]$.
+# Take the kindest fields: downhill on a convex potential, $f=-\nabla V$, where $\nabla V$ is $L$-Lipschitz ($V$ is **$L$-smooth**). By lesson 1 the flow never increases distances.
 #
-# What we need from such a field can be said without second derivatives. A field is **cocoercive** with constant $\nu>0$ if for all $x,y$
+# On the line such an $f$ falls, but nowhere steeper than $L$. In more dimensions: a field is **cocoercive** with constant $\nu>0$ if for all $x,y$
 #
 # $$\langle f(x)-f(y),\,x-y\rangle\le-\nu\,\|f(x)-f(y)\|^2 .$$
 #
-# (Strictly speaking, $-f$ is cocoercive.) In words: slopes may differ only if they pull the points together, and the more they differ the stronger.
+# In words: slopes may differ only if they pull the two points together, and the more they differ, the stronger.
+# (Books write it for $F=-f$: then it reads $\langle F(x)-F(y),x-y\rangle\ge\nu\|F(x)-F(y)\|^2$.)
 #
 # > **Claim 2.4 (a convex potential gives cocoercivity).** If $V$ is convex and $L$-smooth, then $f=-\nabla V$ is cocoercive with $\nu=1/L$ (Baillon and Haddad 1977).
 #
-# *Proof* for twice differentiable $V$. Let $d=x-y$ and $G=\int_0^1\nabla^2V(y+sd)\,ds$, a symmetric matrix with eigenvalues in $[0,L]$. Then $f(x)-f(y)=-Gd$, and $\langle Gd,d\rangle\ge\|Gd\|^2/L$,
-# because $\lambda\ge\lambda^2/L$ for $0\le\lambda\le L$. $\square$
+# *Idea.* $f(x)-f(y)=-C(x-y)$ with a mean curvature $C$, a symmetric matrix with eigenvalues $\lambda$ in $[0,L]$. There $\lambda\ge\lambda^2/L$.
 #
-# Both words are needed, *gradient* and *convex*. For three fields we measure the *excess* of the left side over the right side with $\nu=1/L$, divided by $\|x-y\|^2$. It must not be positive:
-
+# <details><summary>Proof for twice differentiable $V$</summary>
+#
+# Let $d=x-y$ and $C=\int_0^1\nabla^2V(y+sd)\,ds$, the mean curvature between $y$ and $x$: a symmetric matrix with eigenvalues $\lambda$ in $[0,L]$. Then $f(x)-f(y)=-Cd$, and $\langle Cd,d\rangle\ge\|Cd\|^2/L$,
+# because $\lambda\ge\lambda^2/L$. $\square$
+#
+# </details>
+#
+# Both words are needed, *gradient* and *convex*. For three fields we measure left side minus right side with $\nu=1/L$, divided by $\|x-y\|^2$:
 
 # %%
-def excess(f, L, pairs=100_000):
-    """Largest (<df, dx> + |df|^2 / L) / |dx|^2 over random pairs."""
-    x, y = 2 * torch.randn(2, pairs, 2, generator=torch.Generator().manual_seed(0))
-    df = f(x) - f(y)
-    dx = x - y
-    return (((df * dx).sum(1) + df.square().sum(1) / L) / dx.square().sum(1)).max().item()
-
-
 W = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.3, 0.8]])
 bias = torch.tensor([0.2, -0.4, 0.1])
+K = torch.tensor([[-1.0, 3.0], [-3.0, -1.0]])  # a spiral, -I - 3 G
 
 
 def valley(x):
-    """-grad V for V(x) = sum of relu(W x + bias)^2 / 2, convex."""
+    """-grad V for V(x) = |relu(W x + bias)|^2 / 2, convex."""
     return -torch.relu(x @ W.T + bias) @ W
 
 
 def inward_spiral(x):
-    return x @ torch.tensor([[-1.0, -3.0], [3.0, -1.0]]).T
+    return x @ K.T
 
 
 def double_well(x):
@@ -318,241 +286,295 @@ def double_well(x):
     return torch.stack([torch.tanh(2 * x[:, 0]) - x[:, 0], -x[:, 1]], 1)
 
 
-L = torch.linalg.matrix_norm(W, 2).item() ** 2  # of the valley
-for field, constant in ((valley, L), (inward_spiral, math.sqrt(10)), (double_well, 1.0)):
-    value = excess(field, constant)
-    print(
-        f"{field.__name__:14s} L = {constant:.3f}   excess {abs(value):.2f}   "
-        f"cocoercive with 1/L: {value <= 1e-12}"
-    )
+L_valley = torch.linalg.matrix_norm(W, 2).item() ** 2
+x, y = 2 * torch.randn(2, 100_000, 2, generator=torch.Generator().manual_seed(0))
+for field, L in ((valley, L_valley), (inward_spiral, math.sqrt(10)), (double_well, 1.0)):
+    df = field(x) - field(y)
+    excess = ((df * (x - y)).sum(1) + df.square().sum(1) / L) / (x - y).square().sum(1)
+    print(f"{field.__name__:14s} L = {L:.3f}   largest left minus right {excess.max():.2f}")
+    assert (excess.max() <= 1e-12) == (field is valley)
 
 # %% [markdown]
 # The spiral contracts, but it is no gradient: it is cocoercive only with $\nu=1/10$, not with $1/L\approx0.316$. The double well is a gradient, but its hill in the middle pushes points apart, and no $\nu>0$ will do.
 #
 # ### The circle theorem
 #
-# What does one step do to a pair? Put a $\Delta$ in front of the difference of the two solutions: $\Delta_0$ before the step, $\Delta_1$ after it, $\Delta X_i$ and $\Delta f_i$ at stage $i$.
-# From the tableau form the diagonal matrix $B=\mathrm{diag}(b)$ and
+# What does one step do to a pair? From the tableau form the diagonal matrix $B=\mathrm{diag}(b)$ and
 #
 # $$M=BA+A^\top B-bb^\top .$$
 #
-# > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB$ is positive semidefinite (no negative eigenvalue). If $f$ is cocoercive with constant $\nu$, one step (if implicit: any solutions of its equations) is
-# > non-expansive, $\|\Delta_1\|\le\|\Delta_0\|$, for every $h\le2r\nu$. In particular for $f=-\nabla V$ with $V$ convex and $L$-smooth: for $h\le\dfrac{2r}{L}$ (Dahlquist and Jeltsch 1979).
+# We write $N\succeq0$ if a symmetric matrix $N$ is **positive semidefinite**: it has no negative eigenvalue, or, the same, $v^\top Nv\ge0$ for all vectors $v$. ($N\succeq P$ means $N-P\succeq0$.)
 #
-# We write $r=\infty$ if $M$ itself is positive semidefinite, and $r=0$ if there is no such number.
+# > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB\succeq0$. If $f$ is cocoercive with constant $\nu$, one step (if implicit: any solutions of its equations) moves no two points apart, for every $h\le2r\nu$.
+# > In particular for $f=-\nabla V$ with $V$ convex and $L$-smooth: for $h\le\dfrac{2r}L$ (Dahlquist and Jeltsch 1979).
 #
-# *Proof.* Insert $\Delta_0=\Delta X_i-h\sum_ja_{ij}\Delta f_j$ into the square of $\Delta_1=\Delta_0+h\sum_ib_i\Delta f_i$:
+# A step that moves no two points apart is called **non-expansive**. We write $r=\infty$ if $M\succeq0$ itself, and $r=0$ if there is no such number. It is called the **circle-contractivity radius** of the method.
 #
-# $$\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-h^2\sum_{i,j}m_{ij}\langle\Delta f_i,\Delta f_j\rangle
-# \le\|\Delta_0\|^2-h^2\sum_{i,j}\Big(m_{ij}+\frac{2\nu}{h}\,b_i\delta_{ij}\Big)\langle\Delta f_i,\Delta f_j\rangle ,$$
+# *Idea.* Square the new distance. The tableau turns into $M$; cocoercivity, used once at each stage, adds $\tfrac{2\nu}hB$; and $M+\tfrac{2\nu}hB\succeq0$ makes the sum a loss.
 #
-# with $\delta_{ii}=1$ and $\delta_{ij}=0$ otherwise. If $h\le2r\nu$, then $2\nu/h\ge1/r$, so the matrix in brackets is positive semidefinite and the last sum is not negative. $\square$
+# <details><summary>The proof, every step</summary>
 #
-# For Euler $A=0$, $b=1$, so $M=-1$ and $M+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$. The **circle-contractivity radius** of any tableau is found by bisection:
-
+# Put a $\Delta$ in front of the difference of the two solutions: $\Delta_0$ before the step, $\Delta_1$ after it, $\Delta X_i$ and $\Delta f_i$ for the points and slopes of stage $i$. Subtract the formulas of the method:
+#
+# $$\Delta X_i=\Delta_0+h\sum_ja_{ij}\Delta f_j,\qquad \Delta_1=\Delta_0+h\sum_ib_i\Delta f_i .$$
+#
+# 1. Square the second: $\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle+h^2\sum_{i,j}b_ib_j\langle\Delta f_i,\Delta f_j\rangle$.
+# 2. In the middle term replace $\Delta_0$ by $\Delta X_i-h\sum_ja_{ij}\Delta f_j$. It becomes $2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-2h^2\sum_{i,j}b_ia_{ij}\langle\Delta f_i,\Delta f_j\rangle$.
+# 3. A double sum does not change if $i$ and $j$ swap their names. So $2\sum_{i,j}b_ia_{ij}\langle\cdot,\cdot\rangle=\sum_{i,j}(b_ia_{ij}+b_ja_{ji})\langle\cdot,\cdot\rangle$, and these brackets are the entries of $BA+A^\top B$. With the last term of step 1 the entries of $M$ appear:
+#    $$\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle .$$
+# 4. Stage $i$ sees two points $\Delta X_i$ apart, and $b_i\ge0$. So cocoercivity gives $2hb_i\langle\Delta f_i,\Delta X_i\rangle\le-2h\nu\,b_i\|\Delta f_i\|^2=-h^2\cdot\tfrac{2\nu}h\,b_i\langle\Delta f_i,\Delta f_i\rangle$. Let $N=M+\tfrac{2\nu}hB$. Together
+#    $$\|\Delta_1\|^2\le\|\Delta_0\|^2-h^2\sum_{i,j}N_{ij}\langle\Delta f_i,\Delta f_j\rangle .$$
+# 5. If $h\le2r\nu$, then $\tfrac{2\nu}h\ge\tfrac1r$, and $N\succeq M+\tfrac1rB\succeq0$ because $B\succeq0$.
+# 6. Write the inner products as sums over coordinates $k$, and let $v_k$ be the vector of the $k$-th coordinates of $\Delta f_1,\dots,\Delta f_s$. The double sum is $\sum_kv_k^\top Nv_k\ge0$. So $\|\Delta_1\|\le\|\Delta_0\|$. $\square$
+#
+# </details>
+#
+# **By hand.** For Euler $A=0$, $b=1$, so $M=-1$, and $-1+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$. For `heun`
+#
+# $$BA=\begin{pmatrix}0&0\\\tfrac12&0\end{pmatrix},\qquad M=\begin{pmatrix}0&\tfrac12\\\tfrac12&0\end{pmatrix}-\begin{pmatrix}\tfrac14&\tfrac14\\\tfrac14&\tfrac14\end{pmatrix}=\tfrac14\begin{pmatrix}-1&1\\1&-1\end{pmatrix}.$$
+#
+# $M$ has the eigenvalues $0$ and $-\tfrac12$, and $\tfrac1rB=\tfrac1{2r}I$ lifts both by $\tfrac1{2r}$. So $r=1$ again.
+#
+# **Your turn 2.B.** Now the twin, `midpoint`: $A=\begin{pmatrix}0&0\\1/2&0\end{pmatrix}$, $b=\begin{pmatrix}0\\1\end{pmatrix}$. Compute $M$ on paper and write it as a $2\times2$ tensor.
 
 # %%
-def contractivity_radius(A, b, largest=1e6):
-    """Largest r with M + diag(b) / r positive semidefinite, by bisection."""
-    B = torch.diag(b)
-    M = B @ A + A.T @ B - torch.outer(b, b)
+### BEGIN SOLUTION
+### GIVEN M_midpoint = ...
+M_midpoint = torch.tensor([[0.0, 0.5], [0.5, -1.0]])  # BA + A'B has 1/2 twice, bb' one 1
+### END SOLUTION
 
-    def fits(r):
-        return b.min() >= 0 and torch.linalg.eigvalsh(M + B / r)[0] >= -1e-12
-
-    if fits(largest):
-        return math.inf
-    low = 0.0
-    high = largest
-    for _ in range(80):
-        middle = (low + high) / 2
-        if fits(middle):
-            low = middle
-        else:
-            high = middle
-    return low
-
+your_turn("2.B")
 
 # %% [markdown]
-# **Predict first.** Order all methods by $r$. Does one of the most accurate, `rk4`, win among the explicit ones?
+# **Predict first.** Add $\tfrac1rB=\tfrac1r\begin{pmatrix}0&0\\0&1\end{pmatrix}$ to this $M$. What is the largest $r$ for which no eigenvalue is negative? (A determinant helps.)
 
 # %%
-my_guess = None  # for example "rk4"
+my_guess = ...  # a number
+
+# %% tags=["reveal"]
+A, b = TABLEAUS["midpoint"]
+M = torch.diag(b) @ A + A.T @ torch.diag(b) - torch.outer(b, b)
+for r in (1.0, 0.1, 0.01):
+    lowest = torch.linalg.eigvalsh(M + torch.diag(b) / r)[0].item()
+    print(f"r = {r:4.2f}:  the lowest eigenvalue of M + B/r is {lowest:.4f}")
+    assert lowest < 0
+reply(
+    my_guess,
+    0,
+    "The upper left entry stays 0 and its neighbour stays 1/2, so the determinant is -1/4 "
+    "for every r: one eigenvalue is negative. There is no such r, and we write r = 0.",
+    wrong={1: "that is the r of its twin heun.", 0.5: "no 1/r lifts the upper left entry."},
+)
 
 # %% [markdown]
-# Beside $2r$ we print the *linear* limit, the largest $hL$ with $|R(-hL)|\le1$. It is what you see on the ray "decay" of the live figure.
+# The theorem promises nothing for `midpoint`, at no step size. Does it deserve that?
+#
+# **Predict first.** On the ray "decay" `rk4` is stable up to $h=2.785$, Euler up to 2. Now pairs, on any convex $V$ with $L=1$. Euler keeps them together up to $h=2r=2$. Up to which $h$ does Claim 2.5 promise it for `rk4`?
 
 # %%
-print("method                r      pairs: hL <= 2r    one linear solution: hL <=")
+my_guess_2 = ...  # a number
+
+# %% tags=["reveal"]
 two_r = {}
-for name, method in runge_kutta.TABLEAUS.items():
-    r = contractivity_radius(method.A, method.b)
+print("method             pairs: hL <= 2r     one linear solution: hL <=")
+for name, method in TABLEAUS.items():
+    r = runge_kutta.circle_contractivity_radius(method)
     two_r[name] = 2 * r
-    linear_limit = limits[name, "decay"]
-    print(f"{name:18s} {r:7.4f} {2 * r:12.3f} {linear_limit:22.3f}")
-    library = runge_kutta.circle_contractivity_radius(method)
-    assert r == library or abs(r - library) < 1e-4
-    assert 2 * r <= linear_limit + 1e-6
-if my_guess is not None:
-    print(
-        f"Your guess was {my_guess}; "
-        "euler, heun, ssprk3 and rk4 share the first place among the explicit methods."
-    )
+    print(f"{name:18s} {2 * r:12.3f} {limits[name, 'decay']:25.3f}")
+    assert 2 * r <= limits[name, "decay"] + 1e-6
+reply(
+    my_guess_2,
+    2,
+    "rk4 has r = 1, like Euler, heun and ssprk3. Four times the work buys no longer step.",
+    wrong={
+        2.785: "that is the limit for one linear solution; pairs need more.",
+        8: "it costs as much as four Euler steps, but may not be four times as long.",
+        0: "that is midpoint.",
+    },
+    within=0.05,
+)
 
-# %%
-explicit = [name for name, method in runge_kutta.TABLEAUS.items() if method.explicit]
+# %% jupyter={"source_hidden": true}
+explicit = [name for name, method in TABLEAUS.items() if method.explicit]
 figures.longest_steps({name: (two_r[name], limits[name, "decay"]) for name in explicit})
 
 # %% [markdown]
-# Three surprises. More accurate is not better: `rk4` is as good as `euler`, at four times the work. The limit $2r$ is often much smaller than linear stability suggests. And for `midpoint` and `heun3` there is *no* step with a guarantee.
+# More accurate is not better. The limit $2r$ is often much smaller than linear stability suggests. And for `midpoint` and `heun3` there is *no* step with a guarantee.
 #
-# Is the theorem too pessimistic? Watch it at work first, on the convex field `valley`, at the longest step that it allows. The *slope* of a step at a point is the norm of its Jacobian: how much it stretches a very short pair there.
+# Keep in mind for whom $r$ speaks: cocoercive fields, above all convex potentials. For a rotation no $\nu>0$ exists, and $r$ says nothing.
+#
+# **Your turn 2.C.** Let $V(x)=\tfrac12\|\mathrm{relu}(Wx+\beta)\|^2+\tfrac m2\|x\|^2$ with a matrix $W$, a vector $\beta$ and a number $m\ge0$. Its curvature is at most that of $\tfrac12\|Wx\|^2+\tfrac m2\|x\|^2$.
+# Return the longest step that Claim 2.5 allows to a method of radius $r$.
 
 
 # %%
+def longest_step(W, m, r):
+    """The longest safe h for -grad V; W is a matrix, m and r are numbers."""
+    ### BEGIN SOLUTION
+    L = torch.linalg.matrix_norm(W, 2) ** 2 + m  # largest eigenvalue of W'W + mI
+    return 2 * r / L
+    ### END SOLUTION
+
+
+your_turn("2.C")
+
+# %% [markdown]
+# Your step is tried on `valley` ($m=0$). The **slope** of a step at a point is the norm of its Jacobian: how much it stretches a very short pair there.
+
+# %%
+your_step = longest_step if passed("2.C") else lambda W, m, r: 2 * r / L_valley
+
+
 def slopes_of_step(f, x, h, name):
     """Norm of the Jacobian of one step at each point of x (B, d)."""
-    return norms.jacobian_norms(
-        lambda z: runge_kutta.runge_kutta_step(f, z, h, runge_kutta.TABLEAUS[name]), x
-    )
+    return norms.jacobian_norms(lambda z: runge_kutta_step(f, z, h, TABLEAUS[name]), x)
 
 
 points = 2 * torch.randn(2000, 2, generator=torch.Generator().manual_seed(1))
-for name in ("euler", "ralston2", "kutta3", "three_eighths", "rk4", "trapezoidal"):
-    h = two_r[name] / L
-    slopes = slopes_of_step(valley, points, h, name)
-    print(f"{name:14s} hL = {h * L:.3f}:  measured slope {slopes.max():.4f} <= 1")
-    assert slopes.max() <= 1 + 1e-9
+for name in ("euler", "ralston2", "kutta3", "rk4"):
+    h = float(your_step(W, 0.0, two_r[name] / 2))
+    measured = slopes_of_step(valley, points, h, name).max()
+    longer = slopes_of_step(valley, points, 1.5 * h, name).max()
+    print(f"{name:9s} h = {h:.3f}: slope {measured:.3f} <= 1   at 1.5 h: {longer:.3f}")
+    assert measured <= 1 + 1e-9
 
 # %% [markdown]
-# No slope exceeds 1. But this test is mild: where all ramps are off nothing moves, so the slope 1 occurs at every step size, and `kutta3` would pass at $hL=1.8$ too.
-# Section 2.3 looks for the worst fields.
+# No slope exceeds 1, as promised. (Where all ramps are off nothing moves, so 1 is attained.) For three methods 1.5 times the step is still harmless *on this field*. Section 2.3 looks for the worst one.
 #
 # How can one buy longer steps? Divide them.
 #
-# > **Claim 2.6 (substeps).** $m$ Euler steps of size $h/m$, seen as one method with $m$ stages, have $r=m$.
+# > **Claim 2.6 (substeps).** $s$ Euler steps of size $h/s$, seen as one method with $s$ stages, have $r=s$.
 #
-# *Proof.* Here $b_i=\tfrac1m$ and $a_{ij}=\tfrac1m$ for $j<i$, so $BA+A^\top B$ has $\tfrac1{m^2}$ everywhere off the diagonal, and $M=-\tfrac1{m^2}I$. Then $M+\tfrac1rB=\big(\tfrac1{rm}-\tfrac1{m^2}\big)I$, positive semidefinite exactly for $r\le m$. $\square$
+# <details><summary>Proof</summary>
+#
+# Here $b_i=\tfrac1s$ and $a_{ij}=\tfrac1s$ for $j<i$, so $BA+A^\top B$ has $\tfrac1{s^2}$ everywhere off the diagonal, and $M=-\tfrac1{s^2}I$. Then $M+\tfrac1rB=\big(\tfrac1{rs}-\tfrac1{s^2}\big)I\succeq0$ exactly for $r\le s$. $\square$
+#
+# </details>
 
 # %%
-for m in (1, 2, 3, 4):
-    method = runge_kutta.substeps(runge_kutta.TABLEAUS["euler"], m)
-    r = contractivity_radius(method.A, method.b)
-    below = runge_kutta.stability_function(method, -2 * m).abs().item()
-    above = runge_kutta.stability_function(method, -2 * m * 1.01).abs().item()
-    print(f"m = {m}:  r = {r:.4f}   |R| at hL = 2m: {below:.3f}   a little beyond: {above:.3f}")
+for s in (1, 2, 3, 4):
+    method = runge_kutta.substeps(TABLEAUS["euler"], s)
+    r = runge_kutta.circle_contractivity_radius(method)
+    beyond = stability_function(method, -2.02 * s).abs().item()
+    print(f"s = {s}:  r = {r:.4f}   |R| at hL = 2.02 s: {beyond:.3f}")
+    assert abs(r - s) < 1e-9 and beyond > 1
 
 # %% [markdown]
-# So four Euler steps cost as much as one step of `rk4` and may be four times as long in total. For stability alone, simple is best. Lesson 5 builds layers of this kind.
-#
-# *Coursework 2.2 asks for some radii.*
+# Four Euler steps cost as much as one of `rk4` and may be four times as long in total. Lesson 5 builds layers of this kind. *Exercise 2.2 asks for a function that computes $r$.*
 #
 # ## 2.3 Stable is not enough
 #
 # **Question.** Between $2r$ and the linear limit: do pairs really separate, or is the theorem just cautious?
 #
-# Let the field change with time, as the layers of a network do: $f(t,x)=-\nabla V_t(x)$, each $V_t$ convex and $L$-smooth. Then each stage may see its own potential. Claim 2.5 still holds:
-# its proof compares only the two solutions at one stage. To test a method we may take the simplest,
-# $V(x)=\tfrac12x^\top H_ix$ at stage $i$, with a symmetric matrix $H_i$ whose eigenvalues lie in $[0,L]$. The step is linear, and its matrix shows what it does to every pair:
+# Let the potential change with time, as layers do: stages at different times see different $V$, each convex and $L$-smooth. Claim 2.5 still holds, for
+# its proof compares the two solutions at one stage only. The simplest test is $V(x)=\tfrac12x^\top C_ix$ at stage $i$, with a symmetric $C_i$ whose eigenvalues lie in $[0,L]$. Then the step is a matrix:
 
 
 # %%
-def step_matrix(method, hessians, h):
-    """Matrix of one step when stage i sees f(x) = -H_i x.
-
-    hessians (..., s, d, d) -> (..., d, d)
-    """
-    s, d = hessians.shape[-3:-1]
-    H = h * hessians
-    coupling = torch.einsum("ij,...jkl->...ikjl", method.A, H)
-    system = torch.eye(s * d) + coupling.reshape(*H.shape[:-3], s * d, s * d)
-    stages = torch.linalg.solve(system, torch.eye(d).repeat(s, 1))
-    stages = stages.reshape(H.shape)  # X_i = stages[i] x
-    return torch.eye(d) - torch.einsum("i,...ikl,...ilm->...km", method.b, H, stages)
+def step_matrix(method, curvatures, h):
+    """The matrix of one step when stage i sees f(x) = -C_i x; no stage needs a later one."""
+    I = torch.eye(2)
+    slopes = []  # f(X_i) = slopes[i] x
+    for C, row in zip(curvatures, method.A.tolist(), strict=True):
+        known = I + h * sum(a * slope for a, slope in zip(row, slopes, strict=False))
+        stage = torch.linalg.solve(I + h * row[len(slopes)] * C, known)  # known, if explicit
+        slopes.append(-C @ stage)
+    return I + h * sum(weight * slope for weight, slope in zip(method.b, slopes, strict=True))
 
 
 # %% [markdown]
-# We let each $H_i$ act in one direction only (Claim 2.7 will show that this is enough): $H_i=L\,p_ip_i^\top$ with a unit vector $p_i$ (check the proof: then $\langle\Delta f_i,\Delta X_i\rangle=-\tfrac1L\|\Delta f_i\|^2$, with equality).
-# In the plane this leaves one angle per stage. We search for the angles with the largest stretch: try some at random, then vary the best one less and less.
+# We let each $C_i$ act in one direction only, $C_i=L\,u_iu_i^\top$ with a unit vector $u_i$: then cocoercivity holds with equality. In the plane this leaves one angle per stage (the middle stages of `rk4` stand at the same time and share one).
+# A search looks for the angles with the largest stretch, for $hL=0.1,0.2,\dots,5$.
+
+# %% jupyter={"source_hidden": true}
+hL_grid = torch.arange(1, 51) / 10
 
 
-# %%
-def projections(angles):
-    p = torch.stack([angles.cos(), angles.sin()], -1)
-    return p[..., :, None] * p[..., None, :]
+def one_direction(angles):
+    """u u' for the unit vectors u at these angles, first index first: (n, ..., 2, 2)."""
+    u = torch.stack([angles.cos(), angles.sin()], -1)
+    return u[..., :, None] * u[..., None, :]
 
 
 def worst_stretch(method, hL, rounds=24):
-    """For each entry of hL (G,): the largest stretch found, and its angles (G, s)."""
+    """For each entry of hL (n,): the largest stretch found, and the angles of the stages (n, s)."""
     generator = torch.Generator().manual_seed(0)
-    G = len(hL)
-    s = len(method.b)
-    best = torch.zeros(G, 1, s)
+    times = (1e6 * method.A.sum(1)).round()
+    _, place = torch.unique(times, return_inverse=True)  # stages at one time share an angle
+    best = torch.zeros(len(hL), 1, int(place.max()) + 1)
     for k in range(rounds):
-        change = torch.randn(G, 600 if k == 0 else 60, s, generator=generator)
+        number = 600 if k == 0 else 60
+        change = torch.randn(len(hL), number, best.shape[-1], generator=generator)
         trial = torch.cat([best, best + (10 if k == 0 else torch.pi * 0.75**k) * change], 1)
-        steps = step_matrix(method, projections(trial), hL[:, None, None, None, None])
+        angles = trial[..., place].movedim(-1, 0)
+        steps = step_matrix(method, one_direction(angles), hL[:, None, None, None])
         stretch, which = torch.linalg.matrix_norm(steps, 2).max(1)
-        best = trial[torch.arange(G), which][:, None]
-    return stretch, best[:, 0]
+        best = trial[torch.arange(len(hL)), which][:, None]
+    return stretch, best[:, 0, place]
 
 
-hL_grid = torch.arange(1, 51) / 10
 stretches = {}
 worst_angles = {}
-for name, method in tqdm(runge_kutta.TABLEAUS.items(), leave=False):
+linear = {}  # the largest |R(-z)| for z up to hL
+for name, method in TABLEAUS.items():
     stretches[name], worst_angles[name] = worst_stretch(method, hL_grid)
-for name, stretch in stretches.items():
-    assert (stretch[hL_grid <= two_r[name]] <= 1 + 1e-9).all()
-    safe = hL_grid[stretch <= 1 + 1e-7]
-    found = f"{safe.max():.1f}" if len(safe) else "none"
-    print(
-        f"{name:18s} 2r = {two_r[name]:5.3f}   largest hL without expansion in our search: {found}"
-    )
+    fine = stability_function(method, -torch.arange(0, 501) / 100).abs()
+    linear[name] = fine.cummax(0).values[10::10]
+figures.three_methods(hL_grid, stretches, linear, two_r)
 
 # %% [markdown]
-# (We searched $hL=0.1,0.2,\dots,5.0$ and count an excess above $10^{-7}$.) The search finds expansion as soon as $2r$ is passed. That is no accident either.
-#
-# > **Claim 2.7 (the radius is sharp).** Let $b_i\ge0$ and $h>2r/L$. Then there are unit vectors $p_i$ in the plane such that the step with $V_i(x)=\tfrac L2(p_i^\top x)^2$ at stage $i$ moves some pair apart.
-#
-# *Proof sketch.* $M+\tfrac2{hL}B$ is not positive semidefinite, so some vector $w$ has $w^\top(M+\tfrac2{hL}B)w<0$. Take a very long $\Delta_0$, and slopes $\Delta f_i=(\delta_i,w_i)$ almost at right angles to it.
-# A tiny $\delta_i$ suffices to reach equality in $\langle\Delta f_i,\Delta X_i\rangle\le-\tfrac1L\|\Delta f_i\|^2$. Then the inequality in the proof of Claim 2.5 is an equality too, and its last term has the wrong sign. $\square$
-#
-# The live figure shows the worst case that our search found. Opposite points of the dotted circle are one apart; the step turns the circle into an ellipse, and the worst pair into the thick line.
+# Linear theory (dashed) cannot tell the twins `heun` and `midpoint` apart, and sees no growth up to $hL=2$. Yet `midpoint` stretches a pair at once, by $\sqrt2$ at $hL=2$, and `heun` none.
+# `rk4` starts right after 2, while linear theory is content until 2.785. For every method the search finds expansion as soon as $2r$ is passed:
 
 # %%
-linear = {}
-for name, method in runge_kutta.TABLEAUS.items():  # worst of all decays between 0 and L
-    fine = (
-        runge_kutta.stability_function(method, -torch.arange(0, 501) / 100).abs().cummax(0).values
-    )
-    linear[name] = fine[10::10]
+for name, stretch in stretches.items():
+    safe = hL_grid[stretch <= 1 + 1e-7]
+    found = f"{safe.max():.1f}" if len(safe) else "none"
+    print(f"{name:18s} 2r = {two_r[name]:5.3f}   longest hL on the grid without growth: {found}")
+    assert (stretch[hL_grid <= two_r[name]] <= 1 + 1e-9).all()
+    assert (stretch[hL_grid > two_r[name] + 0.05] > 1).all()
+
+# %% [markdown]
+# > **Claim 2.7 (the radius is sharp).** Let $b_i\ge0$ and $h>2r/L$. Then there are unit vectors $u_i$ in the plane such that the step with $V_i(x)=\tfrac L2(u_i^\top x)^2$ at stage $i$ moves some pair apart.
+#
+# *Idea.* Beyond $2r/L$ the matrix in the proof of Claim 2.5 has a negative direction. With these potentials the inequality of that proof is an equality, so the loss becomes a gain.
+#
+# <details><summary>Sketch of the proof</summary>
+#
+# $M+\tfrac2{hL}B$ is not positive semidefinite, so some vector $w$ has $w^\top(M+\tfrac2{hL}B)w<0$. Take a very long $\Delta_0$, and slopes $\Delta f_i=(\delta_i,w_i)$ almost at right angles to it.
+# A tiny $\delta_i$ suffices to reach equality in $\langle\Delta f_i,\Delta X_i\rangle\le-\tfrac1L\|\Delta f_i\|^2$. Then the inequality in the proof of Claim 2.5 is an equality too, and its last term has the wrong sign. $\square$
+#
+# (The claim lets the middle stages of `rk4` differ, although they stand at one time. Our search lets them share, and finds no less.)
+#
+# </details>
+#
+# The live figure shows the worst pair found. Opposite points of the dotted circle are one apart; the step turns the circle into an ellipse.
 
 
+# %% jupyter={"source_hidden": true}
 def worst_step(name, k):
     """Matrix of the worst step found for hL_grid[k]."""
-    return step_matrix(runge_kutta.TABLEAUS[name], projections(worst_angles[name][k]), hL_grid[k])
+    return step_matrix(TABLEAUS[name], one_direction(worst_angles[name][k]), hL_grid[k])
 
 
 live_stretch = figures.worst_stretch(hL_grid, stretches, linear, two_r, worst_step)
-live_stretch.still(method="midpoint", hL=1.5)
+live_stretch.still(method="three_eighths", hL=2.0)
 
 # %%
 live_stretch
 
 # %% [markdown]
-# Compare `heun` with `midpoint`. Their stability functions are *equal*, so linear theory cannot tell them apart. Up to $hL=2$ it sees no growth in either. Yet `midpoint` stretches a pair by $\sqrt2$ at $hL=2$, and `heun` none.
-# Then look at `rk4` between 2 and 2.785, and at `trapezoidal`, which is A-stable, beyond 4.
+# Look at `kutta3` between 1 and 2.5, and at `trapezoidal`, which is A-stable, beyond 4.
 #
 # ## 2.4 A method that fails at every step size
 #
-# **Question.** All this used a potential that changes between two stages. With *one* convex potential, fixed for all times, is `midpoint` safe?
+# **Question.** With *one* convex potential, fixed for all times, is `midpoint` safe?
 #
-# Sanz-Serna and Zygalakis (1909.09971) found that it is not: some methods fail for every step size. Here is a small example. Take two ramps, in the directions $u=(1,0)$ and $w=(\cos60^\circ,\sin60^\circ)$:
+# Sanz-Serna and Zygalakis (1909.09971) found that some methods fail at every step size. A small example has two ramps, in the directions $u=(1,0)$ and $w=(\cos60^\circ,\sin60^\circ)$:
 #
 # $$V(x)=c\cdot x+\tfrac12\max(w\cdot x,0)^2+\tfrac12\max(u\cdot x,0)^2,\qquad w\cdot c=20,\quad u\cdot c=-20 .$$
 #
-# It is convex, and $L=\|ww^\top+uu^\top\|=1+u\cdot w=1.5$. Choose the start $x$ with $w\cdot x=5h$ and $u\cdot x=-5h$. The constant slope $c$ is steep, so already half a step leads from the ramp $w$ over to the ramp $u$.
+# It is convex, and $L=\|ww^\top+uu^\top\|=1+u\cdot w=1.5$ (unit vectors). Choose the start $x$ with $w\cdot x=5h$ and $u\cdot x=-5h$. The constant slope $c$ is steep, so already half a step leads from the ramp $w$ over to the ramp $u$.
 
 # %%
 u = torch.tensor([1.0, 0.0])
@@ -571,173 +593,159 @@ def crossing_point(h):
 
 
 for name in ("midpoint", "euler", "heun"):
-    measured = []
-    for hL in (0.1, 0.5, 1.0, 2.0):
-        h = hL / 1.5
-        measured.append(slopes_of_step(two_ramps, crossing_point(h)[None], h, name).item())
-    listed = "  ".join(f"{norm:.6f}" for norm in measured)
-    print(f"{name:9s} slope of the step at hL = 0.1, 0.5, 1, 2: {listed}")
+    measured = [
+        slopes_of_step(two_ramps, crossing_point(hL / 1.5)[None], hL / 1.5, name).item()
+        for hL in (0.1, 0.5, 1.0, 2.0)
+    ]
+    print(f"{name:9s} slope at hL = 0.1, 0.5, 1, 2:", *(f"{slope:.6f}" for slope in measured))
 
 # %% [markdown]
-# > **Claim 2.8 (midpoint fails at every step size).** For this $V$ and every $0<h<4$, the midpoint step has at the point above the Jacobian $I-h\,uu^\top+\tfrac{h^2}2(u\cdot w)\,uw^\top$. Its norm exceeds 1: it is at least
-# > $\sqrt{1+3h^4/64}$.
+# > **Claim 2.8 (midpoint fails at every step size).** For this $V$ and every $h>0$ the midpoint step moves some pair apart. For $0<h<4$ its Jacobian at the point above is $I-h\,uu^\top+\tfrac{h^2}2(u\cdot w)\,uw^\top$, with a norm of at least
+# > $\sqrt{1+3h^4/64}$. For $h>2$ its norm at the point with $u\cdot x=20$, $w\cdot x=-1$ is $1-h+\tfrac{h^2}2$.
 #
-# *Proof.* At $x$ only the ramp $w$ acts: the Jacobian of $f$ is $-ww^\top$. At the half-way point $w\cdot X=-5h-\tfrac52h^2<0$ and $u\cdot X=5h-\tfrac54h^2>0$: there only $u$ acts. The chain rule gives
-# $I-h\,uu^\top\big(I-\tfrac h2ww^\top\big)$. Its second column is $(\sqrt3h^2/8,\,1)$. $\square$
+# *Idea.* The midpoint rule *combines two places*: it takes the slope over there, where only $u$ acts, and applies it here, where only $w$ acts. Euler uses one place; Heun averages both.
 #
-# The midpoint rule *combines two places*: it takes the slope over there and applies it here. Euler uses one place; Heun averages both.
+# <details><summary>Proof</summary>
+#
+# At $x$ only the ramp $w$ acts: the Jacobian of $f$ is $-ww^\top$. At the half-way point $w\cdot X=-5h-\tfrac52h^2<0$ and $u\cdot X=5h-\tfrac54h^2>0$ (here $h<4$): there only $u$ acts. The chain rule gives
+# $I-h\,uu^\top\big(I-\tfrac h2ww^\top\big)$. Its second column is $(\sqrt3h^2/8,\,1)$, and no norm is smaller than that of a column.
+# At the second point only $u$ acts, at both stages, so the factor along $u$ is $R(-h)$, and $R(-h)>1$ for $h>2$. $\square$
+#
+# </details>
 
-# %%
-h = 2 / 3
-x = crossing_point(h)
-middle = x + h / 2 * two_ramps(x)
+# %% jupyter={"source_hidden": true}
 steps = torch.logspace(-1, math.log10(5.9), 40) / 1.5
 measured = torch.cat(
     [slopes_of_step(two_ramps, crossing_point(h)[None], h, "midpoint") for h in steps.tolist()]
 )
 proved = (1 + 3 * steps**4 / 64).sqrt()
 assert (measured > proved - 1e-12).all()
-figures.midpoint_on_two_ramps(rows, x, middle, 1.5 * steps, measured - 1, proved - 1)
+start = crossing_point(2 / 3)
+half_way = start + two_ramps(start) / 3
+figures.midpoint_on_two_ramps(rows, start, half_way, 1.5 * steps, measured - 1, proved - 1)
 
 # %% [markdown]
-# At small steps the excess is tiny, roughly like $h^3$. But it is there, at every $h$, in every layer. A bound of 1 that is almost true is not a bound.
+# At small steps the excess is tiny, but it is there. A bound of 1 that is almost true is not a bound.
+# And `rk4` beyond $hL=2$? At $hL=2.7$ one fixed potential makes it fail too: see the last part marked ★.
 #
-# *Coursework 2.3 asks for the slope at $hL=1$.*
+# *Exercise 2.3 asks for the slope of a midpoint step on any field.*
 #
 # ## 2.5 It matters that the field is a gradient
 #
 # **Question.** Lesson 1 promises contraction for *any* field with $\mu<0$. May Euler take steps up to $2/L$ there too?
 #
-# Let $f$ be $L$-Lipschitz and $\langle f(x)-f(y),x-y\rangle\le-m\|x-y\|^2$ with $m>0$, that is $\mu=-m$. Without a potential the spiral below has $m=1$ and $L=\sqrt{10}$.
+# The spiral $x'=Kx$ with $K=\begin{pmatrix}-1&3\\-3&-1\end{pmatrix}$ has $\mu=-1$ and $L=\|K\|=\sqrt{10}$. Its flow shrinks all distances like $e^{-t}$. But it has no potential.
 #
-# **Predict first.** What does Euler do to distances at $h=2/L\approx0.632$: shrink, keep, or nearly double them?
+# **Predict first.** By which factor does one Euler step of size $h=2/L\approx0.632$ multiply distances? (All the same: $I+hK$ is a rotation times a number.)
 
 # %%
-my_guess = None  # for example "keep"
+my_guess = ...  # a number
 
-# %%
-K = torch.tensor([[-1.0, 3.0], [-3.0, -1.0]])
-m = 1.0
-L_spiral = math.sqrt(10)
-print(f"mu = {ode.logarithmic_norm(K):.3f}   ||K|| = {torch.linalg.matrix_norm(K, 2):.3f}")
-for name, h in (("m/L^2", m / 10), ("2m/L^2", 2 * m / 10), ("2/L", 2 / L_spiral)):
-    factor = torch.linalg.matrix_norm(torch.eye(2) + h * K, 2)
+# %% tags=["reveal"]
+for name, h in (("m/L^2", 0.1), ("2m/L^2", 0.2), ("2/L", 2 / math.sqrt(10))):
+    factor = torch.linalg.matrix_norm(torch.eye(2) + h * K, 2).item()
     print(f"h = {name:7s} = {h:.3f}:  distances are multiplied by {factor:.3f}")
-if my_guess is not None:
-    print(f"Your guess was {my_guess}; they nearly double.")
+reply(
+    my_guess,
+    round(factor, 2),
+    "The first column of I + hK is (1 - h, -3h), of length 1.93 at h = 0.632. They nearly double.",
+    wrong={
+        1: "that would be the worst factor with a potential; here there is none.",
+        math.exp(-2 / math.sqrt(10)): "so does the flow, but not the step.",
+        0.37: "you left out the rotation: it stretches by itself, see Claim 2.3.",
+    },
+)
 
 # %% [markdown]
 # > **Claim 2.9 (without a potential).** If $\mu=-m<0$ and $f$ is $L$-Lipschitz, Euler's step is non-expansive for $h\le2m/L^2$. For the spiral no longer step is.
 #
-# *Proof.* $\|\Delta_0+h\Delta f\|^2=\|\Delta_0\|^2+2h\langle\Delta f,\Delta_0\rangle+h^2\|\Delta f\|^2\le(1-2hm+h^2L^2)\|\Delta_0\|^2$. For the spiral both inequalities are equalities. $\square$
+# *Idea.* Expand the square of the new distance.
 #
-# (Such a field is cocoercive with $\nu=m/L^2$, so Claim 2.5 says the same.) As $m\to0$ the step shrinks to nothing: that is Claim 2.3 again. With a potential, $m=0$ costs nothing, and $m>0$ buys a rate:
+# <details><summary>Proof</summary>
+#
+# With $\Delta_0=x-y$ and $\Delta f=f(x)-f(y)$ we have $\|\Delta_0+h\Delta f\|^2=\|\Delta_0\|^2+2h\langle\Delta f,\Delta_0\rangle+h^2\|\Delta f\|^2\le(1-2hm+h^2L^2)\|\Delta_0\|^2$. For the spiral both inequalities are equalities. $\square$
+#
+# </details>
+#
+# As $m\to0$ the step shrinks to nothing: that is Claim 2.3 again. With a potential, $m=0$ costs nothing, and $m>0$ buys a rate:
 #
 # > **Claim 2.10 (with a potential).** If $V$ is $L$-smooth and $f=-\nabla V$ has $\mu=-m\le0$, Euler's step multiplies distances by at most $\max(|1-hm|,|1-hL|)$. The best step is $h=\dfrac2{m+L}$.
 #
-# *Proof.* The eigenvalues of $I-hG$, with the symmetric $G$ from Claim 2.4, lie between $1-hL$ and $1-hm$. $\square$
+# *Proof.* The eigenvalues of $I-hC$, with the mean curvature $C$ of Claim 2.4, lie between $1-hL$ and $1-hm$. $\square$
 
 # %%
-L_bowl = 4.0
-m_bowl = 0.5
-eigenvalues = torch.linspace(m_bowl, L_bowl, 8)
+L = 4.0
+m = 0.5
 rotation = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(2))).Q
-
-
-def bowl(x):
-    """-grad V for a quadratic V with curvatures from m to L in eight rotated directions."""
-    return -(x @ (rotation * eigenvalues)) @ rotation.T
-
-
-for name, h in (("0.2", 0.2), ("2/(m+L)", 2 / (m_bowl + L_bowl)), ("2/L", 2 / L_bowl)):
-    measured = slopes_of_step(bowl, torch.zeros(1, 8), h, "euler").item()
-    bound = max(abs(1 - h * m_bowl), abs(1 - h * L_bowl))
-    spiral_factor = math.sqrt((1 - h * m_bowl) ** 2 + h**2 * (L_bowl**2 - m_bowl**2))
-    print(
-        f"h = {name:8s} measured {measured:.4f} <= bound {bound:.4f}    "
-        f"a spiral with the same m and L: {spiral_factor:.3f}"
-    )
+C = rotation @ torch.diag(torch.linspace(m, L, 8)) @ rotation.T  # curvatures from m to L
+for name, h in (("0.2", 0.2), ("2/(m+L)", 2 / (m + L)), ("2/L", 2 / L)):
+    measured = torch.linalg.matrix_norm(torch.eye(8) - h * C, 2).item()
+    bound = max(abs(1 - h * m), abs(1 - h * L))
+    other = math.sqrt((1 - h * m) ** 2 + h**2 * (L**2 - m**2))  # a spiral with these m and L
+    print(f"h = {name:7s} measured {measured:.4f} <= bound {bound:.4f}   spiral: {other:.3f}")
     assert measured <= bound + 1e-9
 
 # %% [markdown]
-# The same two numbers $m$ and $L$, but no potential, and the factor is above 1 in the last column wherever $h>2m/L^2$. This is why the layers of lesson 5 are gradients: the matrix $W$ on one side, its transpose on the other.
+# The same two numbers $m$ and $L$, but no potential, and the last column is above 1. This is why the layers of lesson 5 are gradients: the matrix $A$ on one side, its transpose on the other.
+#
+# *Exercise 2.5 asks for the longest Euler step of any matrix field with $\mu<0$.*
 #
 # ## 2.6 Implicit steps
 #
 # **Question.** Some methods are A-stable. Do they solve all problems?
 #
-# The **trapezoidal rule** averages the slope at both ends, $x_1=x_0+\tfrac h2\big(f(x_0)+f(x_1)\big)$. It is implicit: $x_1$ stands on both sides. It is A-stable, yet $r=2$ is finite.
-# Take one dimension and the potential $\tfrac L2\max(x,0)^2$, so $f(x)=-L\max(x,0)$, with $hL=5$:
+# The **trapezoidal rule** averages the slope at both ends, $x_1=x_0+\tfrac h2\big(f(x_0)+f(x_1)\big)$. It is implicit: $x_1$ stands on both sides. It is A-stable, yet $2r=4$ is finite. Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$:
 
 
 # %%
 def ramp(x):
-    return -torch.relu(x)  # L = 1
+    return -torch.relu(x)
 
 
-pair = torch.tensor([[1.0], [2.0]])
 for name in ("trapezoidal", "implicit_midpoint", "implicit_euler"):
-    one, two = runge_kutta.runge_kutta_step(ramp, pair, 5.0, runge_kutta.TABLEAUS[name])[
-        :, 0
-    ].tolist()
-    distance = abs(one - two)
-    print(f"{name:18s} 1 and 2 go to {one:7.4f} and {two:7.4f}   distance {distance:.4f}")
+    one, two = runge_kutta_step(ramp, torch.tensor([[1.0], [2.0]]), 5.0, TABLEAUS[name])[:, 0]
+    print(f"{name:18s} 1 and 2 go to {one:7.4f} and {two:7.4f}   distance {(one - two).abs():.4f}")
 
 # %% [markdown]
 # > **Claim 2.11 (A-stable is not contractive).** For $f(x)=-L\max(x,0)$ the trapezoidal rule maps $x_0>0$ with slope $1-\tfrac{hL}2$ if $hL\ge2$. So it moves points apart exactly for $hL>4=2r$.
 #
 # *Proof.* The explicit half of the step leads to $x_0(1-\tfrac{hL}2)\le0$. There $f=0$, so this *is* $x_1$. $\square$
 #
-# The linear theory sees $f$ switched on at both ends; here it is on at one end only. Implicit midpoint and implicit Euler have $r=\infty$ and never fail. Implicit Euler does better still.
+# Linear theory sees $f$ switched on at both ends; here it is on at one end only. *Exercise 2.4 asks for this step.* Implicit midpoint and implicit Euler have $r=\infty$ and never fail for cocoercive fields. Implicit Euler does better still:
 #
 # > **Claim 2.12 (implicit Euler).** If $\langle f(x)-f(y),x-y\rangle\le0$ for all $x,y$, and $f$ is continuous, the implicit Euler step $T(x)=x+hf(T(x))$ has exactly one solution for every $h>0$, and
 # > $\|Tx-Ty\|^2\le\langle Tx-Ty,\,x-y\rangle$. In particular it is non-expansive. No Lipschitz constant is needed.
 #
-# *Proof of the inequality.* With $\Delta_1=Tx-Ty$ we have $\Delta_0=\Delta_1-h\Delta f$, so $\langle\Delta_1,\Delta_0\rangle=\|\Delta_1\|^2-h\langle\Delta_1,\Delta f\rangle\ge\|\Delta_1\|^2$. Then use Cauchy–Schwarz.
+# <details><summary>Proof of the inequality</summary>
+#
+# With $\Delta_1=Tx-Ty$ we have $\Delta_0=\Delta_1-h\Delta f$, so $\langle\Delta_1,\Delta_0\rangle=\|\Delta_1\|^2-h\langle\Delta_1,\Delta f\rangle\ge\|\Delta_1\|^2$. Then use Cauchy–Schwarz.
 # (That a solution exists is Minty's theorem.) $\square$
 #
-# The map $T=(I-hf)^{-1}$ is called the **resolvent** of $-f$; a map with this inequality is called *firmly non-expansive*. Rotations are welcome now:
+# </details>
+#
+# A map with this inequality is called **firmly non-expansive**, and $T=(I-hf)^{-1}$ the **resolvent** of $-f$. Rotations are welcome now, and steep slopes too:
 
 
 # %%
 def steep_spiral(x):
-    """A rotation and a steep cubic pull to the centre.
-
-    It pushes no two points apart, but is not Lipschitz.
-    """
-    return 20 * x.flip(-1) * torch.tensor([-1.0, 1.0]) - 5 * x * x.square().sum(-1, keepdim=True)
+    """A rotation and a cubic pull to the centre; moves no two points apart, not Lipschitz."""
+    return 20 * x @ G.T - 5 * x * x.square().sum(-1, keepdim=True)
 
 
 x, y = torch.randn(2, 500, 2, generator=torch.Generator().manual_seed(3))
 for h in (0.1, 1.0, 10.0):
-    Tx = runge_kutta.runge_kutta_step(steep_spiral, x, h, runge_kutta.TABLEAUS["implicit_euler"])
-    Ty = runge_kutta.runge_kutta_step(steep_spiral, y, h, runge_kutta.TABLEAUS["implicit_euler"])
-    d = x - y
-    Td = Tx - Ty
-    slack = ((d * Td).sum(1) - Td.square().sum(1)).min().item()
-    ratio = (Td.norm(dim=1) / d.norm(dim=1)).max().item()
-    firmly = slack >= -1e-12
-    print(f"h = {h:4.1f}:  firmly non-expansive: {firmly}   largest stretch {ratio:.3f} <= 1")
-    assert firmly and ratio <= 1 + 1e-9
+    Tx, Ty = (runge_kutta_step(steep_spiral, z, h, TABLEAUS["implicit_euler"]) for z in (x, y))
+    squared = (Tx - Ty).square().sum(1)
+    excess = (squared - ((Tx - Ty) * (x - y)).sum(1)).max().item()
+    stretch = (squared.sqrt() / (x - y).norm(dim=1)).max().item()
+    print(f"h = {h:4.1f}:  firmly non-expansive: {excess <= 1e-12}   stretch {stretch:.3f} <= 1")
+    assert excess <= 1e-12 and stretch <= 1 + 1e-9
+grown = runge_kutta_step(lambda x: x, torch.ones(1), 0.5, TABLEAUS["implicit_euler"]).item()
+print(f"hypothesis dropped, x' = x with h = 0.5: factor {grown:.1f}")
 
 # %% [markdown]
-# The price: an equation in every step. `runge_kutta_step` solves it with Newton's method, and says so when it cannot.
-# **Drop the hypothesis**: $f(x)=x^2+1$ pushes points with $x>0$ apart. The equation $T=x+h(T^2+1)$ may have no solution at all. And for $f(x)=x$ the step $x/(1-h)$ expands for $0<h<1$:
-
-# %%
-try:
-    runge_kutta.runge_kutta_step(
-        lambda x: x**2 + 1, torch.ones(1), 1.0, runge_kutta.TABLEAUS["implicit_euler"]
-    )
-except ArithmeticError as error:
-    print("refused:", str(error).split(":")[0])
-grown = runge_kutta.runge_kutta_step(
-    lambda x: x, torch.ones(1), 0.5, runge_kutta.TABLEAUS["implicit_euler"]
-).item()
-print(f"x' = x with h = 0.5: factor {grown:.1f}")
-
-# %% [markdown]
-# *Coursework 2.4 and 2.5 ask for the slope of the trapezoidal rule and for the longest Euler step of a spiral.*
+# The price is an equation in every step. `runge_kutta_step` solves it with Newton's method, and raises an `ArithmeticError` when it cannot.
+# **Drop the hypothesis**, in the last line: $f(x)=x$ pushes points apart, and the step $x/(1-h)$ expands for $0<h<1$. (For $f(x)=x^2+1$ the equation may have no solution at all.)
 #
 # ## 2.7 Keep the energy instead
 #
@@ -750,76 +758,104 @@ print(f"x' = x with h = 0.5: factor {grown:.1f}")
 #
 # It costs as much as Euler. (*Symplectic* means that it keeps areas in the plane; lesson 8 says more.)
 #
-# **Predict first.** After 1,000 steps with $h\omega=0.1$: by what factor has the energy changed for explicit, implicit and symplectic Euler?
-
-# %%
-my_guess = None  # for example (2, 0.5, 1)
+# **Your turn 2.D.** Write this step. `q`, `p`, `h` and `omega` are numbers; return the new `q` and `p`, in this order.
 
 
 # %%
-def symplectic_euler(x, h, omega=1.0):
-    q, p = x.unbind(-1)
+def symplectic_euler(q, p, h, omega):
+    """The new (q, p) after one step of size h."""
+    ### BEGIN SOLUTION
     p = p - h * omega * q
-    return torch.stack([q + h * omega * p, p], -1)
+    q = q + h * omega * p  # with the new p
+    return q, p
+    ### END SOLUTION
 
 
+your_turn("2.D")
+
+# %% [markdown]
+# **Predict first.** First explicit Euler: 1,000 steps with $h\omega=0.1$. By which factor does the *energy* change? (Claim 2.3 knows the lengths. A power of ten will do.)
+
+# %%
+my_guess = ...  # a number
+
+
+# %% tags=["reveal"]
 def oscillator(x):
     return torch.stack([x[..., 1], -x[..., 0]], -1)
 
 
-def implicit_euler(x):
-    return runge_kutta.runge_kutta_step(oscillator, x, 0.1, runge_kutta.TABLEAUS["implicit_euler"])
+def one_after_the_other(q, p, h, omega):  # in case you have not written it yet
+    return q + h * omega * (p - h * omega * q), p - h * omega * q
+
+
+def symplectic_step(x, a):
+    your_euler = symplectic_euler if passed("2.D") else one_after_the_other
+    return torch.tensor([float(entry) for entry in your_euler(*x.tolist(), a, 1.0)])
 
 
 steppers = {
-    "explicit Euler": lambda x: euler_step(oscillator, x, 0.1),
-    "implicit Euler": implicit_euler,
-    "symplectic Euler": lambda x: symplectic_euler(x, 0.1),
+    "explicit Euler": lambda x: runge_kutta_step(oscillator, x, 0.1, TABLEAUS["euler"]),
+    "implicit Euler": lambda x: runge_kutta_step(oscillator, x, 0.1, TABLEAUS["implicit_euler"]),
+    "symplectic Euler": lambda x: symplectic_step(x, 0.1),
 }
 orbits = {}
-energies = {}
 for name, step in steppers.items():
     states = [torch.tensor([1.0, 0.0])]
     for _ in range(1000):
         states.append(step(states[-1]))
     orbits[name] = torch.stack(states)
-    energy = orbits[name].square().sum(1) / 2
-    energies[name] = energy
-    print(
-        f"{name:17s} energy: start {energy[0]:.3f}   after 1000 steps {energy[-1]:.4g}   "
-        f"between {energy.min():.4g} and {energy.max():.4g}"
-    )
-print(f"1.01^1000 = {1.01**1000:.0f}")
-if my_guess is not None:
-    print(f"Your guess was {my_guess}; the answer is (20959, 1/20959, about 1).")
+energies = {name: states.square().sum(1) / 2 for name, states in orbits.items()}
+for name, energy in energies.items():
+    low, high = energy.aminmax()
+    print(f"{name:17s} energy at the end {energy[-1]:9.3g}, between {low:.4g} and {high:.4g}")
+reply(
+    my_guess,
+    round(1.01**1000),
+    "Each step multiplies the energy by 1 + 0.1^2 = 1.01, and 1.01^1000 = 20959.",
+    wrong={
+        1.01**500: "that is the factor of the length. The energy is half its square.",
+        1: "that is the flow, and nearly symplectic Euler.",
+        11: "growth by 1 % a step adds interest on interest.",
+    },
+    within=0.6,
+)
+
+# %%
+figures.three_orbits(orbits, energies)
 
 # %% [markdown]
-# Explicit Euler multiplies the energy by $1+h^2\omega^2=1.01$ in every step (Claim 2.3), implicit Euler divides it by that. Symplectic Euler lets it swing a little and always brings it back. Why?
+# Explicit Euler multiplies the energy by $1.01$ in every step, implicit Euler divides it by that. Symplectic Euler lets it swing a little. Why?
 #
 # > **Claim 2.13 (symplectic Euler keeps a nearby energy).** It keeps $\tilde H=\tfrac12(q^2+p^2)-\tfrac{h\omega}2\,qp$ exactly. If $h\omega<2$, all orbits stay bounded, with $\dfrac{\tilde H}{1+h\omega/2}\le\tfrac12(q^2+p^2)\le\dfrac{\tilde H}{1-h\omega/2}$.
 # > If $h\omega\ge2$, some orbits grow without bound.
 #
-# *Proof.* Let $a=h\omega$ and $p_1=p-aq$, $q_1=q+ap_1$. Then $q_1^2+p_1^2-a\,q_1p_1=q_1(q_1-ap_1)+p_1^2=q_1q+p_1^2$. Since $q_1q=q^2+a\,p_1q$, this is $q^2+p_1(p_1+aq)=q^2+p_1p=q^2+p^2-a\,qp$.
-# Since $|qp|\le\tfrac12(q^2+p^2)$, $\tilde H$ lies between $(1\mp\tfrac a2)H$. For $a\ge2$ the step, a matrix of determinant 1 and trace $2-a^2\le-2$, has an eigenvalue below $-1$ or, at $a=2$, a Jordan block. $\square$
+# *Idea.* Insert the step in $\tilde H$, and everything cancels. Since $|qp|\le\tfrac12(q^2+p^2)$, $\tilde H$ cannot be far from $H$.
 #
-# (Update $q$ first, and the sign of the last term in $\tilde H$ changes.) From $(1,0)$ with $h\omega=0.1$ the energy must stay in $[0.4762,\,0.5263]$:
+# <details><summary>The proof</summary>
+#
+# Let $a=h\omega$ and $p_1=p-aq$, $q_1=q+ap_1$. Then $q_1^2+p_1^2-a\,q_1p_1=q_1(q_1-ap_1)+p_1^2=q_1q+p_1^2$. Since $q_1q=q^2+a\,p_1q$, this is $q^2+p_1(p_1+aq)=q^2+p_1p=q^2+p^2-a\,qp$.
+#
+# $\tilde H$ lies between $(1-\tfrac a2)H$ and $(1+\tfrac a2)H$. If $a<2$, divide.
+#
+# The step is linear. Its matrix has determinant 1 and trace $2-a^2$. For $a>2$ the trace is below $-2$, so one eigenvalue is below $-1$ and its eigenvector grows. At $a=2$ both eigenvalues are $-1$, but the matrix is not $-I$: it has only one direction of eigenvectors, and then powers grow in proportion to the number of steps. $\square$
+#
+# </details>
+#
+# From $(1,0)$ with $h\omega=0.1$ it is $\tilde H=\tfrac12$, and at $h\omega=2$ the bounded orbits end:
 
 # %%
 q, p = orbits["symplectic Euler"].T
 nearby = (q**2 + p**2) / 2 - 0.05 * q * p
 energy = energies["symplectic Euler"]
-low = energy.min()
-high = energy.max()
-print(f"the nearby energy moves by less than 1e-12: {(nearby - 0.5).abs().max().item() < 1e-12}")
-print(f"bound {0.5 / 1.05:.4f} <= measured {low:.4f} ... {high:.4f} <= bound {0.5 / 0.95:.4f}")
+print(f"bound {0.5 / 1.05:.4f} <= measured {energy.min():.4f}", end=" ... ")
+print(f"{energy.max():.4f} <= bound {0.5 / 0.95:.4f}")
+assert (nearby - 0.5).abs().max() < 1e-12  # it does not move
 for a in (1.9, 2.0, 2.1):
     x = torch.tensor([1.0, 0.0])
     for _ in range(100):
-        x = symplectic_euler(x, a)
+        x = symplectic_step(x, a)
     print(f"h omega = {a}:  length after 100 steps {x.norm():.3g}")
-
-# %%
-figures.three_orbits(orbits, energies)
 
 # %% [markdown]
 # ## 2.8 Steps made of steps
@@ -830,8 +866,8 @@ figures.three_orbits(orbits, energies)
 #
 # *Proof.* $\|S_2(S_1x)-S_2(S_1y)\|\le\|S_1x-S_1y\|\le\|x-y\|$. $\square$
 #
-# It is one line, and the most useful one of the lesson: it makes whole networks from layers. It also lets us **split** a field, $f=f_1+f_2$, and treat each part with the method that suits it.
-# Here $f_1$ is our `valley`, and $f_2$ a very steep potential, $V_2(x)=500\,x_2^2$. An explicit step on $f_1$ followed by an implicit one on $f_2$ may ignore the steepness:
+# This one line makes whole networks from layers. It also lets us **split** a field, $f=f_1+f_2$, and treat each part with the method that suits it.
+# Here $f_1$ is our `valley`, and $f_2$ a very steep potential, $V_2(x)=500\,x_2^2$. We take an explicit step on $f_1$ and then an implicit one on $f_2$:
 
 
 # %%
@@ -839,46 +875,39 @@ def steep(x):
     return -1000 * x * torch.tensor([0.0, 1.0])
 
 
-def sum_step(x, h):
-    return euler_step(lambda z: valley(z) + steep(z), x, h)
-
-
 def split_step(x, h):
     x = euler_step(valley, x, h)
-    return runge_kutta.runge_kutta_step(steep, x, h, runge_kutta.TABLEAUS["implicit_euler"])
+    return runge_kutta_step(steep, x, h, TABLEAUS["implicit_euler"])
 
 
-h = 2 / L
-together = norms.jacobian_norms(lambda x: sum_step(x, h), points).max().item()
+h = 2 / L_valley
+both = slopes_of_step(lambda x: valley(x) + steep(x), points, h, "euler").max().item()
 split = norms.jacobian_norms(lambda x: split_step(x, h), points).max().item()
-print(
-    f"h = 2/L of the valley alone:  Euler on the sum {together:.0f}    split step {split:.4f} <= 1"
-)
+print(f"h = 2/L of the valley:  Euler on the sum {both:.0f}   split step {split:.4f} <= 1")
 assert split <= 1 + 1e-9
 
 # %% [markdown]
-# **Drop it**: non-expansive *parts* are needed. Cut the rotation into two shears, a **drift** $q'=p$ and a **kick** $p'=-q$. The flow of each is exact in one step, but each stretches some pairs, and so does their composition,
-# although the rotation itself stretches nothing:
+# The step may ignore the steepness.
+#
+# ### ★ Kick, drift and the accuracy of a splitting
+#
+# **Drop the hypothesis** of Claim 2.14: the *parts* must be non-expansive. Cut the oscillator with $\omega=1$ into a **drift** $q'=p$ and a **kick** $p'=-q$. The flow of each is exact in one step, but each shears the plane and stretches some pairs:
 
 # %%
 drift = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
 kick = torch.tensor([[0.0, 0.0], [-1.0, 0.0]])
-flow_of = {
-    "kick": torch.linalg.matrix_exp(0.5 * kick),
-    "drift": torch.linalg.matrix_exp(0.5 * drift),
-}
-flow_of["kick, then drift"] = flow_of["drift"] @ flow_of["kick"]
-flow_of["the rotation"] = torch.linalg.matrix_exp(0.5 * (kick + drift))
-printed = [f"{name} {torch.linalg.matrix_norm(M, 2):.3f}" for name, M in flow_of.items()]
-print("   ".join(printed))
+E = torch.linalg.matrix_exp  # E(h K) is the flow of x' = K x after time h
+parts = [E(0.5 * kick), E(0.5 * drift), E(0.5 * drift) @ E(0.5 * kick), E(0.5 * (kick + drift))]
+stretch = [f"{torch.linalg.matrix_norm(part, 2):.3f}" for part in parts]
+print("kick {}   drift {}   kick, then drift {}   the rotation {}".format(*stretch))
 x = torch.tensor([0.3, -0.8])
-same = torch.allclose(flow_of["kick, then drift"] @ x, symplectic_euler(x, 0.5))
-print("kick, then drift = symplectic Euler:", same)
+assert torch.allclose(parts[2] @ x, symplectic_step(x, 0.5))
 
 # %% [markdown]
-# So symplectic Euler *is* a splitting. It keeps an energy, not the distances: two different promises.
+# "Kick, then drift" *is* symplectic Euler, and a splitting. It keeps an energy, not the distances: two different promises.
 #
-# How accurate is a splitting? For linear fields $x'=(K_1+K_2)x$ let $E_i(h)=e^{hK_i}$ be the exact flow of each part. **Lie** splitting uses $E_2(h)E_1(h)$ in each step, **Strang** splitting $E_1(\tfrac h2)E_2(h)E_1(\tfrac h2)$.
+# For linear fields $x'=(K_1+K_2)x$ let $E_i(h)=e^{hK_i}$ be the exact flow of each part. **Lie** splitting uses $E_2(h)E_1(h)$ in each step, **Strang** splitting $E_1(\tfrac h2)E_2(h)E_1(\tfrac h2)$.
+# With the kick as part 1 and the drift as part 2, Lie is symplectic Euler, and Strang is half a kick, a drift, half a kick: the **Verlet** method (lesson 8).
 #
 # > **Claim 2.15 (splitting orders).** Up to a fixed time, with $N$ steps, the error of Lie splitting is at most a constant times $1/N$, the error of Strang splitting at most a constant times $1/N^2$.
 #
@@ -886,58 +915,88 @@ print("kick, then drift = symplectic Euler:", same)
 
 
 # %%
-def splitting_errors(K1, K2, N, T=1.0):
-    """Errors at time T of Lie and Strang splitting: roots of the sum of squares of all entries."""
-    h = T / N
-    E = torch.linalg.matrix_exp
-    exact = E(T * (K1 + K2))
+def splitting_errors(K1, K2, N, E=E):
+    """Errors at time 1 of Lie and Strang: roots of the sum of squares of all entries."""
+    h = 1 / N
     lie = torch.linalg.matrix_power(E(h * K2) @ E(h * K1), N)
     strang = torch.linalg.matrix_power(E(h / 2 * K1) @ E(h * K2) @ E(h / 2 * K1), N)
-    return [(step - exact).norm().item() for step in (lie, strang)]
+    exact = torch.linalg.matrix_exp(K1 + K2)
+    return torch.stack([(steps - exact).norm() for steps in (lie, strang)])
 
 
 counts = [10, 20, 40, 80, 160]
-errors = torch.tensor([splitting_errors(drift, kick, N) for N in counts])
-for N, (lie, strang) in zip(counts[:2], errors, strict=False):
-    print(f"N = {N}:  Lie {lie:.4f}   Strang {strang:.2e}")
-ratios = [round(value, 2) for value in (errors[0] / errors[1]).tolist()]
-print("error ratio when N doubles:", ratios)
+errors = torch.stack([splitting_errors(kick, drift, N) for N in counts])
+lie, strang = (errors[0] / errors[1]).tolist()
+print(f"error ratio when N doubles: Lie {lie:.2f}   Strang {strang:.2f}")
+inexact = [splitting_errors(spiral, drift, N, E=lambda M: torch.eye(2) + M) for N in (80, 160)]
+print(f"Strang with Euler steps in place of exact flows: {inexact[0][1] / inexact[1][1]:.2f}")
 figures.errors_of_splitting(counts, *errors.T)
 
 # %% [markdown]
 # Move half a step from the beginning to the end, and the order doubles. In a long product the half steps merge, so Strang costs almost nothing extra.
-# **Drop "exact"**, and take an Euler step for each part, and the second order is gone (for the kick and the drift Euler is exact, so we use the spiral):
+# **Drop "exact"**: take an Euler step for each part (last line), and the second order is gone: a chain is as accurate as its worst link. The *promise* of Claim 2.14 needs no accuracy at all.
+#
+# ### ★ One fixed potential for `rk4`
+#
+# Section 2.3 gave each time its own potential. A fixed one can play the same trick, because the stages stand at *different points*. Start from $V_0(x)=\tfrac14\|x\|^2$ and compute the stage points $X_1,\dots,X_4$ of one step from $(1,0)$.
+# Near each $X_i$ add a small bump $\tfrac12(x-X_i)^\top E_i(x-X_i)$ with $E_i=0.94\,(u_iu_i^\top-\tfrac12I)$. At $X_i$ it has value and slope 0, so the stages stay where they are, but the curvature there becomes $\tfrac12I+E_i$, almost the worst $u_iu_i^\top$ of our search.
+# The bump fades out so slowly (over 20 powers of $e$ in the distance) that the curvature of $V$ stays in $[0,1]$ everywhere: $V$ is convex with $L=1$.
+#
+# <details><summary>Why the curvature stays in [0, 1]</summary>
+#
+# Let $y=x-X_i$, $t=\log\|y\|$, and let $\chi(t)$ be the fading factor: 1 close by, 0 far away. Differentiate $\tfrac12\chi\,y^\top Ey$ twice. Besides $\chi E$ there are terms with $\chi'$ and $\chi''$, and because $t$ is a logarithm, all powers of $\|y\|$ cancel:
+# the norm of the Hessian is at most $\|E\|\,(\chi+\tfrac52|\chi'|+\tfrac12|\chi''|)$. With $\chi=1-3v^2+2v^3$, where $v$ runs from 0 to 1 over 20 units of $t$, the bracket is below $1.063$. Since $\|E\|=0.47$, the bump changes the curvature $\tfrac12$ by less than $\tfrac12$.
+#
+# </details>
+
+# %% jupyter={"source_hidden": true}
+rk4 = TABLEAUS["rk4"]
+angles = worst_angles["rk4"][26]  # found for hL = 2.7
+bumps = 0.94 * (one_direction(angles) - torch.eye(2) / 2)
+centres = []  # the stages of rk4 for V_0, that is for f(x) = -x/2
+for row in rk4.A.tolist():
+    slopes = [-centre / 2 for centre in centres]
+    earlier = sum(a * slope for a, slope in zip(row, slopes, strict=False))
+    centres.append(torch.tensor([1.0, 0.0]) + 2.7 * earlier)
 
 
-# %%
-def inexact_strang_error(K1, K2, N, T=1.0):
-    h = T / N
-    I = torch.eye(2)
-    step = (I + h / 2 * K1) @ (I + h * K2) @ (I + h / 2 * K1)
-    exact = torch.linalg.matrix_exp(T * (K1 + K2))
-    return (torch.linalg.matrix_power(step, N) - exact).norm().item()
+def fixed_potential(x):
+    V = x @ x / 4
+    for centre, E in zip(centres, bumps, strict=True):
+        y = x - centre
+        v = 1 + torch.log(y.norm() / 0.1) / 20
+        v = v.clamp(0, 1)  # 0 very near the centre, 1 from a distance of 0.1 on
+        V = V + y @ E @ y / 2 * (1 - 3 * v**2 + 2 * v**3)
+    return V
 
 
-exact_ratio = splitting_errors(spiral, drift, 80)[1] / splitting_errors(spiral, drift, 160)[1]
-inexact_ratio = inexact_strang_error(spiral, drift, 80) / inexact_strang_error(spiral, drift, 160)
-print(f"error ratio when N doubles: exact parts {exact_ratio:.1f}, Euler parts {inexact_ratio:.1f}")
+def one_field(x):
+    return -torch.func.vmap(torch.func.grad(fixed_potential))(x)
+
+
+predicted = step_matrix(rk4, torch.eye(2) / 2 + bumps, 2.7)
+short = 1e-11 * torch.linalg.svd(predicted).Vh[0]
+ends = runge_kutta_step(one_field, torch.stack([centres[0] + short, centres[0] - short]), 2.7, rk4)
+pair_growth = (ends[0] - ends[1]).norm() / (2 * short).norm()
+print(f"rk4, one potential with L = 1, h = 2.7: a pair grows to {pair_growth:.3f} times its length")
+assert pair_growth > 1.05
 
 # %% [markdown]
-# A chain of approximations is as accurate as its worst link. The *promise* of Claim 2.14 needs no accuracy at all.
+# So beyond $2r$ `rk4` is not safe with a fixed potential either. How near to $hL=2$ this starts, our example does not tell.
 #
 # ## Recap
 #
-# * A Runge–Kutta method is a tableau. On $x'=\lambda x$ it multiplies by $R(h\lambda)$ (2.1); no explicit method is A-stable (2.2), and Euler expands every rotation (2.3).
-# * For a convex potential (2.4) pairs stay together for $h\le2r/L$ (2.5), and $r$ is computed from the tableau. Substeps add up (2.6); the limit is sharp (2.7).
-# * Linear stability is not enough: `midpoint` fails at every step size (2.8), the A-stable trapezoidal rule beyond $hL=4$ (2.11).
-# * Without a potential Euler's limit falls from $2/L$ to $2m/L^2$ (2.9, 2.10). Implicit Euler has no limit (2.12), only a price.
-# * Symplectic Euler keeps a nearby energy (2.13). Compositions keep the promise of their parts (2.14), and a symmetric splitting is of order 2 (2.15).
+# * A Runge–Kutta method is a tableau. On $x'=\lambda x$ it multiplies by $R(h\lambda)$; no explicit method is A-stable, and Euler expands every rotation (Section 2.1).
+# * For a convex potential pairs stay together for $h\le2r/L$, and $r$ comes from the tableau (Section 2.2). Substeps add up; the limit is sharp (Section 2.3).
+# * Linear stability is not enough: `midpoint` fails at every step size (Section 2.4), the A-stable trapezoidal rule beyond $hL=4$ (Section 2.6).
+# * Without a potential Euler's limit falls from $2/L$ to $2m/L^2$ (Section 2.5). Implicit Euler has no limit, only a price (Section 2.6).
+# * Symplectic Euler keeps a nearby energy (Section 2.7). Compositions keep the promise of their parts (Section 2.8).
 #
 # ## What can go wrong in practice
 #
-# * *A step that was short enough yesterday.* Training makes $L$ grow, and $h\le2r/L$ shrinks. The step must follow the weights; lesson 5 does that.
-# * *A "better" solver.* Replacing Euler by `midpoint` in a layer removes its guarantee. `runge_kutta.circle_contractivity_radius` tells you before you try.
-# * *An adaptive solver.* It chooses steps for the accuracy of one solution (on stiff problems they end up near the stability limit), and promises nothing about pairs.
+# * *A step that was short enough yesterday.* When training makes $L$ grow, $2r/L$ shrinks. The step must follow the weights; lesson 5 does that.
+# * *A "better" solver.* Replacing Euler by `midpoint` in a layer removes its guarantee. Look at $r$ before you try.
+# * *An adaptive solver.* It chooses steps for the accuracy of one solution, and promises nothing about pairs.
 # * *Newton without convergence.* An implicit step is only as good as its solution. Never ignore the error message.
 # * *Checking one trajectory.* It shows linear stability at best. Check pairs, or the Jacobian norm.
 #
