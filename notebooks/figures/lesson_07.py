@@ -65,7 +65,7 @@ def race(radii, survives, certified):
         "under attack above. For both ResNets without a constraint the lower edge drops to zero "
         "at once, so the band is as high as the upper edge; the spectral ResNet certifies "
         "something below radius 1. For the two non-expansive networks the band is narrow up to "
-        "radius 1 and high up to 2.",
+        "radius 1, and its lower edge is well above zero even at radius 2.",
     )
 
 

@@ -1,8 +1,7 @@
 # %% [markdown]
 # # 7. Adversarial robustness: attack and certify
 #
-# You will train five networks on handwritten digits, attack them, and prove, image by image, that no attack, known or unknown,
-# can succeed within a certain distance. At the end you do the same with a folder of colour pictures.
+# You will train five networks on handwritten digits, attack them, and prove, image by image, that no attack can succeed within a certain distance. At the end you do the same with a folder of colour pictures.
 #
 # **You will learn**
 #
@@ -13,7 +12,7 @@
 # * to build, train and certify a network for pictures of your own.
 #
 # **Before you start:** Lipschitz bounds (Section 3.7), non-expansive layers (Section 5.7), gradients in PyTorch.
-# **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than four minutes.
+# **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than six minutes.
 
 # %% tags=["setup"]
 # setup
@@ -197,7 +196,7 @@ figures.attacked_digits(attacked, examples, read_as)
 # *Proof.* $F_y-F_j=\langle e_y-e_j,F\rangle$ with unit vectors $e_j$, and $\|e_y-e_j\|=\sqrt2$. So the difference changes by at most $\sqrt2L\|\delta\|$. It starts at the margin or more, and stays positive. $\square$
 #
 # **Your turn 7.B.** Turn the claim into code. From `logits` of shape $(B,K)$ for $K$ classes, `labels` of shape $(B,)$ and a bound `L` of the network, return the certified radius of each image.
-# It is 0 for an image that is misread: there is nothing to certify. (`margin_loss` above does half of the work.)
+# It is 0 for an image that is misread: there is nothing to certify.
 
 
 # %%
@@ -212,7 +211,7 @@ def certified_radius(logits, labels, L):
 your_turn("7.B")
 
 # %% [markdown]
-# The number $L$ must be a *guaranteed* bound (Section 3.7), never a measured slope:
+# $L$ must be a *guaranteed* bound (Section 3.7), never a measured slope:
 
 # %% tags=["nbval-ignore-output"]
 my_radius = certified_radius if passed("7.B") else certificates.certified_radius
@@ -229,8 +228,8 @@ assert torch.allclose(radius, certificates.certified_radius(logits, y_test, L), 
 # %% [markdown]
 # The bound of the plain network is in the thousands, its radii are a few thousandths. The certificate is true and useless.
 #
-# From here on we use `certificates.certify(model, images, labels)`. It finds the guaranteed bound and computes in float64 with room for every rounding error.
-# If the last layer is linear it uses a form of the claim that is never worse. The next part, which can wait, has it.
+# From here on we use `certificates.certify(model, images, labels)`. It finds the guaranteed bound itself and leaves room for every rounding error.
+# If the last layer is linear it uses a form of the claim that is never worse. (See the ★ part below.)
 #
 # ### ★ A certificate for each pair of classes
 #
@@ -242,7 +241,7 @@ assert torch.allclose(radius, certificates.certified_radius(logits, y_test, L), 
 # *Proof.* $F_y-F_j=\langle p_y-p_j,g\rangle+q_y-q_j$ changes by at most $L_g\|p_y-p_j\|\,\|\delta\|$, and $\|p_y-p_j\|=\|P^\top(e_y-e_j)\|\le\sqrt2\,\|P\|$.
 # For orthonormal rows $\|p_y-p_j\|=\sqrt2$ and $\|P\|=1$. If $p_y=p_j$, the rival never overtakes: its quotient counts as $\infty$. $\square$
 #
-# The gain comes from rows of different lengths and directions. The three rows below give a factor of up to four, and our ResNet gains a little.
+# The gain comes from rows of different lengths and directions. The three rows below give a factor of up to four, and our ResNet gains, too.
 # The non-expansive networks of Section 7.4 have orthonormal rows in their last layer: for them both radii are the same. *Exercise 7.2 asks for this certificate.*
 
 # %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
@@ -393,7 +392,7 @@ for name, model in tqdm(contestants.items(), unit="network", leave=False):
     for eps, survived in zip(radii, survives[name], strict=True):
         assert not ((radius_of[name] > eps) & ~survived).any(), "a certificate was broken"
 surviving = {name: rows.double().mean(1).tolist() for name, rows in survives.items()}
-why = "It was trained for a margin, which is a distance; the other for attacks of radius 1."
+why = "The non-expansive one: its margin aims at radius 1.77, the attacks in training had 1."
 wrong = {"ResNet + PGD": "having seen attacks helps, but here less than a small slope."}
 reply(my_guess_3, "non-expansive", why, wrong)
 
@@ -530,7 +529,7 @@ live_attack
 
 # %% [markdown]
 # Increase $\varepsilon$ until each network gives in, and compare with the certified radius. By the table of Section 7.5
-# half of the test images fall before radius 1.5 for the ResNet, and only beyond 2 here. The farther you go, the plainer you see the change.
+# half of the test images fall before radius 1.5 for the ResNet, and only beyond 2 here.
 #
 # ## 7.8 When an attack fails for bad reasons
 #
@@ -610,7 +609,7 @@ assert short > long + 0.1
 # 5. **Restarts.** Do more steps and more random starts change the result? Then it is not yet the end.
 # 6. **Setting.** Evaluation mode, the same preprocessing, and the clean image tried too?
 #
-# Try it: the table of Section 6.6 fails question 3. Its accuracies are too high. A certificate needs none of this advice.
+# Try it: the table of Section 6.6 fails question 3, so its accuracies are upper bounds only. A certificate needs none of this advice.
 #
 # ## 7.9 Your own pictures
 #
@@ -694,8 +693,8 @@ _ = training.fit(
 )
 
 # %% [markdown]
-# Both helpers know kernels. Muon treats a kernel of shape (out, in, 3, 3) as a matrix with `out` rows. `restore_orthonormal_rows` acts on the last layer alone: it leaves a `ConvOperator` as it is,
-# and need not do more, because $\tau$ is computed from the kernel's norm. (Orthogonal convolutions exist: Section 6.2.)
+# What happens to the kernels? Muon treats a kernel of shape (out, in, 3, 3) as a matrix with `out` rows. `restore_orthonormal_rows` leaves a `ConvOperator` as it is and acts on the last layer alone.
+# It need not do more: $\tau$ is computed from the norm of the kernel. (For convolutions with orthonormal rows see Claim 6.5.)
 #
 # While a network trains, norms are estimates. `training.fit` ends in evaluation mode, where they are guaranteed; if you load weights from a file, call `net.eval()` first. Now the certificate:
 
@@ -728,7 +727,7 @@ below = [f"read as {pictures.classes[k]}" for k in seen]
 figures.pictures_and_attacks(x_own[chosen], moved, above, below)
 
 # %% [markdown]
-# Shapes this plain are easy. Photographs are not: papers report radii such as $36/255\approx0.14$ for pictures of 3 × 32 × 32 pixels, where ours here are several times as large.
+# Each picture moved by a length of at most 2. Plain shapes allow large radii. For photographs of 3 × 32 × 32 pixels papers report radii such as $36/255\approx0.14$.
 #
 # **Your turn 7.D.** By which margin must an image lead to be certified to radius $36/255$, if $L=1$ and the pixels lie in $[0,1]$?
 
@@ -782,7 +781,7 @@ print(f"a margin of 0.15 behind it certifies {0.15 / math.sqrt(2) * 0.1994:.4f} 
 # its result $E$ bounds the norm of *computed minus exact logits*, at $x$ and at every $x+\delta$ in question.
 #
 # 1. Each computed logit is wrong by at most $E$.
-# 2. So a difference of two, $\hat F_y-\hat F_j$ with $\hat F$ for what is computed, is wrong by at most $2E$.
+# 2. So a difference of two, $\hat F_y-\hat F_j$ with $\hat F$ for what is computed, is wrong by at most $2E$. (By the argument of Claim 7.1 even $\sqrt2E$ would do.)
 # 3. The certificate compares this difference at two places, $x$ and $x+\delta$. Together that is $4E$:
 #
 # $$(\hat F_y-\hat F_j)(x+\delta)\;\ge\;(\hat F_y-\hat F_j)(x)-\sqrt2L\|\delta\|-4E .$$
