@@ -70,7 +70,7 @@ plotting.show(figure, "One handwritten test digit of each class, from 0 to 9, da
 #
 # **Question.** How well does an ordinary network read these digits?
 #
-# A network maps an image $x$ to ten numbers $F_0(x),\dots,F_9(x)$, the **logits**. It predicts the class with the largest.
+# A network maps an image $x$ to ten **logits** $F_0(x),\dots,F_9(x)$ and predicts the class with the largest.
 # Our plain residual network (ResNet) has three blocks $x+B\,\mathrm{relu}(Ax+b)$ and a linear last layer.
 # We train it with cross-entropy. In each batch every image is turned, stretched and moved a little (`random_affine`), so that there is more to learn from.
 
@@ -139,8 +139,8 @@ your_turn("7.A")
 # %% [markdown]
 # This is the Euclidean form of the *fast gradient sign method* (Goodfellow et al., 1412.6572). *Exercise 7.6 asks for the original, which moves every pixel equally far.*
 #
-# The gradient is only right nearby. So take many small steps, each of length $2.5\,\varepsilon/\text{steps}$, together long enough to cross the ball, and look at the gradient anew before each.
-# Then return to the ball $\|\delta\|\le\varepsilon$ and to the pixel range.
+# The gradient is only right nearby. So take many small steps of length $2.5\,\varepsilon/\text{steps}$, together long enough to cross the ball, and ask for the gradient anew before each.
+# After each step return to the ball $\|\delta\|\le\varepsilon$ and to the pixel range.
 # This is **projected gradient descent**, PGD (Madry et al., 1706.06083), here uphill:
 
 
@@ -266,7 +266,7 @@ assert for_pairs.median() > radius.median()
 # | ResNet + PGD | trained on images attacked with $\varepsilon=1$ | cross-entropy | 10 |
 # | non-expansive + PGD | both | cross-entropy with a margin | 20 |
 #
-# The conditions are not equal: optimiser, loss and number of epochs differ. Where images are attacked the epochs are few because they are expensive.
+# The conditions are not equal: optimiser, loss and number of epochs differ.
 # Here is the whole non-expansive network, with half as many weights as the ResNets (their three blocks have 256 hidden units). Each $A$ has 64 orthonormal rows, so $\|A\|=1$, and $c=\tau\|A\|^2=2$ is the longest step that cannot increase distances (Claim 5.1).
 
 
@@ -307,7 +307,7 @@ with models.seeded(0):
 _ = constrained(contestants["non-expansive"], epochs=40)
 
 # %% [markdown]
-# **Adversarial training** attacks each batch, here with five steps of PGD, before it learns from it. So an epoch costs about six times as much.
+# **Adversarial training** attacks each batch, here with five steps of PGD, before it learns from it. So an epoch costs about six times as much, and we take fewer.
 
 # %% tags=["nbval-ignore-output"]
 attack_batch = partial(attacks.pgd, eps=1.0, steps=5)
@@ -411,13 +411,13 @@ figures.race(radii, survives, radius_of)
 
 # %% [markdown]
 # Each band brackets the truth. The certified accuracy is known at every radius. The attacks were made at seven only, and between two of them
-# the accuracy cannot rise: hence the stairs. No image was certified and fooled (the cell asserts it). Take your time; this is the main result of the course.
+# the accuracy cannot rise: hence the stairs. No image was certified and fooled (the cell asserts it). This is the main result of the course.
 #
 # * The **plain ResNet** reads clean digits well and collapses under attack. Its certificates are zero at every positive radius of the table.
 # * The **spectral ResNet** survives more at radii 1 and 1.5, a little less on clean digits and at 0.25. Its margins are divided by $\sqrt2$ times 8, so its certificates die early.
 # * The **non-expansive** network is as good on clean digits, survives far more attacks, and up to radius 1 it *proves* more than nine tenths of what survives. Beyond, the band opens.
 # * **PGD training** helps the plain ResNet a lot, without a price on clean digits. But it proves nothing, and for the upper edge we must trust the attack.
-#   At radii 1.5 and 2 the non-expansive network survives clearly more. (Partly a matter of aim and of epochs: one was trained against radius 1, the other for a margin that certifies 1.77.)
+#   At radii 1.5 and 2 the non-expansive network survives clearly more. (Partly a matter of aim, and of the number of epochs.)
 # * **Both together** survive *fewer* attacks up to radius 1.5 than the non-expansive network alone, with fewer certificates there, and more at radius 3.
 #   Half as many epochs may be part of the reason; this race does not tell.
 #
@@ -441,8 +441,8 @@ assert proved["non-expansive + PGD"][at[0.5]] < proved["non-expansive"][at[0.5]]
 #
 # **Question.** The non-expansive network has several ingredients. Which of them matter?
 #
-# Take one away at a time, train again, and look: an **ablation**. That is 24 trainings, so the numbers below were computed before: three seeds a row, each trained for about 73 epochs on 3,200 of the
-# training digits and measured on the other 800. (Never choose ingredients on the test images: they would no longer tell the truth.)
+# Take one away at a time, train again, and look: an **ablation**. The numbers below were computed before: three seeds a row, each trained for about 73 epochs on 3,200 of the
+# training digits and measured on the other 800. (Never choose ingredients on the test images.)
 # The largest radius in the file is 1.58, a little below the 1.77 that the loss asks for.
 #
 # **Predict first.** Which change costs most at radius 1.58: another "optimiser", half the "step" ($c=1$), fewer and wider "blocks", or no "augmentation" (images are not moved any more)?
@@ -579,7 +579,7 @@ reply(my_guess_5, on_entropy[1000], why, wrong, within=0.04)
 # %% [markdown]
 # The network seems to have become robust, by a multiplication. This is **gradient masking**. The gradient of the cross-entropy is a combination of the differences $\nabla F_j-\nabla F_y$,
 # weighted by the softmax probabilities of the rivals $j$. With large logits these are rounded to 0. On the margin nothing changes.
-# (Even without a factor the margin is the better guide here. That need not be so for other networks: the race tried both.) The certificate cannot be fooled either:
+# (Even without a factor the margin is the better guide here; for other networks try both, as in the race.) The certificate cannot be fooled either:
 #
 # > **Claim 7.4 (scaling).** Multiplying the logits by $s>0$ multiplies margin and Lipschitz constant by $s$. The certified radius stays.
 #
@@ -616,7 +616,7 @@ assert short > long + 0.1
 # **Question.** How do you get from a folder of colour pictures to a certificate?
 #
 # The folder has one folder a class: `train/CLASS/` and `test/CLASS/`, with pictures of one size. We draw a small one of 32 × 32 pixels, with three classes of random colour, size and place.
-# For your own pictures give `data.load_images` the path of your folder and drop the lines that draw.
+# For your own pictures give `load_images` the path of your folder and drop the lines that draw.
 
 # %% tags=["nbval-ignore-output"]
 generator = torch.Generator().manual_seed(0)
@@ -634,7 +634,7 @@ print(pictures.classes, tuple(pictures.train_images.shape), tuple(pictures.test_
 # %% [markdown]
 # `load_images` gives pixels in $[0,1]$, shape (number, 3, height, width). Keep this scale: all radii are in these units, and `certify` refuses other pixels.
 #
-# The network needs four parts. All of them keep distances or shrink them.
+# The network needs four parts. None of them increases a distance.
 #
 # * **Down-sampling**: `PixelUnshuffle(2)` sorts each 2 × 2 square of pixels into four channels. Numbers only move, so no distance changes.
 #   (`plain_layers.ScaledAvgPool2d(2)` keeps the number of channels instead, and loses detail.)
@@ -670,7 +670,7 @@ for layer in net:
 
 # %% [markdown]
 # **Which margin?** Balls of certified images of different classes cannot overlap: a point in both would be read as two classes. So the radii of two such images add up to at most their distance, and for $L=1$ a margin that both have is at most their distance divided by $\sqrt2$.
-# Measure distances on your training pictures: this is a ceiling. We ask for 1, far below.
+# This is a ceiling. Measure it on your training pictures. We ask for 1, far below.
 
 # %% tags=["nbval-ignore-output"]
 flat_pictures = pictures.train_images.flatten(1)
@@ -727,7 +727,7 @@ below = [f"read as {pictures.classes[k]}" for k in seen]
 figures.pictures_and_attacks(x_own[chosen], moved, above, below)
 
 # %% [markdown]
-# Each picture moved by a length of at most 2. Plain shapes allow large radii. For photographs of 3 × 32 × 32 pixels papers report radii such as $36/255\approx0.14$.
+# Each picture moved by a length of at most 2. For photographs of 3 × 32 × 32 pixels papers report radii such as $36/255\approx0.14$.
 #
 # **Your turn 7.D.** By which margin must an image lead to be certified to radius $36/255$, if $L=1$ and the pixels lie in $[0,1]$?
 
@@ -815,10 +815,10 @@ assert E_double < 1e-8
 #
 # ## What can go wrong in practice
 #
-# * *Attacking in training mode*, or attacking a copy with other preprocessing: the numbers look too good.
+# * *Attacking in training mode*, or a copy with other preprocessing: the numbers look too good.
 # * *A stale or estimated norm* in the certificate: see Section 5.4.
 # * *Choosing settings on the test images.* Keep a validation set if you tune.
-# * *Reporting only averages.* One image that is certified and broken disproves the whole certificate; compare image by image.
+# * *Reporting only averages.* One image that is certified and fooled disproves the whole certificate.
 #
 # ## References
 #
