@@ -242,3 +242,48 @@ def test_widget_of_the_attack(names):
                 eps == 6.0
             )  # never within the certified radius; always when a sixth of the image may change
             assert f"(certified to {radius[digit]:.2f})." in sentence
+
+
+def test_the_network_written_out_is_that_of_the_library(names):
+    with models.seeded(0):
+        ours = names["nonexpansive_net"]()
+    library = models.nonexpansive_net(seed=0)
+    ours_weights, weights = ours.state_dict(), library.state_dict()
+    assert str(ours) == str(library) and ours_weights.keys() == weights.keys()
+    for name in weights:
+        assert torch.equal(ours_weights[name], weights[name])
+
+
+@pytest.mark.slow
+def test_own_pictures_are_certified_and_their_balls_do_not_overlap(names):
+    radius, pictures = names["radius_own"], names["pictures"]
+    labels = pictures.test_labels
+    flat = pictures.test_images.flatten(1).double()
+    distance = torch.cdist(flat, flat)
+    different = labels[:, None] != labels
+    right = radius > 0
+    pairs = different & right[:, None] & right
+    reach = radius[:, None] + radius
+    assert (reach <= distance)[pairs].all()  # a point in two balls would be read as two classes
+    assert (20 * reach > distance)[pairs].any()  # so no network certifies twenty times as much
+
+
+@pytest.mark.slow
+def test_restoring_rows_leaves_kernels_alone_and_moves_the_last_layer(names):
+    net = copy.deepcopy(names["net"])
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.mul_(1.1)
+    before = copy.deepcopy(net.state_dict())
+    operators.restore_orthonormal_rows(net)
+    after = net.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"7.operator.weight"}
+    assert certificates.lipschitz_bound(net, (3, 32, 32)) <= 1 + 1e-6  # as tau follows the kernels
+
+
+def test_the_margin_for_photographs():
+    margin = math.sqrt(2) * 36 / 255
+    logits = torch.tensor([[margin, 0.0, -1.0]], dtype=torch.float64)
+    radius = certificates.certified_radius(logits, torch.tensor([0]), 1.0).item()
+    assert radius == pytest.approx(36 / 255, rel=1e-9)

@@ -28,7 +28,7 @@ digits = data.load_images("mnist5k")  # what 7.3 and 7.6 attack
 #
 # *Why it matters: a certificate in the wrong units is worth nothing. Most networks see normalised pixels, most papers report radii in pixels.*
 #
-# A network first normalises each colour channel, $z=(x-\mu)/s$ with one standard deviation $s$ for each channel, and then computes the logits $F(z)$. The bound `L` is for the part **behind** the normalisation: $z\mapsto F(z)$ is $L$-Lipschitz.
+# A network first normalises each colour channel, $z=(x-\text{mean})/s$ with one standard deviation $s$ for each channel, and then computes the logits $F(z)$. The bound `L` is for the part **behind** the normalisation: $z\mapsto F(z)$ is $L$-Lipschitz.
 #
 # Given the logits and `std`, the list of the channels' $s$, return for each image the largest radius **in pixels of $x$** that is certain for every such network: no change $\delta$ of $x$ with a smaller Euclidean norm can change the prediction (Claim 7.1). Return 0 for images that are misread.
 #
