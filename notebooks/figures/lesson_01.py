@@ -50,7 +50,10 @@ def arrow(axis, path, place, colour):
 
 def field_of_arrows(axis, places, scale):
     """Grey arrows at places (N, 2), to be turned later."""
-    axis.set(xlim=(-3.3, 3.3), ylim=(-2.7, 2.7))
+    axis.set(
+        xlim=(-3.3, 3.3),
+        ylim=(-2.7, 2.7),
+    )
     axis.grid(False)
     return axis.quiver(
         *places.T,
@@ -87,11 +90,20 @@ def four_systems(systems, gammas, times, trajectories, gap) -> None:
         states = trajectories(system, gamma, torch.tensor(pair))
         move(pair_of_paths(above), states[:61])
         across, up = names_of_axes(system)
-        above.set(xlabel=across, ylabel=up, aspect="equal", title=f"{system}, $\\gamma={gamma}$")
+        above.set(
+            xlabel=across,
+            ylabel=up,
+            aspect="equal",
+            title=f"{system}, $\\gamma={gamma}$",
+        )
         above.title.set_fontsize(10)
         below.axhline(0.4, **BLACK_DOTS, linewidth=1)
         below.semilogy(times, gap(states), **BLUE_LINE)
-        below.set(xlim=(0, 20), ylim=(3e-3, 10), xlabel="time $t$")
+        below.set(
+            xlim=(0, 20),
+            ylim=(3e-3, 10),
+            xlabel="time $t$",
+        )
         below.minorticks_off()
     rows[1][0].set_ylabel("distance (dotted: start)")
     plotting.show(
@@ -113,7 +125,10 @@ def phase_portrait(systems, times, trajectories, gap) -> widgets.LiveFigure:
     arrows = field_of_arrows(left, places, 24)
     paths = empty_line(left, color=SKY, linestyle="-", linewidth=0.8)
     pair = pair_of_paths(left)
-    left.set(xlabel="angle $q$", ylabel="speed $p$")
+    left.set(
+        xlabel="angle $q$",
+        ylabel="speed $p$",
+    )
     right.axhline(0.4, **BLACK_DOTS, linewidth=1)
     distance_line = empty_line(right, **BLUE_LINE)
     right.set(
@@ -137,7 +152,11 @@ def phase_portrait(systems, times, trajectories, gap) -> widgets.LiveFigure:
         distance = gap(states)
         distance_line.set_data(times, distance)
         across, up = names_of_axes(system)
-        left.set(xlabel=across, ylabel=up, title=f"{system}, $\\gamma={gamma:.1f}$")
+        left.set(
+            xlabel=across,
+            ylabel=up,
+            title=f"{system}, $\\gamma={gamma:.1f}$",
+        )
         return (
             f"{system.capitalize()}, gamma = {gamma:.1f}: "
             "the marked pair (open marks: start) is 0.40 apart at the start "
@@ -169,9 +188,21 @@ def growth_and_bounds(times, trajectories, gap, constants) -> widgets.LiveFigure
     path = empty_line(left, **ORANGE_LINE, marker="o", markevery=[-1])
     start = empty_line(left, color=ORANGE, marker="o", **OPEN)
     plane(left, "difference $x-y$ (circle: start)", (-2, 2), (-2, 2))
-    left.set(xlabel="first coordinate / start", ylabel="second coordinate / start")
-    whole.set(xlim=(0, 5), ylim=(1e-3, 1e2), yscale="log", title="distance / start")
-    beginning.set(xlim=(0, 0.5), ylim=(0.4, 2), title="the beginning")
+    left.set(
+        xlabel="first coordinate / start",
+        ylabel="second coordinate / start",
+    )
+    whole.set(
+        xlim=(0, 5),
+        ylim=(1e-3, 1e2),
+        yscale="log",
+        title="distance / start",
+    )
+    beginning.set(
+        xlim=(0, 0.5),
+        ylim=(0.4, 2),
+        title="the beginning",
+    )
     gronwall = [empty_line(axis, **BLACK_DOTS) for axis in (whole, beginning)]
     sided = [empty_line(axis, **BLUE_DASHES) for axis in (whole, beginning)]
     measured = [empty_line(axis, **ORANGE_LINE, linewidth=2.5) for axis in (whole, beginning)]
@@ -226,7 +257,11 @@ def round_trip(times, trip, distance) -> None:
         axis.plot(1, 0, "o", color=BLACK, markersize=6)
     inset.plot(*trip[0], color=ORANGE, marker="s", **OPEN)
     inset.plot(*trip[-1], color=ORANGE, marker="s", markersize=8)
-    inset.set(xticks=[], yticks=[], title="near $(1,0)$")
+    inset.set(
+        xticks=[],
+        yticks=[],
+        title="near $(1,0)$",
+    )
     inset.title.set_fontsize(9)
     inset.spines[:].set_visible(True)
     for turn in (0.25, 0.5, 0.75):
@@ -236,8 +271,13 @@ def round_trip(times, trip, distance) -> None:
     left.indicate_inset_zoom(inset, edgecolor=GREY)
     right.plot(times, distance, **ORANGE_LINE, marker="s", markevery=[-1], clip_on=False)
     right.plot(0, distance[0], color=ORANGE, marker="s", **OPEN, clip_on=False)
-    right.set(xlabel="time $t$", ylabel="distance")
-    right.set(xlim=(0, 400), ylim=(0, 2.1), title="distance from the equilibrium")
+    right.set(
+        xlabel="time $t$",
+        ylabel="distance",
+        xlim=(0, 400),
+        ylim=(0, 2.1),
+        title="distance from the equilibrium",
+    )
     plotting.show(
         figure,
         "The solution starts just above the equilibrium (open square; enlarged in the middle), "
@@ -258,7 +298,12 @@ def transient_growth(matrix_of, stretch, mu_of) -> widgets.LiveFigure:
     bound = empty_line(left, **BLUE_DASHES, label=r"$e^{\mu t}$")
     now = dot(left, ORANGE)
     left.axhline(1, color=BLACK, linewidth=0.6)
-    left.set(xlim=(0, 4), ylim=(0.015, 12), xlabel="time $t$", ylabel="length")
+    left.set(
+        xlim=(0, 4),
+        ylim=(0.015, 12),
+        xlabel="time $t$",
+        ylabel="length",
+    )
     figure.legend(loc="outside lower left", ncols=3)
     right.plot(*circle, **BLACK_DOTS, linewidth=1)
     image = empty_line(right, **ORANGE_LINE)
@@ -319,7 +364,11 @@ def energy_of_the_pendulum(energy, times, free, damped) -> None:
     left.plot(*damped[-1], color=ORANGE, marker="o")
     arrow(left, free, 24, BLACK)
     arrow(left, damped, 24, ORANGE)
-    left.set(xlabel="angle $q$", ylabel="speed $p$", title="trajectories on level curves of $V$")
+    left.set(
+        xlabel="angle $q$",
+        ylabel="speed $p$",
+        title="trajectories on level curves of $V$",
+    )
     left.grid(False)
     right.semilogy(times, energy(free), **BLACK_DOTS)
     right.semilogy(times, energy(damped), **ORANGE_LINE)
@@ -368,7 +417,11 @@ def valleys_and_bowl(times, paths, potential, gap, bound) -> None:
             axis.plot(*path.T, **looks_of_path, linestyle=style, markevery=[-1])
             axis.plot(*path[0], **looks_of_path, **OPEN)
             arrow(axis, path, 8, colour)
-        axis.set(xlabel="$x_1$", title=f"{name}, $\\gamma={gamma}$", xticks=[-1, 0, 1])
+        axis.set(
+            xlabel="$x_1$",
+            title=f"{name}, $\\gamma={gamma}$",
+            xticks=[-1, 0, 1],
+        )
         axis.grid(False)
         right.semilogy(times, gap(paths[gamma]), color=colour, linestyle=style, label=name)
     planes[0].set_ylabel("$x_2$")
@@ -403,8 +456,13 @@ def two_whirls(times, paths, gap) -> None:
         axis.plot(*second.T, **BLACK_DOTS, marker="s", markevery=[-1])
         axis.plot(*second[0], color=BLACK, marker="s", **OPEN)
         arrow(axis, second, 30, BLACK)
-        axis.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4))
-        axis.set(aspect="equal", xlabel="$x_1$", title=title)
+        axis.set(
+            xlim=(-1.4, 1.4),
+            ylim=(-1.4, 1.4),
+            aspect="equal",
+            xlabel="$x_1$",
+            title=title,
+        )
         right.semilogy(times, gap(states), color=colour, linestyle=style, label=title)
     planes[0].set_ylabel("$x_2$")
     right.set(

@@ -32,14 +32,24 @@ def depth(flow_lines, layers_of, distance_and_bound) -> widgets.LiveFigure:
     left.plot(*flow_lines[-1].T, **OPEN)
     walks = [empty_line(left, **ORANGE_DASHES, linewidth=1, marker=".") for _ in flow_lines[0]]
     last = dot(left, ORANGE, marker="s", size=6)
-    left.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
-    left.set(xlim=(-3.8, 3.8), ylim=(-3, 1.5))
+    left.set(
+        xlabel="$x_1$",
+        ylabel="$x_2$",
+        aspect="equal",
+        xlim=(-3.8, 3.8),
+        ylim=(-3, 1.5),
+    )
     left.set_title("flow and layers")
     right.plot(counts, measured[:, 1], **BLACK_DASHES, label="bound")
     right.plot(counts, measured[:, 0], **BLUE_LINE, label="distance")
     now = dot(right, ORANGE)
-    right.set(xscale="log", yscale="log", ylim=(1e-3, 1e2))
-    right.set(xlabel="number of layers $N$", title="largest distance at time $T$")
+    right.set(
+        xscale="log",
+        yscale="log",
+        ylim=(1e-3, 1e2),
+        xlabel="number of layers $N$",
+        title="largest distance at time $T$",
+    )
     right.set_xticks(counts, counts)
     right.minorticks_off()
     right.legend(loc="lower left")
@@ -77,8 +87,13 @@ def reversal(circle_again, bound) -> widgets.LiveFigure:
     now = dot(right, ORANGE, marker="s")
     right.axhline(0.8, color=BLACK, linewidth=0.8)
     right.text(0.5, 1.3, "radius of the circle", fontsize=9)
-    right.set(xlim=(0, 24), ylim=(1e-9, 1e4), yscale="log")
-    right.set(xlabel=r"rate $\lambda$", title="error of the recomputed starts")
+    right.set(
+        xlim=(0, 24),
+        ylim=(1e-9, 1e4),
+        yscale="log",
+        xlabel=r"rate $\lambda$",
+        title="error of the recomputed starts",
+    )
     right.minorticks_off()
     right.legend(loc="lower right")
 
@@ -103,7 +118,11 @@ def crossing_or_not(times, flow, layers, half_turns) -> None:
     """A flow on the line, layers with long steps that cross, and half a turn in the plane."""
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.3))
     axes[0].plot(times, flow, **BLUE_LINE, linewidth=1.2)
-    axes[0].set(title=r"flow of $-\tanh 2x$", xlabel="time $t$", ylabel="$x$")
+    axes[0].set(
+        title=r"flow of $-\tanh 2x$",
+        xlabel="time $t$",
+        ylabel="$x$",
+    )
     axes[1].plot(range(4), layers, **ORANGE_LINE, marker="o", linewidth=1.2)
     axes[1].set(
         title="layers with $hL=2$",
@@ -118,8 +137,13 @@ def crossing_or_not(times, flow, layers, half_turns) -> None:
             axes[2].annotate("", **middle, arrowprops={"arrowstyle": "->", "color": GREEN})
     axes[2].plot(*half_turns[::2, :, 0].T, "o", color=BLACK, label="start")
     axes[2].plot(*half_turns[::2, :, -1].T, **OPEN, markersize=11, label="end")
-    axes[2].set(xlabel="$x$", ylabel="added coordinate", aspect="equal")
-    axes[2].set(title="half a turn in the plane", ylim=(-1.6, 1.15))
+    axes[2].set(
+        xlabel="$x$",
+        ylabel="added coordinate",
+        aspect="equal",
+        title="half a turn in the plane",
+        ylim=(-1.6, 1.15),
+    )
     axes[2].legend(loc="lower center", ncols=2)
     plotting.show(
         figure,
@@ -136,7 +160,11 @@ def best_steering(theta, steering, states) -> None:
     axis.plot(theta, "o", color=BLUE, label=r"optimal weight $\theta_n$")
     axis.plot(steering, **ORANGE_DASHES, label="$-p_{n+1}$")
     axis.plot(states, **BLACK_DOTS, label="state $x_n$")
-    axis.set(xlabel="layer $n$", title="best steering", xticks=range(0, len(states), 5))
+    axis.set(
+        xlabel="layer $n$",
+        title="best steering",
+        xticks=range(0, len(states), 5),
+    )
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     plotting.show(
         figure,
@@ -160,7 +188,11 @@ def running_away(distance, *rates) -> None:
         axis.plot(times, backwards, **ORANGE_DASHES, label="recomputed")
         axis.plot(times[-1:], backwards[-1:], "s", color=ORANGE)
         axis.plot(times[:1], forwards[:1], "o", color=BLUE)
-        axis.set(yscale="log", ylim=(1e-10, 1e3), xlabel="time $t$")
+        axis.set(
+            yscale="log",
+            ylim=(1e-10, 1e3),
+            xlabel="time $t$",
+        )
         axis.set_title(rf"rate $\lambda={rate:.0f}$")
         axis.minorticks_off()
     axes[0].set_ylabel(r"distance $\rho$ to the place")

@@ -851,7 +851,7 @@ print(
 )
 
 # %% [markdown]
-# **Both.** Subtracting $\gamma I$ lowers every $\mu$ by exactly $\gamma$: $\mu(S-\gamma I)=-\gamma$ for every skew $S$, because $\mathrm{sym}\,S=0$. (In general only $\mu(A+B)\le\mu(A)+\mu(B)$.) A rotation remembers, a little pull to the centre makes it forget slowly: one recipe for stable networks (lesson 4).
+# **Both.** Subtracting $\gamma I$ lowers every $\mu$ by exactly $\gamma$: $\mu(S-\gamma I)=-\gamma$ for every skew $S$, because $\mathrm{sym}\,S=0$. (In general only $\mu(A+B)\le\mu(A)+\mu(B)$.) A rotation remembers, a little pull to the centre makes it forget slowly: one recipe for stable networks (Section 9.2).
 # *Exercise 1.2 makes such a mixture out of any matrix.*
 #
 # ## 1.10 Towards one point is not towards each other
