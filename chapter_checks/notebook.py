@@ -40,7 +40,7 @@ def reply(
     answer: float | str,
     because: str,
     wrong: dict[float | str, str] | None = None,
-    within: float = 0.1,
+    within: float = 0.02,
 ) -> None:
     """Answer a prediction: whether it is right, why a typical wrong one is not, and the reason.
 

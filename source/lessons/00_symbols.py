@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Symbols and words
 #
-# One meaning a letter, in all lessons; where a letter has two, the table says which lesson uses which.
+# The letters that run through several lessons. A lesson that gives a letter another meaning says so where it uses it.
 # Vectors are columns in formulas and *rows of a batch* in code: `x @ A.T` has the rows $Ax$.
 #
 # ## Letters
@@ -11,6 +11,9 @@
 # | $x,y\in\mathbb R^d$ | states, inputs, features; $d$ is the dimension | lesson 1 |
 # | $f$, $x'=f(x)$ | a field: the velocity at each state | 1 |
 # | $\varphi_t(x)$ | the flow: where $x$ is after time $t$; $T$ is a final time | 1 |
+# | $\beta$ | rate of approach to one point | 1 |
+# | $T$ | a final time (lessons 1, 4); a layer, or a map that is repeated (5, 8) | 1 |
+# | $N$ | number of layers (3, 4); a non-expansive map (5, 8) | 3 |
 # | $x^*$ | an equilibrium, $f(x^*)=0$ | 1 |
 # | $Df(x)$ | the Jacobian: the matrix of partial derivatives | 1 |
 # | $\|x\|$, $\|A\|$ | Euclidean length of a vector; spectral norm of a matrix, its largest singular value | 1 |
@@ -23,7 +26,7 @@
 # | $\mu$ | one-sided Lipschitz constant; for a matrix, logarithmic norm. It has a sign. $\mu_\infty$, $\mu_P$: in other norms | 1 |
 # | $L$ | Lipschitz constant, a size: never negative | 1 |
 # | $m$ | strong convexity of a potential, strong monotonicity of a field | 1 |
-# | $V$ | a potential (its flow is $x'=-\nabla V$) or a Lyapunov function; $\alpha$ is the rate at which it falls | 1 |
+# | $V$ | a potential (its flow is $x'=-\nabla V$) or a Lyapunov function; in lesson 9 $\alpha$ is the rate at which it falls | 1 |
 # | $G=\begin{pmatrix}0&-1\\1&0\end{pmatrix}$ | rotation of the plane by 90 degrees | 1 |
 # | $\Omega=\begin{pmatrix}0&I\\-I&0\end{pmatrix}$ | the symplectic matrix; $q$ position, $p$ momentum, $H$ energy: $q'=\partial H/\partial p$, $p'=-\partial H/\partial q$ | 1 |
 # | $h$ | step size of a method | 2 |

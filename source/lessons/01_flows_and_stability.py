@@ -495,7 +495,7 @@ reply(
 # %% [markdown]
 # > **Claim 1.6 (attractive is not enough).** The equilibrium $(1,0)$ of this field attracts every solution except the one that rests at the origin, and it is not stable.
 #
-# However near you start, just above the axis, the trip leads to distance 2. So the definition asks for both.
+# However near you start on the circle, just above the axis, the trip leads to distance 2. So the definition asks for both.
 #
 # ## 1.6 Linear fields: what eigenvalues say, and what they hide
 #
@@ -619,7 +619,7 @@ for second in (1.0, 4.0, 10.0, 100.0):
     assert (longest <= bound + 1e-9).all()
 
 # %% [markdown]
-# If $x_2$ weighs enough, $\mu$ is negative: every length shrinks at every moment. The price: back in the Euclidean norm the promise holds up to the factor $\max w/\min w$ only.
+# If $x_2$ weighs enough, $\mu$ is negative: every length *in this norm* shrinks at every moment. The price: back in the Euclidean norm the promise holds up to the factor $\max w/\min w$ only.
 #
 # *Each norm has its own $\mu$.* A norm $\|\cdot\|$ of vectors gives a matrix its largest stretch $\|M\|=\max_{\|x\|=1}\|Mx\|$; the slope of $\|e^{At}\|$ at $t=0$ is called the **logarithmic norm** $\mu(A)$.
 # A symmetric matrix $P$ is **positive definite** if $x^\top Px>0$ for all $x\ne0$. Then $P=CC^\top$ with an invertible $C$ (Cholesky), and $\|x\|_P=\sqrt{x^\top Px}=\|C^\top x\|$ is the Euclidean length in the coordinates $z=C^\top x$. Weights are the case $P=\mathrm{diag}(w_i^2)$.
@@ -710,13 +710,13 @@ print(
 # %% [markdown]
 # **Drop the price**, that is, mix two norms, and the statement is false. The rate is poorer than with our weights, but this works for every $A$ with $\alpha(A)<0$. *Exercise 1.4 asks for norms in which $\mu_P$ is almost as low as the eigenvalues allow.*
 #
-# Near the bottom the damped pendulum is almost $x'=Ax$ with $A=\begin{pmatrix}0&1\\-1&-\gamma\end{pmatrix}$. Its friction acts on the speed only, so $\mu_2=0$; some $\mu_P$ is negative. But that speaks for small swings only.
+# Near the bottom the damped pendulum is almost $x'=Ax$ with $A=\begin{pmatrix}0&1\\-1&-\gamma\end{pmatrix}$. Its friction acts on the speed only, so $\mu_2=0$; for $\gamma>0$ some $\mu_P$ is negative. But that speaks for small swings only.
 #
 # ## 1.8 Energy as a witness
 #
 # **Question.** How do you prove that a *nonlinear* system is stable, without solving it?
 #
-# For the pendulum there is the energy $V(q,p)=\tfrac12p^2+1-\cos q$. Along solutions it changes at the rate $\dot V=\langle\nabla V,f\rangle$. Here
+# For the pendulum there is the energy $V(q,p)=\tfrac12p^2+1-\cos q$. Along solutions it changes at the rate $\dot V=\langle\nabla V,f\rangle$. Here, with friction $\gamma\ge0$,
 #
 # $$\dot V=p\cdot(-\sin q-\gamma p)+\sin q\cdot p=-\gamma p^2\le0 .$$
 #
@@ -914,7 +914,7 @@ reply(
 #
 # * Distances change at most by $e^{\pm Lt}$ (Claim 1.2), which cannot tell forgetting from exploding. The one-sided constant $\mu=\sup\lambda_{\max}(\mathrm{sym}\,Df)$ can (Claim 1.3). If $\mu<0$, everybody goes to one equilibrium (Claim 1.5).
 # * Stable and attractive are two things (Claim 1.6). For a linear field eigenvalues decide about the end, $\mu$ about the beginning (Claim 1.8).
-# * If it decays in the end, it is contractive in a norm of its own (Claim 1.10). An energy proves stability without any norm (Claim 1.11).
+# * A *linear* field whose solutions all decay is contractive in a norm of its own (Claim 1.10). An energy proves stability without any norm (Claim 1.11).
 # * Strongly convex valleys forget, linear rotations remember, and pulling towards one point is weaker than pulling together (Claim 1.15).
 #
 # A network that follows a flow for the time $T$ magnifies a change of its input by at most $e^{\mu T}$. Lesson 2 asks which *steps* keep the promise, and lesson 5 builds layers from valleys.

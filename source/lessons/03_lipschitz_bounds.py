@@ -473,7 +473,7 @@ for steps in (0, 1, 5, 20, 100):
     print(f"{steps:3d} steps: estimate / norm {power_iteration(A, start, steps) / sigma[0]:.3f}")
 
 # %% [markdown]
-# > **Claim 3.9 (power iteration).** Let the start $v_0$ satisfy $Av_0\ne0$. The estimate never exceeds $\|A\|$ and never decreases from step to step. It converges to $\|A\|$
+# > **Claim 3.9 (power iteration).** Let the start $v_0$ satisfy $Av_0\ne0$. The estimate never exceeds $\|A\|$ and never decreases from step to step. In exact arithmetic it converges to $\|A\|$
 # > unless the start is orthogonal to every direction that $A$ stretches most.
 #
 # *Why.* No unit vector is stretched by more than $\|A\|$. In the basis of singular vectors, $i$ steps multiply the $j$-th coefficient by $\sigma_j^{2i}$, so the largest $\sigma_j$ with a coefficient not 0 wins.
@@ -513,7 +513,11 @@ for steps in (1, 5, 20, 100, 500):
     constant_after[steps] = torch.linalg.matrix_norm(torch.eye(64) - tau * A.T @ A, 2).item()
     print(f"{steps:3d} steps of power iteration: Lipschitz constant {constant_after[steps]:.2f}")
 because = "The best direction is multiplied by 1 - 2 (norm / estimate)^2."
-reasons = {1: "that needs the norm itself.", 1.08: "tau has the square of the estimate."}
+reasons = {
+    1: "that needs the norm itself.",
+    1.17: "tau has the square of the estimate.",
+    1.08: "that is norm / estimate, but the step is not multiplied by it.",
+}
 assert 1.2 < constant_after[5] < 1.5 and constant_after[500] < 1.001
 reply(my_guess_4, constant_after[5], because, wrong=reasons, within=0.03)
 
@@ -790,7 +794,7 @@ print(f"32 x 32 images: norm at most {bound:.3f}")
 #
 # </details>
 #
-# So $\|R\|$ is in general too small, and "spectrally normalised" convolutions may expand. With no window inside the image, even the lower inequality fails:
+# So $\|R\|$ is in general too small, and "spectrally normalised" convolutions may expand. With no window inside the image, even the lower inequality can fail:
 
 # %%
 R = torch.linalg.matrix_norm(kernel.flatten(1), 2).item()
@@ -846,7 +850,7 @@ live_kernel.still(kernel_name="trap (-1, 1, -1)", n=5)
 live_kernel
 
 # %% [markdown]
-# Try the trap with $n=4,5,6$: the first bar fails at odd sides only. Try the random kernels with $n=2$, where no window lies inside the image. Then let $n$ grow and watch the black diamonds on the left rise towards 1.
+# Try the trap with $n=4,5,6$: the first bar fails at odd sides only. Try the random kernels with $n=2$, where no window lies inside the image. (The others obey the inequality even there.) Then let $n$ grow and watch the black diamonds on the left rise towards 1.
 # The second bar is always a bound, and for $n=10$ it is at most 6 % too large for these kernels.
 #
 # *Exercise 3.1 asks for the norm of a zero-padded convolution.*

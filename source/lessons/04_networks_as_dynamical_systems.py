@@ -248,7 +248,7 @@ print("20 layers: adjoint equals backpropagation to 13 digits:", difference < 1e
 assert difference < 1e-13
 
 # %% [markdown]
-# > **Claim 4.3 (backpropagation is the adjoint).** With the states $x_n$ of the forward pass, the recursion for $p_n$ gives exactly the gradients of the network, for every $h$, not only in the limit.
+# > **Claim 4.3 (backpropagation is the adjoint).** Let $f$ and $\Phi$ be differentiable. With the states $x_n$ of the forward pass, the recursion for $p_n$ gives exactly the gradients of the network, for every $h$, not only in the limit.
 #
 # This order of work is called **discretise, then optimise**: first choose the network, then differentiate it.
 #
@@ -373,7 +373,7 @@ for depth in (100, 1000, 10_000):
 # Even for smooth fields $C$ can be enormous. Recall the one-sided Lipschitz constant $\mu$ of lesson 1: if $\langle f(x)-f(y),x-y\rangle\le\mu\|x-y\|^2$ for all $x,y$, then distances grow at most like $e^{\mu t}$.
 # With $\mu=-\lambda<0$ the flow forgets its start. Backwards, it must invent what it forgot:
 #
-# > **Claim 4.6 (reversal expands).** If $\langle f(x)-f(y),x-y\rangle\le-\lambda\|x-y\|^2$, then two solutions of the reversed equation $x'=-f(x)$ separate at least like $e^{\lambda t}$.
+# > **Claim 4.6 (reversal expands).** If $\langle f(x)-f(y),x-y\rangle\le-\lambda\|x-y\|^2$ for all $x,y$, then the distance of two solutions of the reversed equation $x'=-f(x)$ is at least $e^{\lambda t}$ times its start, as long as both exist.
 #
 # *Why.* Backwards, $\tfrac{d}{dt}\tfrac12\|x-y\|^2=-\langle f(x)-f(y),x-y\rangle\ge\lambda\|x-y\|^2$. $\square$
 #
@@ -451,8 +451,8 @@ live_reversal
 #
 # **Question.** A neural ODE runs well forwards. In `backward()` the solver stops with `AssertionError: underflow in dt`. What happened?
 #
-# The solver of `torchdiffeq` chooses its own step `dt`: it shortens the step until the error looks small. "Underflow" means that no step is small enough.
-# Either the numbers are no longer finite, or the solution runs away to infinity in finite time, like $x'=x^2$ in Section 4.1.
+# The solver of `torchdiffeq` chooses its own step `dt`: it shortens the step until the error looks small. "Underflow" means that no step was found short enough.
+# Unless the tolerance is impossibly small, usually either the numbers are no longer finite, or the solution runs away to infinity in finite time, like $x'=x^2$ in Section 4.1.
 #
 # Our field pulls the state to a place $a$, which is to be learned: $f(x)=-\lambda(x-a)-(x-a)^3$.
 # It is as stable as can be: $\mu=-\lambda$. The function `odeint_adjoint` recomputes the states backwards.
@@ -622,7 +622,7 @@ assert more > 5
 #
 # | you do | what is promised | what breaks it |
 # |---|---|---|
-# | take thinner layers | distance to the flow $\propto h$ (Claim 4.1) | $f$ not Lipschitz |
+# | take thinner layers | distance to the flow at most a constant times $h$ (Claim 4.1) | $f$ not Lipschitz |
 # | compute on the line | increasing maps only (Claim 4.2) | a layer with $hL>1$; a second coordinate |
 # | run the adjoint with kept states | exactly backpropagation (Claim 4.3) | derivatives at another state: error $O(h)$ (Claim 4.5) |
 # | recompute the states | error $O(h)$ (Claim 4.5) | a rate $\lambda$: constants like $e^{\lambda T}$ (Claim 4.6) |

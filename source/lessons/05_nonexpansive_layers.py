@@ -349,7 +349,7 @@ for side in (7, 8):
 # %% [markdown]
 # > **Claim 5.5 (adjoint).** With this `output_padding`, `conv_adjoint` is the exact adjoint of the zero-padded convolution for square kernels and images, every stride and every padding. (Otherwise each axis needs its own number.)
 #
-# A wrong adjoint looks fine and breaks the theorem. So test every one that you write.
+# A wrong adjoint looks fine. So test every one that you write.
 #
 # **Your turn 5.C.** Write the test: for linear maps `forward` and `adjoint`, inputs `x` and `y`, the gap $|\langle Kx,y\rangle-\langle x,K^\top y\rangle|$, where $\langle\cdot,\cdot\rangle$ is the sum of all products.
 
@@ -408,7 +408,9 @@ reply(
     my_guess_3,
     "larger",
     "Only the pixels at the edge differ, and that is enough.",
-    wrong={"not larger": "no step is short enough for a map that follows no gradient."},
+    wrong={
+        "not larger": "with the wrong adjoint <d, K'K d> is negative for some d: no step is short enough."
+    },
 )
 
 # %% [markdown]
@@ -503,7 +505,7 @@ reply(
 # $x-2W\,\mathrm{diag}(t)^{-1}\sigma(W^\top x+b)$, $t_i=\sum_j|W^\top W|_{ij}\,q_j/q_i$ with any $q>0$. It is non-expansive
 # for every $W$ without a zero column and every nondecreasing $\sigma$ with slope at most 1.
 #
-# *Why.* Let $A=\mathrm{diag}(t)^{-1/2}W^\top$. Written with $A$, it is the layer of Claim 5.1 with $\tau=2$ and the activation $t_i^{-1/2}\sigma(t_i^{1/2}\,\cdot)$, which has the slopes of $\sigma$. And $\|A\|\le1$: the eigenvalues of $\mathrm{diag}(t)^{-1}W^\top W$ are those of $AA^\top$,
+# *Why.* Let $A=\mathrm{diag}(t)^{-1/2}W^\top$. Written with $A$, it is the layer of Claim 5.1 with $\tau=2$ and the activation $t_i^{-1/2}\sigma(t_i^{1/2}\,\cdot)$, which has the slopes of $\sigma$ (one activation for each unit, and $t_i^{-1/2}b_i$ for $b_i$; the proof goes entry by entry, so it does not mind). And $\|A\|\le1$: the eigenvalues of $\mathrm{diag}(t)^{-1}W^\top W$ are those of $AA^\top$,
 # and with $q$ as scaling its rows have absolute sums of at most 1 (lesson 3: no eigenvalue exceeds the largest row sum).
 #
 # Eight units have 256 patterns, and we may choose nasty weights. (With all units off the slope is 1; we look for more.)
@@ -552,7 +554,7 @@ except ValueError as error:
 reply(
     my_guess_5,
     1,
-    "No explicit method in this list beats Euler's 1; the midpoint rule has none to offer.",
+    "No explicit method in this list beats Euler's 1; midpoint and heun3 have none to offer.",
     wrong={4: "that is its order.", 1.39: "that would be half its limit 2.785 for linear decay."},
 )
 
@@ -597,10 +599,10 @@ for scale in (0.5, 1, 2, 3):
 # **Question.** If no layer may expand, can the network still do anything useful?
 #
 # Fit $|x|$ on $[-1,1]$. Its slope is $\pm1$ everywhere except at 0, so a 1-Lipschitz network has nothing to waste.
-# In one dimension with $A=1$, $b=0$ the layer with $c=2$ is $x-2\,\mathrm{relu}(x)=-|x|$. The answer is one layer away.
+# In one dimension with $A=1$, $b=0$ the layer with $c=2$ is $x-2\,\mathrm{relu}(x)=-|x|$.
 #
-# > **Claim 5.8 (the endpoint $c=2$ matters).** With $A=1$ and $c=2$ the layer is $-|x|$. With $A=(-1,1)$, $b=0$ and $\tau=1$, which is again $c=2$, it maps $(x_1,x_2)$ to
-# > $(\max,\min)$. For $c<2$ every linear piece with an active unit shrinks that unit's direction.
+# > **Claim 5.8 (two layers with $c=2$).** Let $\sigma$ be the ReLU. With $A=1$, $b=0$ and $c=2$ the layer is $-|x|$. With $A=(-1,1)$, $b=0$ and $\tau=1$, which is again $c=2$, it maps $(x_1,x_2)$ to
+# > $(\max,\min)$. For $0<c<2$ every linear piece with an active unit shrinks that unit's direction (its row of $A$, if that is not zero).
 
 # %%
 x = torch.linspace(-1, 1, 7)[:, None]
@@ -682,9 +684,9 @@ reply(
 
 # %% [markdown]
 # The bound is 1 for all four (up to the error of its power iteration for the spectrally normalised one). Their fits are not alike.
-# A spectrally normalised ReLU network loses slope wherever a unit is off. If $A$ has orthonormal rows, a step with $c=1$ *erases* the active directions, and a step with
+# In a spectrally normalised ReLU network a unit that is off passes nothing on: the slope along its direction is lost. If $A$ has orthonormal rows, a step with $c=1$ *erases* the active directions, and a step with
 # $c=2$ *reflects* them: each linear piece $I-2A^\top DA$ is an orthogonal matrix and loses nothing. For other $A$ with $\|A\|=1$ that is so only in part:
-# with all units on, a direction that $A$ stretches by 1 is reflected, and one that it stretches by $1/\sqrt2$ is erased.
+# with all units on, a singular direction of $A$ with singular value 1 is reflected, and one with $1/\sqrt2$ is erased.
 #
 # *Exercise 5.5 asks you to repeat this fit with a single layer, Exercise 5.6 to build a layer that stays safe while it learns.*
 #
@@ -695,8 +697,8 @@ reply(
 #
 # For training we use the *hinge loss*: it asks that the right output exceed the other by a margin, here 0.5, and is what is missing to that. `training.fit` ends with `network.eval()`, so that what follows uses guaranteed norms.
 #
-# If every part is 1-Lipschitz, so is the network $F$, and this gives a promise for each single input. Let $y$ be the predicted class and
-# $M=F_y-\max_{j\ne y}F_j$ the margin. Moving the input by less than $M/\sqrt2$ cannot change the prediction: the difference $F_y-F_j$ is $\sqrt2$-Lipschitz.
+# If every part is 1-Lipschitz, so is the network $F$, and this gives a promise for each single input. Let $y$ be the true class and
+# $M=F_y-\max_{j\ne y}F_j$ the margin. If $M>0$, the prediction is right, and moving the input by less than $M/\sqrt2$ cannot change it: the difference $F_y-F_j$ is $\sqrt2$-Lipschitz.
 # Lesson 7 builds on this; here we only draw it, for two interleaved half circles.
 
 # %%
@@ -778,11 +780,11 @@ assert slope <= bound + 1e-12
 # %% [markdown]
 # ## Recap
 #
-# * One Euler step downhill on a convex potential, $x-\tau A^\top\sigma(Ax+b)$, is non-expansive for every $b$ up to $\tau=2/(L_\sigma\|A\|^2)$, and beyond it not for every $b$ (Claim 5.1, Claim 5.2).
+# * One Euler step downhill on a convex potential, $x-\tau A^\top\sigma(Ax+b)$, is non-expansive for every $b$ up to $\tau=2/(L_\sigma\|A\|^2)$, and beyond it not for every $b$, if the slope $L_\sigma$ is attained on an interval (Claim 5.1, Claim 5.2).
 # * Without its hypotheses the promise can fail: tied weights, a nondecreasing activation, the exact adjoint (Claim 5.5), a fresh norm.
 # * Shorter steps are averaged with $\alpha=c/2$ (Claim 5.3) and can be stacked (Claim 5.4); better integrators do not allow longer steps by being accurate (Claim 5.7).
 # * Power iteration is a lower bound (Claim 5.6): good enough to train, never to certify.
-# * The longest step $c=2$ reflects instead of erasing (Claim 5.8), and in our experiment it fits best. Where a repetition must converge (Claim 5.3), $c<2$ is needed.
+# * The longest step $c=2$ reflects instead of erasing (Claim 5.8), and in our experiment it fits best. Where a repetition must be sure to converge, take $c<2$: averaged maps that have a fixed point do (Claim 5.3).
 #
 # ## What can go wrong in practice
 #

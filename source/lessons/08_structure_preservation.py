@@ -79,7 +79,7 @@ def sir(x):
 #
 # *Proof.* $\mathbb 1^\top S\mathbb 1=(\mathbb 1^\top S\mathbb 1)^\top=-\mathbb 1^\top S\mathbb 1$, so it is 0. A step only adds multiples of vectors $S(X)\mathbb 1$, at the stages $X$ of the method, to $x$. $\square$
 #
-# Accuracy plays no role. **Drop "skew"**, let one percent of each change leak, and the mass is lost:
+# Accuracy plays no role. **Drop "skew"**, forget one percent of each change of $i$, and the mass is not kept: here it ends a little above 1:
 
 # %%
 leaky = torch.tensor([1.0, 0.99, 1.0])  # one percent of each change of i is forgotten
@@ -313,11 +313,13 @@ reply(
     my_guess_2,
     "implicit_midpoint",
     "A higher order makes the error small. It does not make it zero.",
-    wrong={"rk4": "it is the more accurate method, but it keeps nothing exactly."},
+    wrong={
+        "rk4": "it is the more accurate method, but it keeps neither length nor energy exactly."
+    },
 )
 
 # %% [markdown]
-# > **Claim 8.4 (quadratic invariants).** Let $Q$ be symmetric and $x^\top Qf(x)=0$ for all $x$, so that the flow keeps $x^\top Qx$. A step of the implicit midpoint rule, of any size, keeps it too.
+# > **Claim 8.4 (quadratic invariants).** Let $Q$ be symmetric and $x^\top Qf(x)=0$ for all $x$, so that the flow keeps $x^\top Qx$. A step of the implicit midpoint rule, of any size for which its equation has a solution, keeps it too.
 #
 # *Proof.* With $\bar x=\tfrac12(x_0+x_1)$: $x_1^\top Qx_1-x_0^\top Qx_0=(x_1-x_0)^\top Q(x_1+x_0)=2h\,f(\bar x)^\top Q\bar x=0$. $\square$
 #
@@ -455,7 +457,7 @@ for name, network in {"Verlet": verlet, "simultaneous Euler": simultaneous}.item
 assert defect(verlet, x) <= 1e-10 < defect(simultaneous, x)
 
 # %% [markdown]
-# The same weights, the same $h$; Euler only uses old values where Verlet uses new ones. How large is the defect of Euler's version?
+# The same weights, the same $h$; but Euler takes kick and drift from the same old state, Verlet one after the other. How large is the defect of Euler's version?
 #
 # > **Claim 8.6 (simultaneous Euler).** Let $D_1=Dg_1(q)$ and $D_2=Dg_2(p)$ be symmetric. For $q\leftarrow q+h\,g_2(p)$, $p\leftarrow p-h\,g_1(q)$, both from old values,
 # > $D\Phi^\top\Omega D\Phi-\Omega=h^2\begin{pmatrix}0&D_1D_2\\-D_2D_1&0\end{pmatrix}$ and $\det D\Phi=\det(I+h^2D_1D_2)$.
@@ -969,7 +971,7 @@ figures.restored_digits(known, mask, restored, missed, pictures)
 # As proved, the averaged denoiser came to rest, and its residual never rose. ($\alpha$ is 0.96 here. The bound knows nothing else, and is loose: for the first two dozen iterations it says less than the trivial $\sqrt{400}=20$, as both pictures lie in the box.)
 # For the other denoiser the theory is silent: pictures may settle, by luck, or not. **The condition is sufficient, not necessary.** And restless does not mean ugly: to the eye the darker pictures of the unconstrained denoiser may look better than their error says.
 #
-# Now **drop $\tau<2/L_F$**. At a known pixel one gradient step multiplies the distance to $y$ by $|1-\tau|$. For $\tau>2$ it overshoots by more than it was away, and only the denoiser can hold against it.
+# Now **drop $\tau<2/L_F$**. At a known pixel one gradient step multiplies the distance to $y$ by $|1-\tau|$. For $\tau>2$ it overshoots by more than it was away, and only the denoiser and the clipping can hold against it.
 # Move the slider across 2. (Each position was computed beforehand, for the digit on which the unconstrained denoiser is most restless.)
 
 # %% tags=["nbval-ignore-output"]

@@ -401,7 +401,8 @@ def test_your_turn_prints_its_verdict_and_never_stops(monkeypatch, capsys):
     ("guess", "said"),
     [
         (None, "You made no guess. Because."),
-        (2.1, "Your guess, 2.1, is right. Because."),
+        (2.01, "Your guess, 2.01, is right. Because."),
+        (2.1, "Your guess was 2.1: the answer is 2. Because."),
         (4, "Your guess was 4: that is the square. Because."),
         (7, "Your guess was 7: the answer is 2. Because."),
         (True, "Your guess was True: the answer is 2. Because."),
