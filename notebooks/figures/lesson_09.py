@@ -181,8 +181,9 @@ def rotating_pair(path, rate) -> widgets.LiveFigure:
 
 def start_and_end(axis, points, size=5) -> None:
     """A path's start as a filled disc, its end as a hollow one."""
-    axis.plot(*points[0], "o", color=BLACK, markersize=size)
-    axis.plot(*points[-1], "o", color=BLACK, markerfacecolor="white", markersize=size)
+    above = {"color": BLACK, "markersize": size, "zorder": 6}
+    axis.plot(*points[0], "o", **above)
+    axis.plot(*points[-1], "o", markerfacecolor="white", **above)
 
 
 def arrow(axis, points, number, colour) -> None:
@@ -199,10 +200,12 @@ def orbits_and_energies(orbits) -> None:
     for (above, below), (name, (points, energies)) in zip(axes.T, orbits.items(), strict=True):
         is_euler = name.startswith("Euler")
         style = ORANGE_DASHES if is_euler else BLUE_LINE
-        line = {"linewidth": 0.8} if is_euler else {"linestyle": "", "marker": ".", "markersize": 3}
-        above.plot(*points.T, **style | line)
+        near = name.endswith("0.2")  # from layer to layer; longer steps hop, and are not joined
+        joined = {"linewidth": 0.8} if near else {"linestyle": ""}
+        marks = {} if is_euler else {"marker": ".", "markersize": 3}
+        above.plot(*points.T, **style | joined | marks)
         start_and_end(above, points)
-        if name.endswith("0.2"):
+        if near:
             arrow(above, points, 8, style["color"])
         above.set(xlabel="$q$", aspect="equal", title=name)
         above.set_adjustable("datalim")
@@ -216,24 +219,30 @@ def orbits_and_energies(orbits) -> None:
         figure,
         "Orbits of 200 layers from (0.1, 0), a filled disc, to a hollow one, and their energies. "
         "Each orbit has its own scale. Euler spirals outwards and its energy grows. Verlet at 0.2 "
-        "stays on a circle, at 1.9 on a flat ellipse; at 2.1 it hops "
-        "between two loops beside the origin, and its energy rises to many times its start.",
+        "stays on a circle. The last two orbits hop from side to side, so their points are not "
+        "joined: at 1.9 they fill a flat ellipse; at 2.1 two loops beside the origin, and the "
+        "energy rises to many times its start.",
     )
 
 
-def with_and_without_projection(times, paths, relative, V) -> None:
-    """Paths of a field and of its projection over the level lines of V; V relative to its bound."""
-    side = torch.linspace(-4, 4, 61)
-    x, y = torch.meshgrid(side, side, indexing="xy")
+def with_and_without_projection(times, along, V, side) -> None:
+    """Paths of a field and of its projection over the level lines of V; V relative to its bound.
+
+    `along` holds by name the paths (K, 12, 2) and V on them, divided by its bound, (K, 12).
+    """
+    grid = torch.linspace(-side, side, 61)
+    x, y = torch.meshgrid(grid, grid, indexing="xy")
     levels = V(torch.stack([x.flatten(), y.flatten()], 1)).detach().reshape(61, 61)
+    shown = levels.max() * (torch.arange(1, 9) / 9) ** 2  # nearly equal distances
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.5))
-    for axis, name, style in zip(axes, paths, (ORANGE_DASHES, BLUE_LINE), strict=False):
-        axis.contour(x, y, levels, levels=7, colors="#b0b0b0", linewidths=0.6)
-        for path in paths[name].unbind(1)[::4]:
-            axis.plot(*path.T, **style, linewidth=1)
-            start_and_end(axis, path, size=4)
-        plane(axis, f"the field {name}", (-4, 4), (-4, 4))
-        axes[2].plot(times, relative[name], **style, linewidth=1)
+    styles = (ORANGE_DASHES, BLUE_LINE)
+    for axis, (name, (paths, relative)), style in zip(axes, along.items(), styles, strict=False):
+        axis.contour(x, y, levels, levels=shown, colors="#808080", linewidths=0.9)
+        for path in paths.unbind(1)[::4]:
+            axis.plot(*path.T, **style, linewidth=1.4)
+            start_and_end(axis, path, size=5)
+        plane(axis, f"the field {name}", (-side, side), (-side, side))
+        axes[2].plot(times, relative, **style, linewidth=1)
     axes[2].axhspan(1, 1e4, color="#e8e8e8", zorder=0)
     axes[2].text(0.1, 3e3, "not allowed", fontsize=9)
     axes[2].set(yscale="log", ylim=(1e-2, 1e4), xlim=(0, times[-1].item()))
@@ -241,14 +250,14 @@ def with_and_without_projection(times, paths, relative, V) -> None:
     axes[2].minorticks_off()
     plotting.show(
         figure,
-        "Paths of an untrained field from three points (filled) to their ends at t = 4 (hollow), "
-        "over level lines of V. Left, as it is: they spiral outwards. Middle, projected: they "
-        "spiral to the origin. Right, for twelve points: V divided by its bound grows beyond 1 "
-        "without the projection (dashed), and stays at 1 or just below with it (solid).",
+        f"Paths from three points (filled) to their ends at t = {times[-1]:.0f} (hollow), over "
+        "grey level lines of V. Left, the field as it is: they spiral outwards. Middle, "
+        "projected: they spiral towards the origin. Right, from twelve points: V divided by its "
+        "bound grows beyond 1 without the projection (dashed); with it (solid) it does not.",
     )
 
 
-def two_fields(fields, paths, features) -> None:
+def two_fields(fields, paths, features, which) -> None:
     """Streamlines of two trained fields, with the paths of disturbed features."""
     x, y = torch.meshgrid(torch.linspace(-3, 3, 25), torch.linspace(-2, 2, 17), indexing="xy")
     figure, axes = plt.subplots(1, 2, figsize=(8.8, 3.4), sharey=True)
@@ -258,37 +267,64 @@ def two_fields(fields, paths, features) -> None:
         velocity = arrows.permute(2, 0, 1).numpy()
         grey = {"color": "#b0b0b0", "linewidth": 0.6, "density": 0.8}
         axis.streamplot(x.numpy(), y.numpy(), *velocity, **grey)
+        axis.plot(
+            *features.T,
+            "*",
+            color=ORANGE,
+            markeredgecolor="white",
+            markersize=18,
+            zorder=3,
+        )
         axis.plot(*paths[name].permute(2, 0, 1), **BLUE_LINE, linewidth=1)
         axis.plot(*paths[name][0].T, "o", color=BLUE, markersize=3)
-        axis.plot(*features.T, "*", color=ORANGE, markeredgecolor="white", markersize=12, zorder=5)
+        axis.plot(
+            *paths[name][-1].T,
+            "o",
+            color=BLUE,
+            markerfacecolor="white",
+            markersize=4,
+            zorder=6,
+        )
         axis.set(xlim=(-3, 3), ylim=(-2, 2), aspect="equal")
-        axis.set(xlabel="$z_1$", title=name)
+        axis.set_xlabel("$z_1$")
+        axis.set_title(f"{name} ({which})", fontsize=10)
         axis.grid(False)
     axes[0].set_ylabel("$z_2$")
     plotting.show(
         figure,
         "Streamlines of two trained fields with the feature points as stars, and the paths of "
-        "disturbed features, which start at the discs. Left, trained for equilibria only: "
-        "disturbed features leave. Right, with the penalty: all of them return to their star.",
+        "disturbed features from filled to hollow discs. Left, trained for equilibria only: "
+        "most leave. Right, with the penalty: all return to their star, where the hollow discs "
+        "lie on top of one another.",
     )
 
 
 def states_and_potential(times, paths, potentials, bound, classes, centres) -> None:
     """Where the states of new inputs run, and the potential, of two networks."""
-    figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.5))
+    figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.7))
     at_1, at_5 = 20, 100
-    for axis, name in zip(axes, paths, strict=False):
+    windows = (2.5, 7.5)
+    for axis, name, window in zip(axes, paths, windows, strict=False):
+        axis.plot(
+            *centres.T,
+            "*",
+            color="#808080",
+            markerfacecolor="#e8e8e8",
+            markersize=22,
+            zorder=1,
+        )
         for label, colour, mark in ((0, BLUE, "o"), (1, ORANGE, "^")):
-            some = paths[name][:, classes == label][:, :25]
+            some = paths[name][:, classes == label][:, :12]
             axis.plot(*some.permute(2, 0, 1), color=colour, linestyle="-", linewidth=0.5)
-            axis.plot(*some[at_1].T, mark, color=colour, markersize=5)
-            hollow = {"color": colour, "markerfacecolor": "white", "linestyle": ""}
-            axis.plot(*some[at_5].T, marker=mark, markersize=5, **hollow)
-        star = {"color": BLACK, "markerfacecolor": "none", "markeredgewidth": 1.5}
-        axis.plot(*centres.T, "*", **star, markersize=20, zorder=5)
-        limit = max(2.5, 1.05 * paths[name][:, :, 0].abs().max().item())
-        axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-        axis.set(xlabel=r"$\eta_1$", ylabel=r"$\eta_2$", title=name)
+            hollow = {"color": colour, "markerfacecolor": "none", "linestyle": ""}
+            axis.plot(*some[at_5].T, marker=mark, markersize=7, **hollow)
+            axis.plot(*some[at_1].T, mark, color=colour, markersize=3)
+        axis.set(xlim=(-window, window), ylim=(-window, window), aspect="equal")
+        axis.set(xlabel=r"$\eta_1$", ylabel=r"$\eta_2$")
+        axis.set_title(f"{name}: window ±{window}", fontsize=10)
+    side = windows[0]
+    axes[1].plot([-side, side, side, -side, -side], [-side, -side, side, side, -side], **BLACK_DOTS)
+    axes[1].text(0, side + 0.8, "window of the left picture", fontsize=8, ha="center")
     for (name, V), style in zip(potentials.items(), (BLUE_LINE, ORANGE_DASHES), strict=True):
         axes[2].semilogy(times, V.median(1).values, **style, label=name)
     axes[2].semilogy(times, bound, **BLACK_DOTS, label="bound of LyaNet")
@@ -297,11 +333,11 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
     axes[2].legend(loc="upper right")
     plotting.show(
         figure,
-        "States of new inputs on their way from 0, at t = 1 filled and at t = 5 hollow; the two "
-        "classes are discs and triangles, their centres black stars. With LyaNet they stay near "
-        "the centres; trained for the endpoint only they run on. Right: the median of V falls and "
-        "stays with LyaNet, above its bound in the end; without, it is small at t = 1 and then "
-        "grows.",
+        "States of new inputs on their way from 0, at t = 1 small and filled, at t = 5 large and "
+        "hollow; the two classes are discs and triangles, their centres grey stars. The middle "
+        "picture is zoomed out. With LyaNet the states stay near the centres; trained for the "
+        "endpoint only they run on. Right: the median of V falls and stays with LyaNet, above "
+        "its bound in the end; without, it is small at t = 1 and then grows.",
     )
 
 
@@ -312,7 +348,7 @@ def forward_backward(runs) -> None:
         zip(axes, runs.items(), strict=True)
     ):
         axis.plot(*points.T, **BLUE_LINE, marker=".", markersize=4, linewidth=0.8)
-        axis.plot(*equilibrium, "*", color=ORANGE, markersize=12, zorder=5)
+        axis.plot(*equilibrium, "*", color=ORANGE, markersize=16, zorder=5)
         start_and_end(axis, points)
         arrow(axis, points, 5, BLUE)
         low, high = ((-0.2, 2.2), (0, 6))[number // 2]
@@ -322,9 +358,9 @@ def forward_backward(runs) -> None:
     axes[0].set_ylabel("$z_2$")
     plotting.show(
         figure,
-        "Four runs of 60 iterations from a filled disc to a hollow one; the equilibrium is a star. "
-        "Plain repetition goes round a triangle. Half the limit: it ends at the star. "
-        "0.9 times the limit: it spirals in. 1.1 times: it spirals out.",
+        "Four runs of 100 iterations from a filled disc to a hollow one; the equilibrium is a "
+        "star. Plain repetition goes round a triangle. With half the limit the run ends at the "
+        "star, with 0.9 times the limit it spirals in, with 1.1 times it spirals out.",
     )
 
 
@@ -347,5 +383,6 @@ def map_of_rates(measured) -> None:
     plotting.show(
         figure,
         f"One number for each family. In {some} of {len(measured)} examples mu is positive "
-        "(triangles): some pair separates at first. It is negative for the monotone equilibrium.",
+        "(triangles): some pair separates at first. It is negative for the flow of the monotone "
+        "equilibrium network.",
     )
