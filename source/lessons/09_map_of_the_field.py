@@ -79,17 +79,18 @@ reply(
 )
 
 # %% [markdown]
-# An attack compares *two inputs*. So a certificate, a radius in which no attack can succeed (Section 7.3), needs all pairs. The seven families ($V$ is a Lyapunov function):
+# A certificate, a radius in which no attack can succeed (Section 7.3), compares an input with *every* input near it. A promise about all pairs gives one; a promise about one point, or a frozen one, does not.
+# The seven families ($V$ is a Lyapunov function):
 #
-# | family, from Section 9.2 on | idea | compares | norm |
+# | family, from Section 9.2 on | idea | compares | measured in |
 # |---|---|---|---|
-# | antisymmetric | weights that turn, with friction | frozen $Df$ | none |
-# | Hamiltonian | layers that move like pendulums | frozen derivative of a layer | none |
+# | antisymmetric | weights that turn, with friction | frozen $Df$ | eigenvalues, not lengths |
+# | Hamiltonian | layers that move like pendulums | the derivative of each layer | areas, not lengths |
 # | projection | remove what lifts $V$ | one point: the origin | $V$ |
-# | SODEF | a penalty: features attract | one point: each feature | maximum |
-# | LyaNet | a loss that makes $V_y$ fall | one point: centre of the class | $V_y$ |
+# | SODEF | a penalty: features attract | one point: the class's feature point | the maximum norm |
+# | LyaNet | a loss that makes $V$ fall | one point: centre of the class | squared distance |
 # | ELCD | damped matrix times $x-x^*$ | one point: $x^*$ | Euclidean |
-# | monotone equilibrium | one layer, repeated for ever | all pairs of inputs | Euclidean |
+# | monotone equilibrium | the fixed point of one layer | all pairs of inputs | Euclidean |
 #
 # ## 9.2 Antisymmetric networks
 #
@@ -156,7 +157,7 @@ assert real_part < 0 < mu
 #
 # </details>
 #
-# Without friction no step is short enough (Claim 2.3). *Try this:* set the friction to 1 and find the longest allowed step with the slider; then compute it.
+# Without friction no step $h>0$ is short enough, if $S\ne0$ (Claim 2.3). *Try this:* set the friction to 1 and find the longest allowed step with the slider; then compute it.
 
 # %%
 omega = 3.0
@@ -195,9 +196,9 @@ for gamma in (0.0, 0.5):
 # %% [markdown]
 # ## 9.3 Hamiltonian networks
 #
-# **Question.** Can a deep network lose no information?
+# **Question.** Can a deep network lose no information, because every layer can be undone?
 #
-# Split the state into positions $q$ and momenta $p$, choose an **energy** $H=H_1(q)+H_2(p)$, and follow $q'=\nabla H_2(p)$, $p'=-\nabla H_1(q)$. The flow keeps $H$ (Claim 1.14).
+# Split the state into positions $q$ and momenta $p$, choose an **energy** $H=H_1(q)+H_2(p)$, and follow $q'=\nabla H_2(p)$, $p'=-\nabla H_1(q)$ (Haber and Ruthotto, 1705.03341). The flow keeps $H$ (Claim 1.14).
 # With $H_1(q)=\sum_i\log\cosh\big((Kq+b)_i\big)$ the force $\nabla H_1(q)=K^\top\tanh(Kq+b)$ looks like a layer. **Verlet's step** is half a kick (of $p$), a drift (of $q$), half a kick (Section 2.8):
 
 
@@ -248,13 +249,7 @@ assert orbits["Euler, h = 0.2"][1].max() > 100 and orbits["Verlet, h = 2.1"][1].
 figures.orbits_and_energies(orbits)
 
 # %% [markdown]
-# <details><summary>Why is 2 the limit?</summary>
-#
-# Near the origin $H\approx\tfrac12(q^2+p^2)$, and Verlet's step is a matrix with determinant 1 and trace $2-h^2$. For $0<h<2$ its eigenvalues are a complex pair $\lambda,\bar\lambda$ with product $|\lambda|^2=1$: nothing grows. For $h>2$ they are real, $\lambda$ and $1/\lambda$, and one is larger than 1 in size.
-#
-# </details>
-#
-# A matrix $M$ is **symplectic** if $M^\top\Omega M=\Omega$ with $\Omega=\begin{pmatrix}0&I\\-I&0\end{pmatrix}$. In the plane: $\det M=1$, areas are kept.
+# A matrix $M$ is **symplectic** if $M^\top\Omega M=\Omega$ with $\Omega=\begin{pmatrix}0&I\\-I&0\end{pmatrix}$.
 #
 # **Predict first.** At $h=2.1$ the energy rises to many times its start. Is the derivative of such a layer still symplectic, yes or no?
 
@@ -298,13 +293,19 @@ reply(
 #
 # </details>
 #
-# So backpropagation need not store states: it undoes the layers. **What it does not say:** anything about distances. A set may become long and thin.
+# <details><summary>Why is 2 the limit?</summary>
+#
+# Near the origin $H\approx\tfrac12(q^2+p^2)$, and Verlet's step is a matrix with determinant 1 and trace $2-h^2$. For $0<h<2$ its eigenvalues are a complex pair $\lambda,\bar\lambda$ with product $|\lambda|^2=1$: nothing grows. For $h>2$ they are real, $\lambda$ and $1/\lambda$, and one is larger than 1 in size.
+#
+# </details>
+#
+# In the plane symplectic means $\det M=1$: areas are kept. And backpropagation need not store states: it undoes the layers. **What it does not say:** anything about distances. A set may become long and thin.
 #
 # ### ★ Gradients cannot all vanish
 #
 # > **Claim 9.4 (the derivative cannot vanish).** A symplectic matrix has norm at least 1. Hence so has the derivative of any number of Verlet layers.
 #
-# *Proof.* $M^{-1}=-\Omega M^\top\Omega$ has the norm of $M$. So $1=\|MM^{-1}\|\le\|M\|^2$. $\square$ (*One* gradient may still shrink: singular values come in pairs $s$, $1/s$.)
+# *Proof.* $M^{-1}=-\Omega M^\top\Omega$ has the norm of $M$. So $1=\|MM^{-1}\|\le\|M\|^2$. $\square$ (*One* gradient may still shrink: singular values come in pairs $s$, $1/s$. See Galimberti et al., 2105.13205.)
 
 # %%
 D50 = derivative(partial(deep, layer=verlet, h=0.1, depth=50), x)
@@ -527,7 +528,7 @@ live_rows
 #
 # </details>
 #
-# Beyond $c=1$ both norms grow at first. But every feature still returns: with the dominant rows only $\mu_\infty<0$ is lost, not the negative eigenvalues.
+# Beyond $c=1$ both norms grow at first. But every feature still returns. Rows that do not dominate cost $\mu_\infty<0$, and not the negative eigenvalues.
 #
 # Now train, with feature points $(\pm1.5,0)$: once only $f(z_y)=0$, once also $\mu_\infty\le-2$. Then follow twelve features around each, at distance 0.28:
 
@@ -581,7 +582,7 @@ for name, loss in {"equilibria only": equilibria_only, "with penalty": sodef}.it
         rows = max(float(row_norm(M)) for M in matrices)
         print(
             f"{name:15s} seed {seed}: mu_inf {rows:5.2f}, largest real part {real:5.2f}; "
-            f"at t = 20 farther away than 0.28: {left:4.0%}, farthest {away.max():.3f}"
+            f"at t = 20 farther away than 0.28: {left:4.0%} of 24, farthest {away.max():.3f}"
         )
         if name == "with penalty":
             assert rows < -1 and away.max() < 0.05
@@ -613,9 +614,14 @@ figures.two_fields(feature_fields, feature_paths, features, "seed 1, to t = 20")
 #
 # *Proof.* $V_y'\le-\kappa V_y$. So $e^{\kappa t}V_y(\eta(t))$ does not increase. $\square$
 #
-# The usual way instead: ask only that $V_y(\eta(1))$ be small. Both, trained on two half moons of points ($\kappa=4$) and followed to $t=5$ for new inputs:
+# The usual way instead: ask only that $V_y(\eta(1))$ be small. Both are trained on two half moons of points ($\kappa=4$).
+#
+# **Predict first.** The usual way puts the states at their centres at $t=1$. Follow them on to $t=5$: are they near the centres, or far away?
 
-# %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
+# %%
+my_guess = ...  # "near" or "far away"
+
+# %% jupyter={"source_hidden": true} tags=["reveal", "nbval-ignore-output"]
 # the two losses, training, measuring and drawing
 inputs, classes = data.two_moons(300, noise=0.08, seed=0)
 new_inputs, new_classes = data.two_moons(200, noise=0.08, seed=1)
@@ -687,9 +693,15 @@ assert decay["LyaNet"][20].median() < 1.5 * bounds[20] and decay["LyaNet"][100].
 assert decay["endpoint only"][20].median() < bounds[20] and exceeded[100] > 0.5
 assert decay["endpoint only"][100].median() > 1.125
 figures.states_and_potential(eta_times, eta_paths, decay, bounds, new_classes, centres)
+reply(
+    my_guess,
+    "far away",
+    "Nothing in that loss speaks of what happens after t = 1.",
+    wrong={"near": "arriving is not staying."},
+)
 
 # %% [markdown]
-# The endpoint network is right at $t=1$ and gone at $t=5$. LyaNet stays, but most inputs exceed its bound at $t=5$, because training made the loss small *on average over samples*, not zero along the solution. A small loss is not a proof.
+# The endpoint network is at its centre at $t=1$ and far from it at $t=5$. LyaNet stays near, but most inputs, at least, exceed its bound at $t=5$, because training made the loss small *on average over samples*, not zero along the solution. A small loss is not a proof.
 #
 # ### ★ How the two were trained
 #
@@ -789,7 +801,7 @@ live_pair
 #
 # **Question.** What about a network of *infinite* depth?
 #
-# Repeat one layer, $z\leftarrow\mathrm{relu}(Wz+Ux+b)$, for ever. An **equilibrium network** asks for the limit at once: $z=\mathrm{relu}(Wz+Ux+b)$. Winston and Kolter (2006.08591) choose, with any matrices $A$ and $B$,
+# Repeat one layer, $z\leftarrow\mathrm{relu}(Wz+Ux+b)$, for ever. An **equilibrium network** asks at once for a state that the layer leaves unchanged: $z=\mathrm{relu}(Wz+Ux+b)$. Winston and Kolter (2006.08591) choose, with any matrices $A$ and $B$,
 #
 # $$W=(1-m)I-A^\top A+B-B^\top,\qquad m>0,\qquad\text{so that}\quad\mathrm{sym}(I-W)=mI+A^\top A\succeq mI .$$
 #
@@ -885,7 +897,7 @@ q_turn = (I - W_turn) @ torch.tensor([3.0, 3.0])
 limit = limit_of(W_turn, 0.5)
 runs = {
     "a = 1: plain repetition": (iterations(W, q, 1.0, [1.0, 1.0]), solution),
-    f"a = half the limit {2 * half:.3f}": (iterations(W, q, half, [1.0, 1.0]), solution),
+    f"a = {half:.3f}, half the limit": (iterations(W, q, half, [1.0, 1.0]), solution),
     f"0.9 times limit {limit:.3f}": (
         iterations(W_turn, q_turn, 0.9 * limit, [4.0, 3.0]),
         [3.0, 3.0],
@@ -897,14 +909,15 @@ runs = {
 }
 factor = math.sqrt(1 - m * half)
 print(
-    f"left example: limit {2 * half:.3f}; at half of it distances shrink at least by {factor:.3f}"
+    f"left example: limit {2 * half:.3f}; at half of it each iteration multiplies "
+    f"distances by at most {factor:.3f}"
 )
 ends = [(points[-1] - torch.as_tensor(star)).norm().item() for points, star in runs.values()]
 assert ends[0] > 1 and ends[1] < 0.01 and ends[2] < 0.7 and ends[3] > 1.5
 figures.forward_backward(runs)
 
 # %% [markdown]
-# Right, a rotation with friction, $I-W=\tfrac12I+3G$: there the limit is sharp. *Recall:* which number of Section 9.2 is this limit?
+# Right, a rotation with friction, $I-W=\tfrac12I+3G$ and $q=(I-W)(3,3)^\top$, so that $(3,3)$ is the solution: there the limit is sharp, as long as both units stay active. *Recall:* which number of Section 9.2 is this limit?
 #
 # <details><summary>Answer</summary>
 #
@@ -951,7 +964,7 @@ for shift in (-1.0, 1.0):
 #
 # ## 9.9 Which would I use?
 #
-# One example each: where $\mu=\lambda_{\max}(\mathrm{sym}\,Df)>0$, some neighbours separate at first. That breaks no promise: the first six families made none about pairs.
+# One example each: where $\mu=\lambda_{\max}(\mathrm{sym}\,Df)>0$, some neighbours separate at first. That breaks no promise: none of the first six says that the *Euclidean* distance of every two states of the nonlinear flow shrinks. (The whirl is an example of two families.)
 
 
 # %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
@@ -965,10 +978,9 @@ at_start = torch.func.vmap(torch.func.jacrev(controlled["LyaNet"]))
 examples = {
     "antisymmetric, one unit saturated": saturated,
     "Hamiltonian, at (2, 0)": derivative(hamiltonian, 2 * at_one),
-    "projection of the whirl, at (1, 0)": derivative(whirl, at_one),
     "SODEF, dominant rows (c = 0.95)": torch.tensor([[-1.0, 0.95], [0.0, -0.1]]),
-    "LyaNet, where 200 inputs start": at_start(torch.zeros(200, 2), new_inputs).detach(),
-    "ELCD: the whirl, at (1, 0)": derivative(whirl, at_one),
+    "LyaNet, largest of 200 starts": at_start(torch.zeros(200, 2), new_inputs).detach(),
+    "projection, ELCD: the whirl, at (1, 0)": derivative(whirl, at_one),
     "monotone equilibrium, the flow of z": W - I,
 }
 measured = {name: ode.logarithmic_norm(Df).max().item() for name, Df in examples.items()}
@@ -981,12 +993,12 @@ figures.map_of_rates(measured)
 # | you want | take | what breaks it, or is not said |
 # |---|---|---|
 # | a certificate against attacks | Section 5.1, or monotone equilibrium | long steps ($\tau$, $a$); $m\le0$ |
-# | one for a given network | randomised smoothing (below) | many evaluations |
+# | one built on a given network | randomised smoothing (below) | many evaluations; it certifies the majority vote, with high probability |
 # | a reversible network | Hamiltonian | Euler steps; distances. (Long Verlet steps spoil only the energy) |
 # | a recurrent network | antisymmetric, small $\gamma$ | long steps (Claim 9.2 is for $\sigma(x)=x$: measure yours); distances |
 # | to repair a field | projection | $\nabla V=0$ off the origin; long steps; pairs |
 # | a known target and a rate | ELCD | another symmetric part; pairs |
-# | outputs that stay right | LyaNet, SODEF | a loss above zero; large disturbances |
+# | states that stay near a target | LyaNet, SODEF | a loss above zero; large disturbances |
 #
 # ### ★ More names on the map
 #
@@ -996,7 +1008,7 @@ figures.map_of_rates(measured)
 # * *AOL* (2208.03160), *SLL* (2303.03169), *Sandwich* (2301.11526): 1-Lipschitz layers by rescaling or by a direct parametrisation; all pairs.
 # * *Contractive Hamiltonian networks* (2203.11805): a field inspired by Hamilton, with one number that makes it contract.
 # * *Equilibria in other norms* (2106.03194): as family 7, with $\mu_\infty$ in place of monotone.
-# * *Learned monotone operators* (2012.13247): a non-expansive network as the implicit step of a monotone operator; compare Section 8.5.
+# * *Learned monotone operators* (2012.13247): with a non-expansive network $N$, the average $\tfrac12(I+N)$ is the implicit step of a monotone operator; compare Section 8.5.
 # * *Closed-loop control* (2102.01862): an optimal control, added at run time, steers disturbed features back.
 # * *Randomised smoothing* (1902.02918): the other route to certificates, for *any* network. Classify many noisy copies of $x$ and take the majority. The radius holds with high probability, for the majority vote.
 #
@@ -1004,11 +1016,11 @@ figures.map_of_rates(measured)
 #
 # * Ask who is compared. Only a promise about all pairs protects two arbitrary inputs: monotone equilibrium (Claim 9.10, Claim 9.11, Claim 9.12).
 # * Towards one point: projection (Claim 9.5), SODEF (Claim 9.6), LyaNet (Claim 9.7), ELCD (Claim 9.8). Pairs may separate.
-# * Frozen: antisymmetric (Claim 9.1, Claim 9.2), Hamiltonian (Claim 9.3).
+# * Frozen: antisymmetric (Claim 9.1, Claim 9.2). Structure of every layer, without distances: Hamiltonian (Claim 9.3, Claim 9.4).
 #
 # ## What can go wrong in practice
 #
-# * *Trusting a frozen eigenvalue.* It controls neither distances nor steps.
+# * *Trusting a frozen eigenvalue.* Unless the matrix is constant and normal, it controls neither distances nor steps.
 # * *A promise about the flow, used for long steps.* Check the step.
 # * *Comparing norms.* In $d$ dimensions $\mu_\infty<0$ bounds Euclidean distances only up to a factor $\sqrt d$.
 # * *Reading a small training loss as a theorem.*
@@ -1017,6 +1029,7 @@ figures.map_of_rates(measured)
 #
 # * M. J. Ehrhardt, D. Murari, F. Sherry: *Stable neural networks and connections to continuous dynamical systems*, arXiv 2510.22299.
 # * E. Haber, L. Ruthotto: *Stable architectures for deep neural networks*, arXiv 1705.03341. B. Chang et al.: *AntisymmetricRNN*, arXiv 1902.09689.
+# * C. L. Galimberti et al.: *Hamiltonian deep neural networks guaranteeing non-vanishing gradients by design*, arXiv 2105.13205.
 # * J. Z. Kolter, G. Manek: *Learning stable deep dynamics models*, arXiv 2001.06116.
 # * Q. Kang et al.: *Stable neural ODE with Lyapunov-stable equilibrium points (SODEF)*, arXiv 2110.12976.
 # * I. D. J. Rodriguez, A. D. Ames, Y. Yue: *LyaNet: a Lyapunov framework for training neural ODEs*, arXiv 2202.02526.
