@@ -11,7 +11,7 @@
 # * why a stable method can fail at *every* step size, and why gradients matter;
 # * steps that keep an energy, and steps made of steps.
 #
-# **Before you start:** lesson 1, complex numbers as points of a plane, paper.
+# **Before you start:** lesson 1, complex numbers as points of a plane, and paper.
 # **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than a minute. A good place for a break is after Section 2.3.
 
 # %% tags=["setup"]
