@@ -531,14 +531,16 @@ def symplectic(x, a):
 @pytest.mark.parametrize("a", [0.01, 0.1, 1.0, 1.9])
 def test_claim_2_13_symplectic_euler_keeps_a_nearby_energy(a, seed):
     x = tuple(normal(seed, 2).tolist())
+    omega = 0.5 + seed
+    h = a / omega
 
     def nearby(z):
-        return (z[0] ** 2 + z[1] ** 2) / 2 - a / 2 * z[0] * z[1]
+        return omega * (z[0] ** 2 + z[1] ** 2) / 2 - h * omega**2 / 2 * z[0] * z[1]
 
     start = nearby(x)
     for _ in range(1000):
-        x = symplectic(x, a)
-        energy = (x[0] ** 2 + x[1] ** 2) / 2
+        x = symplectic(x, h * omega)
+        energy = omega * (x[0] ** 2 + x[1] ** 2) / 2
         assert nearby(x) == pytest.approx(start, rel=1e-9)
         assert start / (1 + a / 2) - 1e-9 <= energy <= start / (1 - a / 2) + 1e-9
 

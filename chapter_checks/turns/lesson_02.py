@@ -58,38 +58,38 @@ def matrix_of_midpoint(attempt: Attempt) -> None:
     attempt.fail("B is diag(0, 1). Write down BA first: B keeps the second row of A only.")
 
 
-@exercise("2.C", "The longest step for a potential")
-def step_for_a_potential(attempt: Attempt) -> None:
-    for rows, columns in ((3, 2), (2, 4), (3, 3)):
-        W = attempt.randn(rows, columns)
-        m = attempt.uniform(0.3, 2.0)
-        r = attempt.uniform(0.4, 3.0)
-        value = attempt.number("longest_step", W, m, r)
-        norm = torch.linalg.matrix_norm(W, 2).item()
-        curvature = torch.eye(columns) * m + W.T @ W  # where all ramps are on
-        L = torch.linalg.eigvalsh(curvature)[-1].item()
-        if abs(value * L - 2 * r) <= 1e-9 * r:
+@exercise("2.C", "The Jacobian of a midpoint step")
+def jacobian_of_midpoint(attempt: Attempt) -> None:
+    for d in (2, 3, 2):
+        here = attempt.randn(d, d)
+        there = attempt.randn(d, d)
+        h = attempt.uniform(0.4, 1.6)
+        value = attempt.tensor("midpoint_jacobian", here, there, h, shape=(d, d))
+        # The step for a field that is linear near both places, on the unit vectors.
+        I = torch.eye(d, dtype=torch.float64)
+        moved = I + h / 2 * here
+        right = I + h * there @ moved
+        if (value - right).abs().max() <= 1e-9:
             continue
         mistakes = {
-            "r/L. Claim 2.5 allows twice that": r / L,
-            "the step for m = 0. The second part of V bends too": 2 * r / norm**2,
-            "2r over the norm of W plus m. The Hessian of |Wx|^2 / 2 is W'W": 2 * r / (norm + m),
-            "2r/L with the Frobenius norm. The largest curvature is the spectral norm squared": 2
-            * r
-            / (W.square().sum() + m),
-            "2r over the norm squared plus m/2. The factor 1/2 goes when you differentiate": 2
-            * r
-            / (norm**2 + m / 2),
-            "2r/L with half of the curvature of W": 2 * r / (norm**2 / 2 + m),
-            "2r times L. Divide by it": 2 * r * L,
-            "L itself": L,
-            "the number 2/L of Euler's method. Other methods have another r": 2 / L,
+            "the factors in the wrong order. X depends on x, so Df(x) acts first": I
+            + h * moved @ there,
+            "the two places exchanged. The outer derivative is taken at X": I
+            + h * here @ (I + h / 2 * there),
+            "a step whose X does not move with x. The chain rule has an inner factor": I
+            + h * there,
+            "Euler's Jacobian. Where does Df(X) come in": I + h * here,
+            "a product of the entries. Matrices are multiplied with @": I + h * there * moved,
+            "what the step adds. Where is the derivative of x itself": h * there @ moved,
+            "a step with X a whole Euler step away. Midpoint goes half-way": I
+            + h * there @ (I + h * here),
+            "the inner factor without the identity. X contains x itself": I
+            + h**2 / 2 * there @ here,
+            "the factor 1/2 taken from the wrong place. It stands in X": I
+            + h / 2 * there @ (I + h * here),
         }
-        attempt.rule_out(value, mistakes, "This is {}.", rtol=1e-9)
-        hint = "Too long: where all ramps are on, the curvature of V is larger than your L."
-        if value < 2 * r / L:
-            hint = "Safe, but not the longest: your L is larger than any curvature of V."
-        attempt.fail(hint)
+        attempt.rule_out(value, mistakes, "This is {}.", rtol=1e-9, atol=1e-9)
+        attempt.fail("Differentiate X first. Then x + h f(X): what multiplies the derivative of X?")
 
 
 @exercise("2.D", "A step of symplectic Euler")

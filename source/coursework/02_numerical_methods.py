@@ -105,8 +105,8 @@ if passed("2.2"):
 #
 # *Why it matters: a bound of 1 that is almost true is no bound. In a deep network the excess is multiplied once a layer.*
 #
-# The **slope** of a step at a point $x$ is the largest factor by which it stretches a very short pair at $x$: the spectral norm of its Jacobian.
-# Return the slope of one step of the explicit **midpoint rule** $x\mapsto x+h\,f\big(x+\tfrac h2f(x)\big)$. The field `f` maps a tensor of shape `(2,)` to one of shape `(2,)`; PyTorch can differentiate it.
+# The **stretch** of a step at a point $x$ is the largest factor by which it stretches a very short pair at $x$: the spectral norm of its Jacobian. (In the names of this exercise it is called slope.)
+# Return the stretch of one step of the explicit **midpoint rule** $x\mapsto x+h\,f\big(x+\tfrac h2f(x)\big)$. The field `f` maps a tensor of shape `(2,)` to one of shape `(2,)`; PyTorch can differentiate it.
 #
 # <details><summary>Hint 1</summary>
 #

@@ -1,18 +1,17 @@
 # %% [markdown]
 # # 2. Steps that keep the promise
 #
-# Lesson 1 found flows that never move two states apart. A computer does not follow a flow. It takes steps, and a layer of a network *is* such a step.
-# A step that is too long, or of the wrong kind, breaks the promise of the flow without any warning.
+# Lesson 1 found flows that never move two states apart. A computer takes steps instead, and a layer of a network *is* such a step (lesson 4).
+# A step that is too long, or of the wrong kind, breaks the promise without warning.
 #
 # **You will learn**
 #
-# * to read a Runge–Kutta method from a small table, and where in the complex plane its steps are stable;
-# * one number per method, $r$, for convex potentials: up to $h=2r/L$ no two solutions move apart;
-# * why a stable method can still fail, and one of them at *every* step size;
-# * why it matters that a field is a gradient, and what implicit steps buy;
+# * to read a Runge–Kutta method from a small table, and where it is stable;
+# * one number per method, $r$: on a convex potential no step up to $2r/L$ moves two solutions apart;
+# * why a stable method can fail at *every* step size, and why gradients matter;
 # * steps that keep an energy, and steps made of steps.
 #
-# **Before you start:** lesson 1 ($L$, $\mu$, convex potentials), complex numbers as points of a plane, a sheet of paper.
+# **Before you start:** lesson 1, complex numbers as points of a plane, and paper.
 # **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than a minute. A good place for a break is after Section 2.3.
 
 # %% tags=["setup"]
@@ -35,15 +34,15 @@ torch.set_num_threads(1)  # thousands of tiny matrices: one thread is fastest
 # %% [markdown]
 # ## 2.1 One step, one number
 #
-# **Question.** We want $x(t+h)$ and know only $x(t)$ and the field $f$ of $x'=f(x)$. What to do?
+# **Question.** We know $x(t)$ and the field $f$ of $x'=f(x)$. How do we get $x(t+h)$?
 #
 # Go straight along the arrow for a time $h$, the **step size**. That is **Euler's method**:
 #
 # $$x_{n+1}=x_n+h\,f(x_n).$$
 #
-# Take the field $f(x)=-10x$ on the line. Its flow multiplies everything by $e^{-10t}$: all solutions rush to 0.
+# Take $f(x)=-10x$ on the line. All solutions of $x'=f(x)$ rush to 0.
 #
-# **Predict first.** Up to which step size do Euler's solutions shrink too? Insert $f$ in the formula.
+# **Predict first.** Up to which step size do Euler's solutions shrink too?
 
 # %%
 my_guess = ...  # a number
@@ -68,25 +67,25 @@ reply(
 )
 
 # %% [markdown]
-# Other methods look at the field more than once. A **Runge–Kutta method** with $s$ **stages** first computes $s$ points $X_i$ and then the step:
+# A **Runge–Kutta method** with $s$ **stages** looks at the field $s$ times. It computes $s$ points $X_i$ and then the step:
 #
 # $$X_i=x+h\sum_{j=1}^s a_{ij}f(X_j),\qquad x_{\text{new}}=x+h\sum_{i=1}^s b_if(X_i).$$
 #
-# The method *is* its numbers, its **Butcher tableau**: an $s\times s$ matrix $A=(a_{ij})$ and weights $b_i$ with $\sum_ib_i=1$. If $A$ has entries only below the diagonal, each stage
-# needs only earlier ones, and the method is called **explicit**. An example with two stages is `heun`:
+# The vectors $f(X_i)$ are **velocities**. The method *is* its numbers, its **Butcher tableau**: a matrix $A=(a_{ij})$ and weights $b_i$ with $\sum_ib_i=1$. If $A$ has entries only below the diagonal,
+# each stage needs only earlier ones, and the method is **explicit**. An example is `heun`:
 #
 # $$A=\begin{pmatrix}0&0\\1&0\end{pmatrix},\quad b=\begin{pmatrix}1/2\\1/2\end{pmatrix}:\qquad X_1=x,\quad X_2=x+hf(X_1),\quad x_{\text{new}}=x+\tfrac h2f(X_1)+\tfrac h2f(X_2).$$
 #
-# It averages the slopes at both ends of Euler's step.
+# It averages the velocities at both ends of Euler's step.
 
 
 # %%
 def explicit_step(f, x, h, A, b):
-    slopes = []
+    velocities = []
     for row in A.tolist():
-        stage = x + h * sum(a * slope for a, slope in zip(row, slopes, strict=False))
-        slopes.append(f(stage))
-    return x + h * sum(weight * slope for weight, slope in zip(b.tolist(), slopes, strict=True))
+        stage = x + h * sum(a * v for a, v in zip(row, velocities, strict=False))
+        velocities.append(f(stage))
+    return x + h * sum(weight * v for weight, v in zip(b.tolist(), velocities, strict=True))
 
 
 true_end = 2 * math.atan(math.tanh(0.5))  # of x' = cos x from 0, after time 1
@@ -98,14 +97,12 @@ for name, method in TABLEAUS.items():
         print(f"{name:14s} {len(method.b)} stages   error of one step {error:.5f}")
 
 # %% [markdown]
-# These are the library's explicit methods.
-#
-# What does a method do to $x'=\lambda x$? Let $\lambda$ be complex: a real part below 0 is decay, an imaginary part is rotation. Each stage is a multiple of $x$, and so is the result. Write $z=h\lambda$. For `heun`
+# What do the library's methods do to $x'=\lambda x$ with a complex $\lambda$? (A real part below 0 is decay, an imaginary part rotation.) Let $z=h\lambda$. For `heun`
 #
 # $$X_1=x,\qquad X_2=(1+z)\,x,\qquad x_{\text{new}}=\big(1+\tfrac z2+\tfrac z2(1+z)\big)x=\big(1+z+\tfrac{z^2}2\big)x .$$
 #
-# **Your turn 2.A.** The method `midpoint` uses the slope half-way: $X_1=x$, $X_2=x+\tfrac h2f(X_1)$, $x_{\text{new}}=x+h\,f(X_2)$.
-# Take $x'=\lambda x$ again. By which factor does a step multiply $x$, as a function of the number $z=h\lambda$?
+# **Your turn 2.A.** The method `midpoint` uses the velocity half-way: $X_1=x$, $X_2=x+\tfrac h2f(X_1)$, $x_{\text{new}}=x+h\,f(X_2)$.
+# By which factor does it multiply $x$ if $x'=\lambda x$, as a function of $z=h\lambda$?
 
 
 # %%
@@ -126,7 +123,7 @@ for z in (-2.5, -1.0, -0.1, 0.5):
     print(f"{z:5.1f} {1 + z + z**2 / 2:9.5f} {float(your_R(z)):9.5f} {math.exp(z):9.5f}")
 
 # %% [markdown]
-# Both have *the same* factor. Remember this pair of twins.
+# Both have *the same* factor. Remember these twins.
 #
 # > **Claim 2.1 (stability function).** One step of $(A,b)$ for $x'=\lambda x$ is $x\mapsto R(h\lambda)\,x$ with
 # > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$, if the inverse exists (for explicit methods it always does). For $x'=Kx$ with a matrix $K$ it is $x\mapsto R(hK)\,x$, if no eigenvalue of $hK$ is excluded.
@@ -137,7 +134,7 @@ for z in (-2.5, -1.0, -0.1, 0.5):
 #
 # </details>
 #
-# The library's `stability_function` evaluates $R$. We compare it with a step for a field that spirals, and read a state $(x_1,x_2)$ as the complex number $x_1+ix_2$:
+# The library's `stability_function` evaluates $R$. We compare it with a step for a spiral, and read a state $(x_1,x_2)$ as $x_1+ix_2$:
 
 # %%
 G = torch.tensor([[0.0, -1.0], [1.0, 0.0]])  # rotation by +90 degrees
@@ -152,10 +149,10 @@ cubic = runge_kutta_step(lambda x: -(x**3), torch.tensor([0.5, 2.0]), 0.4, TABLE
 print(f"not linear, x' = -x^3: factor {cubic[0] / 0.5:.3f} from 0.5, {cubic[1] / 2:.3f} from 2")
 
 # %% [markdown]
-# **Drop linearity**, in the last line, and there is no common factor.
+# **Drop linearity** (last line), and there is no common factor.
 #
 # A linear solution does not grow if $|R(h\lambda)|\le1$. The set of all $z$ with $|R(z)|\le1$ is the **stability region** of the method. For Euler it is the disc $|1+z|\le1$.
-# Is a step stable? Look whether $h\lambda$ lies in the region. As $h$ grows, it walks along a ray, up to the bar.
+# As $h$ grows, $h\lambda$ walks along a ray. The step is stable while it stays in the region.
 
 # %% jupyter={"source_hidden": true}
 decays = {"decay": complex(-1, 0), "spiral": complex(-0.3, 1), "rotation": complex(0, 1)}
@@ -183,8 +180,9 @@ limits = {
     for name, method in TABLEAUS.items()
     for system, rate in decays.items()
 }
+figures.four_regions(TABLEAUS, stability_function)
 live_region = figures.stability_region(TABLEAUS, stability_function, decays, limits)
-live_region.still(method="rk4", system="decay", h=2.8)
+live_region.still(method="rk4", system="decay", h=2.9)
 
 # %%
 live_region
@@ -192,12 +190,18 @@ live_region
 # %% [markdown]
 # The systems are $\lambda=-1$ (decay), $-0.3+i$ (spiral) and $i$ (rotation). Find out:
 #
-# * *`euler`, decay:* from which $h$ on does it jump from side to side, from which on does it explode?
+# * *`euler`, decay:* from which $h$ on does it jump from side to side, from which on grow?
 # * *`rk4`:* how far may you go on the decay, how far on the rotation?
-# * *`euler`, rotation:* is any $h$ stable?
 # * *`implicit_euler`, rotation:* it is stable for all $h$. What is wrong all the same?
 #
-# A method whose region contains the whole left half-plane $\mathrm{Re}\,z\le0$ is **A-stable**: it never turns a decay into a growth.
+# <details><summary>Answers</summary>
+#
+# Euler multiplies by $1-h$: it jumps from $h=1$ on and grows beyond $h=2$. For `rk4` the limits are $2.785$ and $2.828$.
+# Implicit Euler shrinks, but a true rotation keeps its size.
+#
+# </details>
+#
+# A method whose region contains the whole left half-plane $\mathrm{Re}\,z\le0$ is **A-stable**.
 #
 # > **Claim 2.2 (no explicit method is A-stable).** For an explicit method with $s$ stages $R$ is a polynomial of degree at most $s$ and not constant. So $|R(z)|\to\infty$ as $z\to-\infty$.
 #
@@ -208,23 +212,25 @@ live_region
 # </details>
 
 # %%
+imaginary = 1j * torch.logspace(-2, 3, 500)  # the edge of the left half-plane
 for name, method in TABLEAUS.items():
-    near, far = stability_function(method, torch.tensor([-10.0, -1000.0])).abs().tolist()
-    kind = "explicit" if method.explicit else "A-stable"
-    print(f"{name:18s} |R(-10)| = {near:8.3g}   |R(-1000)| = {far:8.3g}   {kind}")
-    assert method.explicit == (far > 100)
+    far = stability_function(method, torch.tensor(-1000.0)).abs().item()
+    edge = stability_function(method, imaginary).abs().max().item()
+    print(f"{name:18s} |R(-1000)| = {far:8.3g}   largest |R(iy)|, y up to 1000: {edge:8.3g}")
+    assert (far > 100 and edge > 100) if method.explicit else max(far, edge) <= 1 + 1e-9
 
 # %% [markdown]
-# The last three are **implicit**: $A$ has entries on the diagonal, and each step solves an equation.
+# The last three are **implicit**: $A$ has entries on the diagonal, and each step solves an equation. `implicit_euler` is $x_{n+1}=x_n+hf(x_{n+1})$, with $R=\frac1{1-z}$; the others have $R=\frac{2+z}{2-z}$.
+# All three are A-stable: a $z$ on the left has at least distance 1 from 1, and it is nearer to $-2$ than to 2.
 #
-# Rotations lie exactly on the edge. A matrix $S$ with $S^\top=-S$ is called **skew-symmetric**. The flow of $x'=Sx$ keeps all lengths (lesson 1).
+# A matrix $S$ with $S^\top=-S$ is **skew-symmetric**. The flow of $x'=Sx$ keeps all lengths (lesson 1).
 #
 # > **Claim 2.3 (Euler expands every rotation).** If $S$ is skew-symmetric, then $\|x+hSx\|^2=\|x\|^2+h^2\|Sx\|^2$. In the plane, with angular speed $\omega$, every step of every size $h>0$
 # > multiplies lengths by $\sqrt{1+h^2\omega^2}$.
 #
 # *Proof.* $\langle x,Sx\rangle=\langle S^\top x,x\rangle=-\langle x,Sx\rangle$, so it is 0, and Pythagoras does the rest. $\square$
 
-# %%
+# %% jupyter={"source_hidden": true}
 paths = {}
 for name in ("euler", "rk4", "implicit_euler"):
     path = [torch.tensor([[1.0, 0.0]])]
@@ -236,26 +242,26 @@ for name in ("euler", "rk4", "implicit_euler"):
 figures.around_a_circle(paths)
 
 # %% [markdown]
-# **Drop "skew-symmetric"**, and friction $\gamma>0$ saves Euler. For $x'=(\omega G-\gamma I)x$, where $G$ is the rotation by $+90°$, the factor is $\sqrt{(1-h\gamma)^2+h^2\omega^2}$. It is at most 1 exactly for $h\le2\gamma/(\gamma^2+\omega^2)$.
+# <details><summary>Drop “skew-symmetric”: friction helps</summary>
 #
-# *Exercise 2.1 asks after how many Euler steps a rotating state has doubled its length.*
+# Let friction $\gamma>0$ act too. For $x'=(\omega G-\gamma I)x$ Euler's factor is $\sqrt{(1-h\gamma)^2+h^2\omega^2}$, at most 1 exactly for $h\le2\gamma/(\gamma^2+\omega^2)$. Lesson 9 builds layers from this mixture.
+#
+# </details>
+#
+# *Exercise 2.1: when has a rotating state doubled its length?*
 #
 # ## 2.2 Two solutions
 #
-# **Question.** Stability watches one solution of a linear field. Now let the field be *nonlinear*, and let no two solutions move apart. Does $|R|\le1$ suffice?
+# **Question.** Stability watches one solution of a linear field. Up to which step do no *two* solutions of a *nonlinear* field move apart?
 #
-# Take the kindest fields: downhill on a convex potential, $f=-\nabla V$, where $\nabla V$ is $L$-Lipschitz ($V$ is **$L$-smooth**). By lesson 1 the flow never increases distances.
-#
-# On the line such an $f$ falls, but nowhere steeper than $L$. In more dimensions: a field is **cocoercive** with constant $\nu>0$ if for all $x,y$
+# Take the kindest fields: $f=-\nabla V$ with a convex $V$, where $\nabla V$ is $L$-Lipschitz ($V$ is **$L$-smooth**). The flow never increases distances (lesson 1).
+# On the line such an $f$ falls, nowhere steeper than $L$. In more dimensions we say: **$-f$ is $\nu$-cocoercive** (with $\nu>0$) if for all $x,y$
 #
 # $$\langle f(x)-f(y),\,x-y\rangle\le-\nu\,\|f(x)-f(y)\|^2 .$$
 #
-# In words: slopes may differ only if they pull the two points together, and the more they differ, the stronger.
-# (Books write it for $F=-f$: then it reads $\langle F(x)-F(y),x-y\rangle\ge\nu\|F(x)-F(y)\|^2$.)
+# In words: velocities may differ only if they pull the two points together, and the more they differ, the stronger.
 #
-# > **Claim 2.4 (a convex potential gives cocoercivity).** If $V$ is convex and $L$-smooth, then $f=-\nabla V$ is cocoercive with $\nu=1/L$ (Baillon and Haddad 1977).
-#
-# *Idea.* $f(x)-f(y)=-C(x-y)$ with a mean curvature $C$, a symmetric matrix with eigenvalues $\lambda$ in $[0,L]$. There $\lambda\ge\lambda^2/L$.
+# > **Claim 2.4 (a convex potential gives cocoercivity).** If $V$ is convex and $L$-smooth, then $-f=\nabla V$ is $\tfrac1L$-cocoercive (Baillon and Haddad 1977).
 #
 # <details><summary>Proof for twice differentiable $V$</summary>
 #
@@ -264,7 +270,7 @@ figures.around_a_circle(paths)
 #
 # </details>
 #
-# Both words are needed, *gradient* and *convex*. For three fields we measure left side minus right side with $\nu=1/L$, divided by $\|x-y\|^2$:
+# Both words are needed, *gradient* and *convex*. Below are three fields; `valley` consists of **ramps**, $\mathrm{relu}(s)=\max(s,0)$: flat, then rising. Printed is left minus right side for $\nu=1/L$, divided by $\|x-y\|^2$:
 
 # %%
 W = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.3, 0.8]])
@@ -295,26 +301,28 @@ for field, L in ((valley, L_valley), (inward_spiral, math.sqrt(10)), (double_wel
     assert (excess.max() <= 1e-12) == (field is valley)
 
 # %% [markdown]
-# The spiral contracts, but it is no gradient: it is cocoercive only with $\nu=1/10$, not with $1/L\approx0.316$. The double well is a gradient, but its hill in the middle pushes points apart, and no $\nu>0$ will do.
+# The spiral contracts, but it is no gradient: only $\nu=1/10$ holds, not $1/L\approx0.316$. The double well is a gradient, but its hill in the middle pushes points apart: no $\nu>0$ will do.
 #
 # ### The circle theorem
 #
-# What does one step do to a pair? From the tableau form the diagonal matrix $B=\mathrm{diag}(b)$ and
+# What does one step do to a pair? Form $B=\mathrm{diag}(b)$ and
 #
 # $$M=BA+A^\top B-bb^\top .$$
 #
-# We write $N\succeq0$ if a symmetric matrix $N$ is **positive semidefinite**: it has no negative eigenvalue, or, the same, $v^\top Nv\ge0$ for all vectors $v$. ($N\succeq P$ means $N-P\succeq0$.)
+# A symmetric matrix $N$ is **positive semidefinite**, $N\succeq0$, if it has no negative eigenvalue, or, the same, $v^\top Nv\ge0$ for all $v$.
 #
-# > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB\succeq0$. If $f$ is cocoercive with constant $\nu$, one step (if implicit: any solutions of its equations) moves no two points apart, for every $h\le2r\nu$.
+# > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB\succeq0$. If $-f$ is $\nu$-cocoercive, one step moves no two points apart, for every $h\le2r\nu$.
 # > In particular for $f=-\nabla V$ with $V$ convex and $L$-smooth: for $h\le\dfrac{2r}L$ (Dahlquist and Jeltsch 1979).
 #
-# A step that moves no two points apart is called **non-expansive**. We write $r=\infty$ if $M\succeq0$ itself, and $r=0$ if there is no such number. It is called the **circle-contractivity radius** of the method.
+# Such a step is called **non-expansive**, and $r$ the **circle-contractivity radius** of the method: $\infty$ if $M\succeq0$ itself, 0 if no number will do.
 #
-# *Idea.* Square the new distance. The tableau turns into $M$; cocoercivity, used once at each stage, adds $\tfrac{2\nu}hB$; and $M+\tfrac{2\nu}hB\succeq0$ makes the sum a loss.
+# *Idea.* Square the new distance. The tableau turns into $M$; cocoercivity, used at each stage for its two points only, adds $\tfrac{2\nu}hB$; and $M+\tfrac{2\nu}hB\succeq0$ makes the sum a loss.
 #
 # <details><summary>The proof, every step</summary>
 #
-# Put a $\Delta$ in front of the difference of the two solutions: $\Delta_0$ before the step, $\Delta_1$ after it, $\Delta X_i$ and $\Delta f_i$ for the points and slopes of stage $i$. Subtract the formulas of the method:
+# We write $N\succeq P$ if $N-P\succeq0$. (If an implicit step has several solutions, take any of them.)
+#
+# Put a $\Delta$ in front of the difference of the two solutions: $\Delta_0$ before the step, $\Delta_1$ after it, $\Delta X_i$ and $\Delta f_i$ for the points and velocities of stage $i$. Subtract the formulas of the method:
 #
 # $$\Delta X_i=\Delta_0+h\sum_ja_{ij}\Delta f_j,\qquad \Delta_1=\Delta_0+h\sum_ib_i\Delta f_i .$$
 #
@@ -329,11 +337,15 @@ for field, L in ((valley, L_valley), (inward_spiral, math.sqrt(10)), (double_wel
 #
 # </details>
 #
-# **By hand.** For Euler $A=0$, $b=1$, so $M=-1$, and $-1+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$. For `heun`
+# **By hand.** For Euler $A=0$, $b=1$, so $M=-1$, and $-1+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$.
+#
+# <details><summary>The same for heun</summary>
 #
 # $$BA=\begin{pmatrix}0&0\\\tfrac12&0\end{pmatrix},\qquad M=\begin{pmatrix}0&\tfrac12\\\tfrac12&0\end{pmatrix}-\begin{pmatrix}\tfrac14&\tfrac14\\\tfrac14&\tfrac14\end{pmatrix}=\tfrac14\begin{pmatrix}-1&1\\1&-1\end{pmatrix}.$$
 #
 # $M$ has the eigenvalues $0$ and $-\tfrac12$, and $\tfrac1rB=\tfrac1{2r}I$ lifts both by $\tfrac1{2r}$. So $r=1$ again.
+#
+# </details>
 #
 # **Your turn 2.B.** Now the twin, `midpoint`: $A=\begin{pmatrix}0&0\\1/2&0\end{pmatrix}$, $b=\begin{pmatrix}0\\1\end{pmatrix}$. Compute $M$ on paper and write it as a $2\times2$ tensor.
 
@@ -346,7 +358,7 @@ M_midpoint = torch.tensor([[0.0, 0.5], [0.5, -1.0]])  # BA + A'B has 1/2 twice, 
 your_turn("2.B")
 
 # %% [markdown]
-# **Predict first.** Add $\tfrac1rB=\tfrac1r\begin{pmatrix}0&0\\0&1\end{pmatrix}$ to this $M$. What is the largest $r$ for which no eigenvalue is negative? (A determinant helps.)
+# **Predict first.** Add $\tfrac1rB=\tfrac1r\begin{pmatrix}0&0\\0&1\end{pmatrix}$ to this $M$. What is the largest $r$ for which no eigenvalue is negative?
 
 # %%
 my_guess = ...  # a number
@@ -367,81 +379,49 @@ reply(
 )
 
 # %% [markdown]
-# The theorem promises nothing for `midpoint`, at no step size. Does it deserve that?
+# So for `midpoint` the theorem promises nothing.
 #
-# **Predict first.** On the ray "decay" `rk4` is stable up to $h=2.785$, Euler up to 2. Now pairs, on any convex $V$ with $L=1$. Euler keeps them together up to $h=2r=2$. Up to which $h$ does Claim 2.5 promise it for `rk4`?
+# **Why "circle"?** Take $f(x)=\lambda x$. Then $-f$ is $\nu$-cocoercive with $\nu=-\mathrm{Re}\,\lambda/|\lambda|^2$, and for $z=h\lambda$ the condition $h\le2r\nu$ reads $|z+r|\le r$.
+# So by Claim 2.5 *the disc of radius $r$ that touches 0 from the left lies in the stability region*, and $2r$ is at most the linear limit. The largest disc that fits has at least radius $r$.
+#
+# **Predict first.** Two Euler steps of size $\tfrac h2$ are one method, with $A=\begin{pmatrix}0&0\\1/2&0\end{pmatrix}$ and $b=\begin{pmatrix}1/2\\1/2\end{pmatrix}$. Which $r$ does it have? (Compute $M$, or use Euler's own limit.)
 
 # %%
 my_guess_2 = ...  # a number
 
 # %% tags=["reveal"]
-two_r = {}
-print("method             pairs: hL <= 2r     one linear solution: hL <=")
-for name, method in TABLEAUS.items():
-    r = runge_kutta.circle_contractivity_radius(method)
-    two_r[name] = 2 * r
-    print(f"{name:18s} {2 * r:12.3f} {limits[name, 'decay']:25.3f}")
-    assert 2 * r <= limits[name, "decay"] + 1e-6
+half_steps = runge_kutta.substeps(TABLEAUS["euler"], 2)
+M = torch.diag(half_steps.b) @ half_steps.A
+M = M + M.T - torch.outer(half_steps.b, half_steps.b)
+print("M of two half-steps:", M.tolist())
 reply(
     my_guess_2,
     2,
-    "rk4 has r = 1, like Euler, heun and ssprk3. Four times the work buys no longer step.",
+    "M = -I/4 and B = I/2, so 1/(2r) must be at least 1/4. "
+    "Or: each half-step is safe while h/2 <= 2/L, that is for h <= 4/L = 2r/L.",
     wrong={
-        2.785: "that is the limit for one linear solution; pairs need more.",
-        8: "it costs as much as four Euler steps, but may not be four times as long.",
-        0: "that is midpoint.",
+        1: "that is one Euler step. Here each half may be as long as that.",
+        4: "the whole step may be up to 4/L, and this is 2r/L.",
+        0.5: "a condition on h/2 allows a longer h, not a shorter one.",
     },
-    within=0.05,
 )
 
+# %%
+two_r = {}
+print("method             pairs: hL <= 2r     one linear solution: hL <=")
+for name, method in TABLEAUS.items():
+    two_r[name] = 2 * runge_kutta.circle_contractivity_radius(method)
+    print(f"{name:18s} {two_r[name]:12.3f} {limits[name, 'decay']:25.3f}")
+    assert two_r[name] <= limits[name, "decay"] + 1e-6
+
 # %% jupyter={"source_hidden": true}
-explicit = [name for name, method in TABLEAUS.items() if method.explicit]
-figures.longest_steps({name: (two_r[name], limits[name, "decay"]) for name in explicit})
+chosen = {name: TABLEAUS[name] for name in ("heun", "midpoint", "rk4")}
+chosen["two Euler half-steps"] = half_steps
+figures.discs(chosen, runge_kutta.circle_contractivity_radius, stability_function)
 
 # %% [markdown]
-# More accurate is not better. The limit $2r$ is often much smaller than linear stability suggests. And for `midpoint` and `heun3` there is *no* step with a guarantee.
-#
-# Keep in mind for whom $r$ speaks: cocoercive fields, above all convex potentials. For a rotation no $\nu>0$ exists, and $r$ says nothing.
-#
-# **Your turn 2.C.** Let $V(x)=\tfrac12\|\mathrm{relu}(Wx+\beta)\|^2+\tfrac m2\|x\|^2$ with a matrix $W$, a vector $\beta$ and a number $m\ge0$. Its curvature is at most that of $\tfrac12\|Wx\|^2+\tfrac m2\|x\|^2$.
-# Return the longest step that Claim 2.5 allows to a method of radius $r$.
-
-
-# %%
-def longest_step(W, m, r):
-    """The longest safe h for -grad V; W is a matrix, m and r are numbers."""
-    ### BEGIN SOLUTION
-    L = torch.linalg.matrix_norm(W, 2) ** 2 + m  # largest eigenvalue of W'W + mI
-    return 2 * r / L
-    ### END SOLUTION
-
-
-your_turn("2.C")
-
-# %% [markdown]
-# Your step is tried on `valley` ($m=0$). The **slope** of a step at a point is the norm of its Jacobian: how much it stretches a very short pair there.
-
-# %%
-your_step = longest_step if passed("2.C") else lambda W, m, r: 2 * r / L_valley
-
-
-def slopes_of_step(f, x, h, name):
-    """Norm of the Jacobian of one step at each point of x (B, d)."""
-    return norms.jacobian_norms(lambda z: runge_kutta_step(f, z, h, TABLEAUS[name]), x)
-
-
-points = 2 * torch.randn(2000, 2, generator=torch.Generator().manual_seed(1))
-for name in ("euler", "ralston2", "kutta3", "rk4"):
-    h = float(your_step(W, 0.0, two_r[name] / 2))
-    measured = slopes_of_step(valley, points, h, name).max()
-    longer = slopes_of_step(valley, points, 1.5 * h, name).max()
-    print(f"{name:9s} h = {h:.3f}: slope {measured:.3f} <= 1   at 1.5 h: {longer:.3f}")
-    assert measured <= 1 + 1e-9
-
-# %% [markdown]
-# No slope exceeds 1, as promised. (Where all ramps are off nothing moves, so 1 is attained.) For three methods 1.5 times the step is still harmless *on this field*. Section 2.3 looks for the worst one.
-#
-# How can one buy longer steps? Divide them.
+# More accurate is not better: `rk4`, with its four stages, has $r=1$ like Euler, and for `midpoint` and `heun3` *no* step has a guarantee.
+# (For a rotation no $\nu>0$ exists, and $r$ says nothing.) How does one buy longer steps? Divide them.
 #
 # > **Claim 2.6 (substeps).** $s$ Euler steps of size $h/s$, seen as one method with $s$ stages, have $r=s$.
 #
@@ -455,36 +435,32 @@ for name in ("euler", "ralston2", "kutta3", "rk4"):
 for s in (1, 2, 3, 4):
     method = runge_kutta.substeps(TABLEAUS["euler"], s)
     r = runge_kutta.circle_contractivity_radius(method)
-    beyond = stability_function(method, -2.02 * s).abs().item()
-    print(f"s = {s}:  r = {r:.4f}   |R| at hL = 2.02 s: {beyond:.3f}")
-    assert abs(r - s) < 1e-9 and beyond > 1
+    print(f"s = {s}:  r = {r:.4f}")
+    assert abs(r - s) < 1e-9
 
 # %% [markdown]
-# Four Euler steps cost as much as one of `rk4` and may be four times as long in total. Lesson 5 builds layers of this kind. *Exercise 2.2 asks for a function that computes $r$.*
+# Four Euler steps cost as much as one of `rk4` and may be four times as long in total. Lesson 5 builds such layers. *Exercise 2.2 asks for a function that computes $r$.*
 #
 # ## 2.3 Stable is not enough
 #
 # **Question.** Between $2r$ and the linear limit: do pairs really separate, or is the theorem just cautious?
 #
-# Let the potential change with time, as layers do: stages at different times see different $V$, each convex and $L$-smooth. Claim 2.5 still holds, for
-# its proof compares the two solutions at one stage only. The simplest test is $V(x)=\tfrac12x^\top C_ix$ at stage $i$, with a symmetric $C_i$ whose eigenvalues lie in $[0,L]$. Then the step is a matrix:
+# Let the field change with time. Stage $i$ belongs to the time $t+h\sum_ja_{ij}$ and may see its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
+# We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane: each force acts in one direction only, and cocoercivity is an equality. Then the step is a matrix, with $C_i=L\,u_iu_i^\top$.
+# A search looks for the angles of the $u_i$ with the largest stretch (stages at one time share theirs):
 
 
 # %%
 def step_matrix(method, curvatures, h):
     """The matrix of one step when stage i sees f(x) = -C_i x; no stage needs a later one."""
     I = torch.eye(2)
-    slopes = []  # f(X_i) = slopes[i] x
+    velocities = []  # f(X_i) = velocities[i] x
     for C, row in zip(curvatures, method.A.tolist(), strict=True):
-        known = I + h * sum(a * slope for a, slope in zip(row, slopes, strict=False))
-        stage = torch.linalg.solve(I + h * row[len(slopes)] * C, known)  # known, if explicit
-        slopes.append(-C @ stage)
-    return I + h * sum(weight * slope for weight, slope in zip(method.b, slopes, strict=True))
+        known = I + h * sum(a * v for a, v in zip(row, velocities, strict=False))
+        stage = torch.linalg.solve(I + h * row[len(velocities)] * C, known)  # known, if explicit
+        velocities.append(-C @ stage)
+    return I + h * sum(weight * v for weight, v in zip(method.b, velocities, strict=True))
 
-
-# %% [markdown]
-# We let each $C_i$ act in one direction only, $C_i=L\,u_iu_i^\top$ with a unit vector $u_i$: then cocoercivity holds with equality. In the plane this leaves one angle per stage (the middle stages of `rk4` stand at the same time and share one).
-# A search looks for the angles with the largest stretch, for $hL=0.1,0.2,\dots,5$.
 
 # %% jupyter={"source_hidden": true}
 hL_grid = torch.arange(1, 51) / 10
@@ -515,16 +491,16 @@ def worst_stretch(method, hL, rounds=24):
 
 stretches = {}
 worst_angles = {}
-linear = {}  # the largest |R(-z)| for z up to hL
+fine_grid = torch.arange(0, 501) / 100
+linear = {}  # the largest |R| on [-hL, 0], for hL on the fine grid
 for name, method in TABLEAUS.items():
     stretches[name], worst_angles[name] = worst_stretch(method, hL_grid)
-    fine = stability_function(method, -torch.arange(0, 501) / 100).abs()
-    linear[name] = fine.cummax(0).values[10::10]
-figures.three_methods(hL_grid, stretches, linear, two_r)
+    linear[name] = stability_function(method, -fine_grid).abs().cummax(0).values
+figures.three_methods(hL_grid, stretches, fine_grid, linear, two_r)
 
 # %% [markdown]
-# Linear theory (dashed) cannot tell the twins `heun` and `midpoint` apart, and sees no growth up to $hL=2$. Yet `midpoint` stretches a pair at once, by $\sqrt2$ at $hL=2$, and `heun` none.
-# `rk4` starts right after 2, while linear theory is content until 2.785. For every method the search finds expansion as soon as $2r$ is passed:
+# Linear theory (dashed), the largest $|R(z)|$ for $z$ between $-hL$ and 0, cannot tell the twins apart and sees no growth up to $hL=2$. Yet `midpoint` stretches a pair at once.
+# `rk4` starts right after 2, while linear theory is content until 2.785. Every method expands once $2r$ is passed:
 
 # %%
 for name, stretch in stretches.items():
@@ -537,18 +513,18 @@ for name, stretch in stretches.items():
 # %% [markdown]
 # > **Claim 2.7 (the radius is sharp).** Let $b_i\ge0$ and $h>2r/L$. Then there are unit vectors $u_i$ in the plane such that the step with $V_i(x)=\tfrac L2(u_i^\top x)^2$ at stage $i$ moves some pair apart.
 #
-# *Idea.* Beyond $2r/L$ the matrix in the proof of Claim 2.5 has a negative direction. With these potentials the inequality of that proof is an equality, so the loss becomes a gain.
+# *Idea.* Beyond $2r/L$ the matrix $M+\tfrac2{hL}B$ has a negative direction. With these potentials cocoercivity is an equality at each stage, so the loss of Claim 2.5 becomes a gain.
 #
 # <details><summary>Sketch of the proof</summary>
 #
-# $M+\tfrac2{hL}B$ is not positive semidefinite, so some vector $w$ has $w^\top(M+\tfrac2{hL}B)w<0$. Take a very long $\Delta_0$, and slopes $\Delta f_i=(\delta_i,w_i)$ almost at right angles to it.
+# $M+\tfrac2{hL}B$ is not positive semidefinite, so some vector $w$ has $w^\top(M+\tfrac2{hL}B)w<0$. Take a very long $\Delta_0$, and velocities $\Delta f_i=(\delta_i,w_i)$ almost at right angles to it.
 # A tiny $\delta_i$ suffices to reach equality in $\langle\Delta f_i,\Delta X_i\rangle\le-\tfrac1L\|\Delta f_i\|^2$. Then the inequality in the proof of Claim 2.5 is an equality too, and its last term has the wrong sign. $\square$
 #
 # (The claim lets the middle stages of `rk4` differ, although they stand at one time. Our search lets them share, and finds no less.)
 #
 # </details>
 #
-# The live figure shows the worst pair found. Opposite points of the dotted circle are one apart; the step turns the circle into an ellipse.
+# The live figure shows the worst pair found, and what the step makes of the dotted circle.
 
 
 # %% jupyter={"source_hidden": true}
@@ -557,24 +533,47 @@ def worst_step(name, k):
     return step_matrix(TABLEAUS[name], one_direction(worst_angles[name][k]), hL_grid[k])
 
 
-live_stretch = figures.worst_stretch(hL_grid, stretches, linear, two_r, worst_step)
+live_stretch = figures.worst_stretch(hL_grid, stretches, fine_grid, linear, two_r, worst_step)
 live_stretch.still(method="three_eighths", hL=2.0)
 
 # %%
 live_stretch
 
 # %% [markdown]
-# Look at `kutta3` between 1 and 2.5, and at `trapezoidal`, which is A-stable, beyond 4.
+# * *`kutta3`, $hL$ from 1 to 2.5:* what does linear theory say, and what do the pairs do?
+# * *`trapezoidal`* is A-stable. What happens beyond $hL=4$?
+#
+# <details><summary>Answers</summary>
+#
+# `kutta3` is linearly stable up to 2.51, but $2r=1$: the worst pair grows from there on, to more than 1.4 times its length at $hL=2.5$. `trapezoidal` has $|R|\le1$ for every step, and still pairs grow beyond $2r=4$, to 1.5 times their length at $hL=5$.
+#
+# </details>
 #
 # ## 2.4 A method that fails at every step size
 #
 # **Question.** With *one* convex potential, fixed for all times, is `midpoint` safe?
 #
-# Sanz-Serna and Zygalakis (1909.09971) found that some methods fail at every step size. A small example has two ramps, in the directions $u=(1,0)$ and $w=(\cos60^\circ,\sin60^\circ)$:
+# Sanz-Serna and Zygalakis (1909.09971) found methods that fail at every step size. In a small example $f$ is made of two ramps, in the directions $u=(1,0)$ and $w=(\cos60^\circ,\sin60^\circ)$:
 #
 # $$V(x)=c\cdot x+\tfrac12\max(w\cdot x,0)^2+\tfrac12\max(u\cdot x,0)^2,\qquad w\cdot c=20,\quad u\cdot c=-20 .$$
 #
-# It is convex, and $L=\|ww^\top+uu^\top\|=1+u\cdot w=1.5$ (unit vectors). Choose the start $x$ with $w\cdot x=5h$ and $u\cdot x=-5h$. The constant slope $c$ is steep, so already half a step leads from the ramp $w$ over to the ramp $u$.
+# It is convex, and $L=\|ww^\top+uu^\top\|=1+u\cdot w=1.5$. Start where $w\cdot x=5h$ and $u\cdot x=-5h$. The constant force $-c$ is strong: half a step leads from where only the ramp $w$ acts to where only $u$ acts.
+#
+# **Your turn 2.C.** The midpoint step is $x\mapsto x+h\,f(X)$ with $X=x+\tfrac h2f(x)$. Find its Jacobian with the chain rule. (The norm of it is the **stretch** of the step: how much it lengthens a very short pair.)
+# Given are `at_start` $=Df(x)$ and `half_way` $=Df(X)$, of shape $(d,d)$, and the number `h`.
+
+
+# %%
+def midpoint_jacobian(at_start, half_way, h):
+    """The Jacobian (d, d) of one midpoint step."""
+    ### BEGIN SOLUTION
+    I = torch.eye(len(at_start))
+    of_X = I + h / 2 * at_start
+    return I + h * half_way @ of_X
+    ### END SOLUTION
+
+
+your_turn("2.C")
 
 # %%
 u = torch.tensor([1.0, 0.0])
@@ -592,31 +591,39 @@ def crossing_point(h):
     return torch.linalg.solve(rows, torch.tensor([5 * h, -5 * h]))
 
 
+def stretches_of_step(f, x, h, name):
+    """Norm of the Jacobian of one step at each point of x (B, d)."""
+    return norms.jacobian_norms(lambda z: runge_kutta_step(f, z, h, TABLEAUS[name]), x)
+
+
 for name in ("midpoint", "euler", "heun"):
     measured = [
-        slopes_of_step(two_ramps, crossing_point(hL / 1.5)[None], hL / 1.5, name).item()
+        stretches_of_step(two_ramps, crossing_point(hL / 1.5)[None], hL / 1.5, name).item()
         for hL in (0.1, 0.5, 1.0, 2.0)
     ]
-    print(f"{name:9s} slope at hL = 0.1, 0.5, 1, 2:", *(f"{slope:.6f}" for slope in measured))
+    print(f"{name:9s} stretch at hL = 0.1, 0.5, 1, 2:", *(f"{value:.6f}" for value in measured))
+if passed("2.C"):
+    yours = midpoint_jacobian(-torch.outer(w, w), -torch.outer(u, u), 2 / 1.5)
+    print(f"yours     norm at hL = 2: {torch.linalg.matrix_norm(yours, 2):.6f}")
 
 # %% [markdown]
 # > **Claim 2.8 (midpoint fails at every step size).** For this $V$ and every $h>0$ the midpoint step moves some pair apart. For $0<h<4$ its Jacobian at the point above is $I-h\,uu^\top+\tfrac{h^2}2(u\cdot w)\,uw^\top$, with a norm of at least
-# > $\sqrt{1+3h^4/64}$. For $h>2$ its norm at the point with $u\cdot x=20$, $w\cdot x=-1$ is $1-h+\tfrac{h^2}2$.
+# > $\sqrt{1+3h^4/64}$.
 #
-# *Idea.* The midpoint rule *combines two places*: it takes the slope over there, where only $u$ acts, and applies it here, where only $w$ acts. Euler uses one place; Heun averages both.
+# *Idea.* The midpoint rule *combines two places*: it takes the velocity over there, where only $u$ acts, and applies it here, where only $w$ acts. Euler uses one place; Heun averages both.
 #
 # <details><summary>Proof</summary>
 #
 # At $x$ only the ramp $w$ acts: the Jacobian of $f$ is $-ww^\top$. At the half-way point $w\cdot X=-5h-\tfrac52h^2<0$ and $u\cdot X=5h-\tfrac54h^2>0$ (here $h<4$): there only $u$ acts. The chain rule gives
 # $I-h\,uu^\top\big(I-\tfrac h2ww^\top\big)$. Its second column is $(\sqrt3h^2/8,\,1)$, and no norm is smaller than that of a column.
-# At the second point only $u$ acts, at both stages, so the factor along $u$ is $R(-h)$, and $R(-h)>1$ for $h>2$. $\square$
+# For $h>2$ take the point with $u\cdot x=20$, $w\cdot x=-1$. There only $u$ acts, at both stages, so the factor along $u$ is $R(-h)=1-h+\tfrac{h^2}2>1$. $\square$
 #
 # </details>
 
 # %% jupyter={"source_hidden": true}
 steps = torch.logspace(-1, math.log10(5.9), 40) / 1.5
 measured = torch.cat(
-    [slopes_of_step(two_ramps, crossing_point(h)[None], h, "midpoint") for h in steps.tolist()]
+    [stretches_of_step(two_ramps, crossing_point(h)[None], h, "midpoint") for h in steps.tolist()]
 )
 proved = (1 + 3 * steps**4 / 64).sqrt()
 assert (measured > proved - 1e-12).all()
@@ -625,10 +632,26 @@ half_way = start + two_ramps(start) / 3
 figures.midpoint_on_two_ramps(rows, start, half_way, 1.5 * steps, measured - 1, proved - 1)
 
 # %% [markdown]
-# At small steps the excess is tiny, but it is there. A bound of 1 that is almost true is not a bound.
-# And `rk4` beyond $hL=2$? At $hL=2.7$ one fixed potential makes it fail too: see the last part marked ★.
+# At small steps the excess is tiny. But a bound of 1 that is almost true is not a bound.
+# (One fixed potential makes `rk4` fail too, at $hL=2.7$: see the last part marked ★.)
 #
-# *Exercise 2.3 asks for the slope of a midpoint step on any field.*
+# *Exercise 2.3: the stretch of a midpoint step. Exercise 2.4: an A-stable method that fails on one ramp.*
+#
+# ### ★ The promise on `valley`
+#
+# Claim 2.5 promises that no step up to $2r/L$ stretches a pair. We look at 2,000 points:
+
+# %%
+points = 2 * torch.randn(2000, 2, generator=torch.Generator().manual_seed(1))
+for name in ("euler", "ralston2", "kutta3", "rk4"):
+    h = two_r[name] / L_valley
+    measured = stretches_of_step(valley, points, h, name).max()
+    longer = stretches_of_step(valley, points, 1.5 * h, name).max()
+    print(f"{name:9s} h = {h:.3f}: stretch {measured:.3f} <= 1   at 1.5 h: {longer:.3f}")
+    assert measured <= 1 + 1e-9
+
+# %% [markdown]
+# No stretch exceeds 1. (Where all ramps are off nothing moves, so 1 is attained.) For three methods 1.5 times the step is still harmless at these points of *this field*.
 #
 # ## 2.5 It matters that the field is a gradient
 #
@@ -642,9 +665,9 @@ figures.midpoint_on_two_ramps(rows, start, half_way, 1.5 * steps, measured - 1, 
 my_guess = ...  # a number
 
 # %% tags=["reveal"]
-for name, h in (("m/L^2", 0.1), ("2m/L^2", 0.2), ("2/L", 2 / math.sqrt(10))):
+for h in (0.05, 0.1, 0.2, 2 / math.sqrt(10)):
     factor = torch.linalg.matrix_norm(torch.eye(2) + h * K, 2).item()
-    print(f"h = {name:7s} = {h:.3f}:  distances are multiplied by {factor:.3f}")
+    print(f"h = {h:.3f}:  distances are multiplied by {factor:.3f}")
 reply(
     my_guess,
     round(factor, 2),
@@ -659,19 +682,25 @@ reply(
 # %% [markdown]
 # > **Claim 2.9 (without a potential).** If $\mu=-m<0$ and $f$ is $L$-Lipschitz, Euler's step is non-expansive for $h\le2m/L^2$. For the spiral no longer step is.
 #
-# *Idea.* Expand the square of the new distance.
+# For the spiral $2m/L^2=0.2$; half of it was the best row above.
 #
 # <details><summary>Proof</summary>
 #
-# With $\Delta_0=x-y$ and $\Delta f=f(x)-f(y)$ we have $\|\Delta_0+h\Delta f\|^2=\|\Delta_0\|^2+2h\langle\Delta f,\Delta_0\rangle+h^2\|\Delta f\|^2\le(1-2hm+h^2L^2)\|\Delta_0\|^2$. For the spiral both inequalities are equalities. $\square$
+# Expand the square of the new distance: with $\Delta_0=x-y$ and $\Delta f=f(x)-f(y)$ we have $\|\Delta_0+h\Delta f\|^2=\|\Delta_0\|^2+2h\langle\Delta f,\Delta_0\rangle+h^2\|\Delta f\|^2\le(1-2hm+h^2L^2)\|\Delta_0\|^2$. For the spiral both inequalities are equalities. $\square$
 #
 # </details>
 #
-# As $m\to0$ the step shrinks to nothing: that is Claim 2.3 again. With a potential, $m=0$ costs nothing, and $m>0$ buys a rate:
+# As $m\to0$ the step shrinks to nothing, as in Claim 2.3. With a potential, $m=0$ costs nothing. This is why the layers of lesson 5 are gradients: a matrix on one side, its transpose on the other.
+#
+# *Exercise 2.5: the longest Euler step of any matrix field with $\mu<0$.*
+#
+# ### ★ With a potential $m>0$ buys a rate
 #
 # > **Claim 2.10 (with a potential).** If $V$ is $L$-smooth and $f=-\nabla V$ has $\mu=-m\le0$, Euler's step multiplies distances by at most $\max(|1-hm|,|1-hL|)$. The best step is $h=\dfrac2{m+L}$.
 #
-# *Proof.* The eigenvalues of $I-hC$, with the mean curvature $C$ of Claim 2.4, lie between $1-hL$ and $1-hm$. $\square$
+# *Proof.* The eigenvalues of $I-hC$, with the mean curvature $C$ of the proof of Claim 2.4, lie between $1-hL$ and $1-hm$. $\square$
+#
+# We compare a potential with a spiral of the same $m$ and $L$, $K=-mI+\sqrt{L^2-m^2}\,G$, for which $\|I+hK\|^2=(1-hm)^2+h^2(L^2-m^2)$:
 
 # %%
 L = 4.0
@@ -681,20 +710,22 @@ C = rotation @ torch.diag(torch.linspace(m, L, 8)) @ rotation.T  # curvatures fr
 for name, h in (("0.2", 0.2), ("2/(m+L)", 2 / (m + L)), ("2/L", 2 / L)):
     measured = torch.linalg.matrix_norm(torch.eye(8) - h * C, 2).item()
     bound = max(abs(1 - h * m), abs(1 - h * L))
-    other = math.sqrt((1 - h * m) ** 2 + h**2 * (L**2 - m**2))  # a spiral with these m and L
+    other = math.sqrt((1 - h * m) ** 2 + h**2 * (L**2 - m**2))
     print(f"h = {name:7s} measured {measured:.4f} <= bound {bound:.4f}   spiral: {other:.3f}")
     assert measured <= bound + 1e-9
 
 # %% [markdown]
-# The same two numbers $m$ and $L$, but no potential, and the last column is above 1. This is why the layers of lesson 5 are gradients: the matrix $A$ on one side, its transpose on the other.
-#
-# *Exercise 2.5 asks for the longest Euler step of any matrix field with $\mu<0$.*
+# With a potential the middle row is best, as claimed. The spiral, with the same two numbers, is above 1 in all rows.
 #
 # ## 2.6 Implicit steps
 #
 # **Question.** Some methods are A-stable. Do they solve all problems?
 #
-# The **trapezoidal rule** averages the slope at both ends, $x_1=x_0+\tfrac h2\big(f(x_0)+f(x_1)\big)$. It is implicit: $x_1$ stands on both sides. It is A-stable, yet $2r=4$ is finite. Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$:
+# No: you saw `trapezoidal` fail beyond $hL=4$. But `implicit_euler` and `implicit_midpoint` have $r=\infty$: for convex potentials no step is too long. The price is an equation in every step.
+#
+# ### ★ What implicit steps buy
+#
+# The **trapezoidal rule** averages the velocities at both ends, $x_1=x_0+\tfrac h2\big(f(x_0)+f(x_1)\big)$. Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$:
 
 
 # %%
@@ -711,7 +742,7 @@ for name in ("trapezoidal", "implicit_midpoint", "implicit_euler"):
 #
 # *Proof.* The explicit half of the step leads to $x_0(1-\tfrac{hL}2)\le0$. There $f=0$, so this *is* $x_1$. $\square$
 #
-# Linear theory sees $f$ switched on at both ends; here it is on at one end only. *Exercise 2.4 asks for this step.* Implicit midpoint and implicit Euler have $r=\infty$ and never fail for cocoercive fields. Implicit Euler does better still:
+# Linear theory sees $f$ switched on at both ends; here it is on at one end only. Implicit midpoint and implicit Euler have $r=\infty$ and never fail if $-f$ is $\nu$-cocoercive. Implicit Euler does better still:
 #
 # > **Claim 2.12 (implicit Euler).** If $\langle f(x)-f(y),x-y\rangle\le0$ for all $x,y$, and $f$ is continuous, the implicit Euler step $T(x)=x+hf(T(x))$ has exactly one solution for every $h>0$, and
 # > $\|Tx-Ty\|^2\le\langle Tx-Ty,\,x-y\rangle$. In particular it is non-expansive. No Lipschitz constant is needed.
@@ -723,7 +754,7 @@ for name in ("trapezoidal", "implicit_midpoint", "implicit_euler"):
 #
 # </details>
 #
-# A map with this inequality is called **firmly non-expansive**, and $T=(I-hf)^{-1}$ the **resolvent** of $-f$. Rotations are welcome now, and steep slopes too:
+# A map with this inequality is called **firmly non-expansive**, and $T=(I-hf)^{-1}$ the **resolvent** of $-f$. Rotations are welcome now, and steep fields too:
 
 
 # %%
@@ -744,19 +775,19 @@ grown = runge_kutta_step(lambda x: x, torch.ones(1), 0.5, TABLEAUS["implicit_eul
 print(f"hypothesis dropped, x' = x with h = 0.5: factor {grown:.1f}")
 
 # %% [markdown]
-# The price is an equation in every step. `runge_kutta_step` solves it with Newton's method, and raises an `ArithmeticError` when it cannot.
+# `runge_kutta_step` solves the equation with Newton's method, and raises an `ArithmeticError` when it cannot.
 # **Drop the hypothesis**, in the last line: $f(x)=x$ pushes points apart, and the step $x/(1-h)$ expands for $0<h<1$. (For $f(x)=x^2+1$ the equation may have no solution at all.)
 #
 # ## 2.7 Keep the energy instead
 #
-# **Question.** A rotation neither forgets nor magnifies. Explicit Euler makes it grow, implicit Euler lets it die. Is there a cheap step that does neither?
+# **Question.** On a rotation explicit Euler grows, implicit Euler dies away. Is there a cheap step that does neither?
 #
-# Write the rotation as an oscillator with position $q$ and momentum $p$: $q'=\omega p$, $p'=-\omega q$. Its **energy** $H=\tfrac12(q^2+p^2)$ is constant.
+# Write the rotation as an oscillator with position $q$, momentum $p$ and **energy** $H=\tfrac\omega2(q^2+p^2)$: $q'=\partial H/\partial p=\omega p$ and $p'=-\partial H/\partial q=-\omega q$. The flow keeps $H$.
 # **Symplectic Euler** updates one after the other, and uses the new momentum at once:
 #
 # $$p_{n+1}=p_n-h\omega\,q_n,\qquad q_{n+1}=q_n+h\omega\,p_{n+1}.$$
 #
-# It costs as much as Euler. (*Symplectic* means that it keeps areas in the plane; lesson 8 says more.)
+# It costs as much as Euler. (*Symplectic*: it keeps areas in the plane; see lesson 8.)
 #
 # **Your turn 2.D.** Write this step. `q`, `p`, `h` and `omega` are numbers; return the new `q` and `p`, in this order.
 
@@ -774,7 +805,7 @@ def symplectic_euler(q, p, h, omega):
 your_turn("2.D")
 
 # %% [markdown]
-# **Predict first.** First explicit Euler: 1,000 steps with $h\omega=0.1$. By which factor does the *energy* change? (Claim 2.3 knows the lengths. A power of ten will do.)
+# **Predict first.** First explicit Euler: 1,000 steps with $h\omega=0.1$. By which factor does the *energy* change? (A power of ten will do.)
 
 # %%
 my_guess = ...  # a number
@@ -825,24 +856,22 @@ reply(
 figures.three_orbits(orbits, energies)
 
 # %% [markdown]
-# Explicit Euler multiplies the energy by $1.01$ in every step, implicit Euler divides it by that. Symplectic Euler lets it swing a little. Why?
+# Why does the energy of symplectic Euler only swing a little?
 #
-# > **Claim 2.13 (symplectic Euler keeps a nearby energy).** It keeps $\tilde H=\tfrac12(q^2+p^2)-\tfrac{h\omega}2\,qp$ exactly. If $h\omega<2$, all orbits stay bounded, with $\dfrac{\tilde H}{1+h\omega/2}\le\tfrac12(q^2+p^2)\le\dfrac{\tilde H}{1-h\omega/2}$.
+# > **Claim 2.13 (symplectic Euler keeps a nearby energy).** It keeps $\tilde H=H-\tfrac{h\omega^2}2\,qp$ exactly. If $h\omega<2$, all orbits stay bounded, with $\dfrac{\tilde H}{1+h\omega/2}\le H\le\dfrac{\tilde H}{1-h\omega/2}$.
 # > If $h\omega\ge2$, some orbits grow without bound.
-#
-# *Idea.* Insert the step in $\tilde H$, and everything cancels. Since $|qp|\le\tfrac12(q^2+p^2)$, $\tilde H$ cannot be far from $H$.
 #
 # <details><summary>The proof</summary>
 #
-# Let $a=h\omega$ and $p_1=p-aq$, $q_1=q+ap_1$. Then $q_1^2+p_1^2-a\,q_1p_1=q_1(q_1-ap_1)+p_1^2=q_1q+p_1^2$. Since $q_1q=q^2+a\,p_1q$, this is $q^2+p_1(p_1+aq)=q^2+p_1p=q^2+p^2-a\,qp$.
+# Insert the step in $\tilde H$, and everything cancels: let $a=h\omega$ and $p_1=p-aq$, $q_1=q+ap_1$. Then $q_1^2+p_1^2-a\,q_1p_1=q_1(q_1-ap_1)+p_1^2=q_1q+p_1^2$. Since $q_1q=q^2+a\,p_1q$, this is $q^2+p_1(p_1+aq)=q^2+p_1p=q^2+p^2-a\,qp$. Multiply by $\tfrac\omega2$.
 #
-# $\tilde H$ lies between $(1-\tfrac a2)H$ and $(1+\tfrac a2)H$. If $a<2$, divide.
+# Since $|qp|\le\tfrac12(q^2+p^2)$, $\tilde H$ lies between $(1-\tfrac a2)H$ and $(1+\tfrac a2)H$. If $a<2$, divide.
 #
 # The step is linear. Its matrix has determinant 1 and trace $2-a^2$. For $a>2$ the trace is below $-2$, so one eigenvalue is below $-1$ and its eigenvector grows. At $a=2$ both eigenvalues are $-1$, but the matrix is not $-I$: it has only one direction of eigenvectors, and then powers grow in proportion to the number of steps. $\square$
 #
 # </details>
 #
-# From $(1,0)$ with $h\omega=0.1$ it is $\tilde H=\tfrac12$, and at $h\omega=2$ the bounded orbits end:
+# From $(1,0)$ with $\omega=1$ and $h=0.1$ it is $\tilde H=\tfrac12$, and at $h\omega=2$ the bounded orbits end:
 
 # %%
 q, p = orbits["symplectic Euler"].T
@@ -866,8 +895,8 @@ for a in (1.9, 2.0, 2.1):
 #
 # *Proof.* $\|S_2(S_1x)-S_2(S_1y)\|\le\|S_1x-S_1y\|\le\|x-y\|$. $\square$
 #
-# This one line makes whole networks from layers. It also lets us **split** a field, $f=f_1+f_2$, and treat each part with the method that suits it.
-# Here $f_1$ is our `valley`, and $f_2$ a very steep potential, $V_2(x)=500\,x_2^2$. We take an explicit step on $f_1$ and then an implicit one on $f_2$:
+# This line makes whole networks from layers. It also lets us **split** a field, $f=f_1+f_2$, and treat each part as suits it.
+# Here $f_1$ is our `valley`, and $f_2$ belongs to a very steep potential, $V_2(x)=500\,x_2^2$. We take an explicit step on $f_1$, then an implicit one on $f_2$:
 
 
 # %%
@@ -880,14 +909,15 @@ def split_step(x, h):
     return runge_kutta_step(steep, x, h, TABLEAUS["implicit_euler"])
 
 
+points = 2 * torch.randn(2000, 2, generator=torch.Generator().manual_seed(1))
 h = 2 / L_valley
-both = slopes_of_step(lambda x: valley(x) + steep(x), points, h, "euler").max().item()
+both = stretches_of_step(lambda x: valley(x) + steep(x), points, h, "euler").max().item()
 split = norms.jacobian_norms(lambda x: split_step(x, h), points).max().item()
 print(f"h = 2/L of the valley:  Euler on the sum {both:.0f}   split step {split:.4f} <= 1")
 assert split <= 1 + 1e-9
 
 # %% [markdown]
-# The step may ignore the steepness.
+# The explicit step needs to know nothing of the steepness.
 #
 # ### ★ Kick, drift and the accuracy of a splitting
 #
@@ -934,12 +964,12 @@ figures.errors_of_splitting(counts, *errors.T)
 
 # %% [markdown]
 # Move half a step from the beginning to the end, and the order doubles. In a long product the half steps merge, so Strang costs almost nothing extra.
-# **Drop "exact"**: take an Euler step for each part (last line), and the second order is gone: a chain is as accurate as its worst link. The *promise* of Claim 2.14 needs no accuracy at all.
+# **Drop "exact"**: take an Euler step for each part, and the second order is gone: a chain is as accurate as its worst link. (The last line splits the spiral of Section 2.1 from the drift. For kick and drift Euler's step *is* the exact flow, because their squares are 0.) The *promise* of Claim 2.14 needs no accuracy at all.
 #
 # ### ★ One fixed potential for `rk4`
 #
 # Section 2.3 gave each time its own potential. A fixed one can play the same trick, because the stages stand at *different points*. Start from $V_0(x)=\tfrac14\|x\|^2$ and compute the stage points $X_1,\dots,X_4$ of one step from $(1,0)$.
-# Near each $X_i$ add a small bump $\tfrac12(x-X_i)^\top E_i(x-X_i)$ with $E_i=0.94\,(u_iu_i^\top-\tfrac12I)$. At $X_i$ it has value and slope 0, so the stages stay where they are, but the curvature there becomes $\tfrac12I+E_i$, almost the worst $u_iu_i^\top$ of our search.
+# Near each $X_i$ add a small bump $\tfrac12(x-X_i)^\top E_i(x-X_i)$ with $E_i=0.94\,(u_iu_i^\top-\tfrac12I)$. At $X_i$ it has value and gradient 0, so the stages stay where they are, but the curvature there becomes $\tfrac12I+E_i$, almost the worst $u_iu_i^\top$ of our search.
 # The bump fades out so slowly (over 20 powers of $e$ in the distance) that the curvature of $V$ stays in $[0,1]$ everywhere: $V$ is convex with $L=1$.
 #
 # <details><summary>Why the curvature stays in [0, 1]</summary>
@@ -955,8 +985,8 @@ angles = worst_angles["rk4"][26]  # found for hL = 2.7
 bumps = 0.94 * (one_direction(angles) - torch.eye(2) / 2)
 centres = []  # the stages of rk4 for V_0, that is for f(x) = -x/2
 for row in rk4.A.tolist():
-    slopes = [-centre / 2 for centre in centres]
-    earlier = sum(a * slope for a, slope in zip(row, slopes, strict=False))
+    velocities = [-centre / 2 for centre in centres]
+    earlier = sum(a * v for a, v in zip(row, velocities, strict=False))
     centres.append(torch.tensor([1.0, 0.0]) + 2.7 * earlier)
 
 
@@ -986,19 +1016,17 @@ assert pair_growth > 1.05
 #
 # ## Recap
 #
-# * A Runge–Kutta method is a tableau. On $x'=\lambda x$ it multiplies by $R(h\lambda)$; no explicit method is A-stable, and Euler expands every rotation (Section 2.1).
-# * For a convex potential pairs stay together for $h\le2r/L$, and $r$ comes from the tableau (Section 2.2). Substeps add up; the limit is sharp (Section 2.3).
-# * Linear stability is not enough: `midpoint` fails at every step size (Section 2.4), the A-stable trapezoidal rule beyond $hL=4$ (Section 2.6).
-# * Without a potential Euler's limit falls from $2/L$ to $2m/L^2$ (Section 2.5). Implicit Euler has no limit, only a price (Section 2.6).
-# * Symplectic Euler keeps a nearby energy (Section 2.7). Compositions keep the promise of their parts (Section 2.8).
+# * A Runge–Kutta method is a tableau. On $x'=\lambda x$ it multiplies by $R(h\lambda)$; no explicit method is A-stable.
+# * On a convex potential pairs stay together for $h\le2r/L$ ($r$ comes from the tableau). The limit is sharp if the stages may see different potentials.
+# * Linear stability is not enough: `midpoint` fails at every step size.
+# * Without a potential Euler's limit falls from $2/L$ to $2m/L^2$.
+# * Symplectic Euler keeps a nearby energy. Compositions keep the promise of their parts.
 #
 # ## What can go wrong in practice
 #
-# * *A step that was short enough yesterday.* When training makes $L$ grow, $2r/L$ shrinks. The step must follow the weights; lesson 5 does that.
-# * *A "better" solver.* Replacing Euler by `midpoint` in a layer removes its guarantee. Look at $r$ before you try.
-# * *An adaptive solver.* It chooses steps for the accuracy of one solution, and promises nothing about pairs.
-# * *Newton without convergence.* An implicit step is only as good as its solution. Never ignore the error message.
-# * *Checking one trajectory.* It shows linear stability at best. Check pairs, or the Jacobian norm.
+# * *A step that was short enough yesterday.* Training may make $L$ grow, and then $2r/L$ shrinks (lesson 5).
+# * *A "better" solver.* Replacing Euler by `midpoint` in a layer removes its guarantee.
+# * *Checking one trajectory.* Check pairs, or the Jacobian norm.
 #
 # ## References
 #

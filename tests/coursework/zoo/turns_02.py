@@ -127,66 +127,91 @@ M_midpoint = torch.tensor([[0.0, 1.0], [1.0, -1.0]])
 M_midpoint = torch.tensor([0.5, -1.0])
 
 
-# %% 2.C right: the norm squared
-def longest_step(W, m, r):
-    return 2 * r / (torch.linalg.matrix_norm(W, 2) ** 2 + m)
+# %% 2.C right: step by step
+def midpoint_jacobian(at_start, half_way, h):
+    inner = torch.eye(at_start.shape[0], dtype=torch.float64) + h * at_start / 2
+    return torch.eye(at_start.shape[0], dtype=torch.float64) + h * (half_way @ inner)
 
 
-# %% 2.C right: the eigenvalues of the Hessian
-def longest_step(W, m, r):
-    hessian = W.T @ W + m * torch.eye(W.shape[1], dtype=torch.float64)
-    return 2 * r / torch.linalg.eigvalsh(hessian).max().item()
+# %% 2.C right: expanded
+def midpoint_jacobian(at_start, half_way, h):
+    I = torch.eye(len(at_start), dtype=torch.float64)
+    return I + h * half_way + h**2 / 2 * half_way @ at_start
 
 
-# %% 2.C right: singular values
-def longest_step(W, m, r):
-    largest = torch.linalg.svdvals(W)[0]
-    return r / (0.5 * largest * largest + 0.5 * m)
+# %% 2.C right: a step of the unit vectors
+def midpoint_jacobian(at_start, half_way, h):
+    columns = []
+    for e in torch.eye(len(at_start), dtype=torch.float64):
+        X = e + h / 2 * at_start @ e
+        columns.append(e + h * half_way @ X)
+    return torch.stack(columns, 1)
 
 
-# %% 2.C wrong: r over L -> twice that
-def longest_step(W, m, r):
-    return r / (torch.linalg.matrix_norm(W, 2) ** 2 + m)
+# %% 2.C wrong: wrong order -> Df(x) acts first
+def midpoint_jacobian(at_start, half_way, h):
+    I = torch.eye(len(at_start), dtype=torch.float64)
+    return I + h * (I + h / 2 * at_start) @ half_way
 
 
-# %% 2.C wrong: without m -> The second part of V bends too
-def longest_step(W, m, r):
-    return 2 * r / torch.linalg.matrix_norm(W, 2) ** 2
+# %% 2.C wrong: places exchanged -> is taken at X
+def midpoint_jacobian(at_start, half_way, h):
+    I = torch.eye(len(at_start), dtype=torch.float64)
+    return I + h * at_start @ (I + h / 2 * half_way)
 
 
-# %% 2.C wrong: the norm not squared -> is W'W
-def longest_step(W, m, r):
-    return 2 * r / (torch.linalg.matrix_norm(W, 2) + m)
+# %% 2.C wrong: no inner factor -> has an inner factor
+def midpoint_jacobian(at_start, half_way, h):
+    I = torch.eye(len(at_start), dtype=torch.float64)
+    return I + h * half_way
 
 
-# %% 2.C wrong: Frobenius -> the Frobenius norm
-def longest_step(W, m, r):
-    return 2 * r / (torch.linalg.norm(W) ** 2 + m)
+# %% 2.C wrong: Euler -> Euler's Jacobian
+def midpoint_jacobian(at_start, half_way, h):
+    I = torch.eye(len(at_start), dtype=torch.float64)
+    return I + h * at_start
 
 
-# %% 2.C wrong: half of m -> when you differentiate
-def longest_step(W, m, r):
-    return 2 * r / (torch.linalg.matrix_norm(W, 2) ** 2 + m / 2)
+# %% 2.C wrong: entries -> multiplied with @
+def midpoint_jacobian(at_start, half_way, h):
+    I = torch.eye(len(at_start), dtype=torch.float64)
+    return I + h * half_way * (I + h / 2 * at_start)
 
 
-# %% 2.C wrong: times L -> Divide by it
-def longest_step(W, m, r):
-    return 2 * r * (torch.linalg.matrix_norm(W, 2) ** 2 + m)
+# %% 2.C wrong: without x -> the derivative of x itself
+def midpoint_jacobian(at_start, half_way, h):
+    I = torch.eye(len(at_start), dtype=torch.float64)
+    return h * half_way @ (I + h / 2 * at_start)
 
 
-# %% 2.C wrong: Euler only -> Other methods have another r
-def longest_step(W, m, r):
-    return 2 / (torch.linalg.matrix_norm(W, 2) ** 2 + m)
+# %% 2.C wrong: a whole step -> goes half-way
+def midpoint_jacobian(at_start, half_way, h):
+    I = torch.eye(len(at_start), dtype=torch.float64)
+    return I + h * half_way @ (I + h * at_start)
 
 
-# %% 2.C wrong: the smallest curvature -> Too long
-def longest_step(W, m, r):
-    return 2 * r / (torch.linalg.svdvals(W)[-1] ** 2 + m)
+# %% 2.C wrong: no identity inside -> X contains x itself
+def midpoint_jacobian(at_start, half_way, h):
+    I = torch.eye(len(at_start), dtype=torch.float64)
+    return I + h / 2 * half_way @ (h * at_start)
 
 
-# %% 2.C wrong: square of the sum -> not the longest
-def longest_step(W, m, r):
-    return 2 * r / (torch.linalg.matrix_norm(W, 2) + m + 3) ** 2
+# %% 2.C wrong: half in the wrong place -> It stands in X
+def midpoint_jacobian(at_start, half_way, h):
+    I = torch.eye(len(at_start), dtype=torch.float64)
+    return I + h / 2 * half_way @ (I + h * at_start)
+
+
+# %% 2.C wrong: heun -> Differentiate X first
+def midpoint_jacobian(at_start, half_way, h):
+    I = torch.eye(len(at_start), dtype=torch.float64)
+    return I + h / 2 * at_start + h / 2 * half_way @ (I + h * at_start)
+
+
+# %% 2.C wrong: a row only -> it should be
+def midpoint_jacobian(at_start, half_way, h):
+    I = torch.eye(len(at_start), dtype=torch.float64)
+    return (I + h * half_way @ (I + h / 2 * at_start))[0]
 
 
 # %% 2.D right: two lines
