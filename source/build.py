@@ -19,6 +19,7 @@ stays closed until it is run, and its last statement, reply(...), becomes a clos
 """
 
 import argparse
+import ast
 import copy
 import re
 import sys
@@ -97,8 +98,8 @@ def generate(path: Path) -> nbformat.NotebookNode:
             cells.append(folded_solution(cell.source))
             cells[-1]["id"] = f"{new['id']}-solution"
         if "reveal" in new.metadata.get("tags", []):
-            new.source, _, answer = new.source.partition("\nreply(")
-            cells.append(closed_reply(f"reply({answer}", new.metadata))
+            new.source, answer = split_reply(new.source)
+            cells.append(closed_reply(answer, new.metadata))
             cells[-1]["id"] = f"{new['id']}-reply"
     return notebook_of(cells)
 
@@ -128,6 +129,21 @@ def code_cell(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     if "reveal" in tags:  # JupyterLab opens it when the cell is run
         new.metadata["jupyter"] = {**kept.get("jupyter", {}), "outputs_hidden": True}
     return new
+
+
+def split_reply(text: str) -> tuple[str, str]:
+    """What computes, and what answers: reply(...) with the words and assertions around it."""
+    body = ast.parse(text).body
+    start = next(k for k, node in enumerate(body) if ast.unparse(node).startswith("reply("))
+    words = (ast.Constant, ast.JoinedStr, ast.Dict)
+    while start and (
+        isinstance(body[start - 1], ast.Assert | ast.AugAssign)
+        or (isinstance(body[start - 1], ast.Assign) and isinstance(body[start - 1].value, words))
+    ):
+        start -= 1
+    lines = text.splitlines()
+    split = body[start].lineno - 1
+    return "\n".join(lines[:split]).rstrip(), "\n".join(lines[split:])
 
 
 def closed_reply(text: str, metadata: dict) -> nbformat.NotebookNode:

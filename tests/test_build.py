@@ -119,6 +119,13 @@ def test_the_answer_to_a_prediction_is_closed(lesson):
     assert "Because" not in page, "a page cannot answer a guess"
 
 
+def test_words_and_assertions_of_an_answer_are_closed_with_it():
+    text = "x = f()\nprint(x)\nwhy = 'Because.'\nassert x == 7\nreply(my_guess, x, why)\nassert x"
+    computed, answer = build.split_reply(text)
+    assert computed == "x = f()\nprint(x)"
+    assert answer == "why = 'Because.'\nassert x == 7\nreply(my_guess, x, why)\nassert x"
+
+
 def test_the_first_cell_has_links_and_the_time(lesson):
     text = build.generate(lesson).cells[0].source
     assert "about 5 minutes" in text and "](00_symbols.ipynb)" in text and "mybinder" in text

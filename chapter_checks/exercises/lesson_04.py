@@ -150,7 +150,7 @@ def depth_for_a_tolerance(attempt: Attempt) -> None:
             mistakes = {
                 "A vector of m numbers up to 1 may be longer than 1.": v,
                 "The hidden layer has m units, and not d.": v * math.sqrt(d) if d != m else -1,
-                "m numbers up to 1 have the length sqrt(m), not m.": v * m,
+                "m numbers up to 1 have at most the length sqrt(m).": v * m,
                 "V acts on the hidden units and stretches them: its norm is missing.": math.sqrt(m),
                 "F does not need W: tanh is at most 1 for all inputs.": v * w * math.sqrt(m),
                 "Use the spectral norm: the Frobenius norm is too large.": V.norm() * math.sqrt(m),
@@ -224,7 +224,7 @@ def price_of_reversal(attempt: Attempt) -> None:
             attempt.fail("mu(f) is wrong. At which x is the largest eigenvalue of Df largest?")
         if abs(backwards - rate - steep) > 1e-6:
             mistakes = {
-                "mu(-f) is not -mu(f): supremum and infimum over x differ.": rate,
+                "mu(-f) is not -mu(f): it asks for the smallest eigenvalue of sym Df.": rate,
                 "The largest eigenvalue of A'A is the square of the norm of A.": rate + sizes[0],
                 "The friction pushes outwards backwards: it is added, not taken away.": (
                     steep - rate

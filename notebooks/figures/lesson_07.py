@@ -192,6 +192,6 @@ def pictures_and_attacks(clean, attacked, above, below):
     titles = [title.replace("\n", " ") for title in above]
     plotting.show(
         figure,
-        f"Top: small pictures of coloured shapes, clean: {'; '.join(titles)}. "
+        f"Top: the pictures, clean: {'; '.join(titles)}. "
         f"Bottom: the same after an attack, {'; '.join(below)}.",
     )

@@ -100,7 +100,7 @@ if passed("4.1"):
 #
 # All layers of a network are $x+h\,f(x)$ with the field $f(x)=V\tanh(Wx+b)$ and $h=T/N$. Here $W$ has the shape (m, d), $V$ the shape (d, m), and the bias $b$ is not known. Claim 4.1 bounds the distance to the flow at time $T$, wherever the network starts.
 #
-# 1. `speed_and_slope` returns two numbers $F$ and $L$ that are right for **every** $b$: $\|f(x)\|\le F$, and $f$ is $L$-Lipschitz. Use spectral norms of the two matrices, and the number of hidden units.
+# 1. `speed_and_slope` returns two numbers $F$ and $L$ that are guaranteed for **every** $b$: $\|f(x)\|\le F$, and $f$ is $L$-Lipschitz. Use spectral norms of the two matrices, and the number of hidden units.
 # 2. `layers_needed` returns the smallest whole number $N$ for which the claim, with these $F$ and $L$, guarantees a distance of at most `tol`.
 #
 # <details><summary>Hint 1</summary>
@@ -155,7 +155,7 @@ if passed("4.2"):
 # %% [markdown]
 # ## Exercise 4.3
 #
-# *Why it matters: the layers that make a network robust are those that cannot be run backwards. You can know beforehand how many digits you would lose.*
+# *Why it matters: layers that pull states together lose digits when they are run backwards. You can know beforehand how many at most.*
 #
 # Take the field $f(x)=-\lambda x-A^\top\tanh(Ax+b)$ with $\lambda\ge0$. The matrix $A$ has the shape (k, d) with $k\le d$, and its rows are linearly independent. So $Ax+b$ takes every value in $\mathbb R^k$. Layers like these are the subject of lesson 5. Return three numbers:
 #

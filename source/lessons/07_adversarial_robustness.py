@@ -175,7 +175,7 @@ why = "A change of norm 1 is small for you, and large for a network that is stee
 reply(my_guess, round(100 * after_forty), why, wrong)
 
 # %% [markdown]
-# The same attack, with random starts, restarts (several of them), a choice of norms and a memory for the best point, is `attacks.pgd`. See what it finds:
+# The same attack, with a random start, restarts if you ask for them, a choice of norms and a memory for the best point, is `attacks.pgd`. See what it finds:
 
 # %% tags=["nbval-ignore-output"]
 attacked = attacks.pgd(resnet, examples, torch.arange(10, device=device), eps=1.5)
@@ -188,7 +188,7 @@ figures.attacked_digits(attacked, examples, read_as)
 #
 # **Question.** PGD fails on some images. Does that prove that nothing would succeed?
 #
-# No. It proves only that PGD did not. A proof needs a Lipschitz bound: $F$ is **$L$-Lipschitz** if $\|F(x)-F(z)\|\le L\|x-z\|$ for all $x,z$.
+# No. It proves only that PGD did not. A proof must speak about all points of the ball at once. A Lipschitz bound does: $F$ is **$L$-Lipschitz** if $\|F(x)-F(z)\|\le L\|x-z\|$ for all $x,z$.
 # The **margin** is minus the margin loss, $F_y(x)-\max_{j\ne y}F_j(x)$: how far the true class leads.
 #
 # > **Claim 7.1 (certificate; Tsuzuku et al., 1802.04034).** If $F$ is $L$-Lipschitz and the margin at $x$ is positive, the prediction at $x+\delta$ is still $y$ for every $\|\delta\|<\dfrac{\text{margin}}{\sqrt2\,L}$.
@@ -241,7 +241,7 @@ assert torch.allclose(radius, certificates.certified_radius(logits, y_test, L), 
 # *Proof.* $F_y-F_j=\langle p_y-p_j,g\rangle+q_y-q_j$ changes by at most $L_g\|p_y-p_j\|\,\|\delta\|$, and $\|p_y-p_j\|=\|P^\top(e_y-e_j)\|\le\sqrt2\,\|P\|$.
 # For orthonormal rows $\|p_y-p_j\|=\sqrt2$ and $\|P\|=1$. If $p_y=p_j$, the rival never overtakes: its quotient counts as $\infty$. $\square$
 #
-# The gain comes from rows of different lengths and directions. The three rows below give a factor of up to four, and our ResNet gains, too.
+# The gain comes from rows of different lengths and directions. The three rows below give a factor of up to 4.1, and our ResNet gains, too.
 # The non-expansive networks of Section 7.4 have orthonormal rows in their last layer: for them both radii are the same. *Exercise 7.2 asks for this certificate.*
 
 # %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
@@ -307,7 +307,7 @@ with models.seeded(0):
 _ = constrained(contestants["non-expansive"], epochs=40)
 
 # %% [markdown]
-# **Adversarial training** attacks each batch, here with five steps of PGD, before it learns from it. So an epoch costs about six times as much, and we take fewer.
+# **Adversarial training** attacks each batch, here with five steps of PGD, before it learns from it. So an epoch costs about six times as much; the non-expansive network gets half as many.
 
 # %% tags=["nbval-ignore-output"]
 attack_batch = partial(attacks.pgd, eps=1.0, steps=5)
@@ -392,8 +392,8 @@ for name, model in tqdm(contestants.items(), unit="network", leave=False):
     for eps, survived in zip(radii, survives[name], strict=True):
         assert not ((radius_of[name] > eps) & ~survived).any(), "a certificate was broken"
 surviving = {name: rows.double().mean(1).tolist() for name, rows in survives.items()}
-why = "The non-expansive one: its margin aims at radius 1.77, the attacks in training had 1."
-wrong = {"ResNet + PGD": "having seen attacks helps, but here less than a small slope."}
+why = "Its margin aims at radius 1.77; the attacks in the other's training had 1."
+wrong = {"ResNet + PGD": "having seen attacks helps, but here less than training for a margin."}
 reply(my_guess_3, "non-expansive", why, wrong)
 
 # %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
@@ -410,15 +410,16 @@ for name in contestants:
 figures.race(radii, survives, radius_of)
 
 # %% [markdown]
-# Each band brackets the truth. The certified accuracy is known at every radius. The attacks were made at seven only, and between two of them
+# Each band brackets the truth. The certified accuracy is known at every radius. The attacks were made at six only (radius 0 needs none), and between two of them
 # the accuracy cannot rise: hence the stairs. No image was certified and fooled (the cell asserts it). This is the main result of the course.
+# Each network was trained once and tested on 1,000 images, so we read nothing into differences below four points.
 #
 # * The **plain ResNet** reads clean digits well and collapses under attack. Its certificates are zero at every positive radius of the table.
-# * The **spectral ResNet** survives more at radii 1 and 1.5, a little less on clean digits and at 0.25. Its margins are divided by $\sqrt2$ times 8, so its certificates die early.
+# * The **spectral ResNet** survives more at radii 1 and 1.5; elsewhere the two differ by less than four points. Its margins are divided by $\sqrt2$ times 8, so its certificates die early.
 # * The **non-expansive** network is as good on clean digits, survives far more attacks, and up to radius 1 it *proves* more than nine tenths of what survives. Beyond, the band opens.
 # * **PGD training** helps the plain ResNet a lot, without a price on clean digits. But it proves nothing, and for the upper edge we must trust the attack.
-#   At radii 1.5 and 2 the non-expansive network survives clearly more. (Partly a matter of aim, and of the number of epochs.)
-# * **Both together** survive *fewer* attacks up to radius 1.5 than the non-expansive network alone, with fewer certificates there, and more at radius 3.
+#   At radii 1.5 and 2 the non-expansive network survives clearly more. (This may partly be a matter of aim and of the number of epochs: not tested.)
+# * **Both together** survive *fewer* attacks at radii 1 and 1.5 than the non-expansive network alone, with fewer certificates there. At radius 3 they have more of both. Elsewhere the differences are below four points.
 #   Half as many epochs may be part of the reason; this race does not tell.
 #
 # *Exercise 7.4 asks what the area under such a curve knows.*
@@ -434,7 +435,7 @@ assert proved["non-expansive"][at[1.0]] > 0.9 * surviving["non-expansive"][at[1.
 assert surviving["ResNet + PGD"][at[1.0]] > surviving["ResNet"][at[1.0]] + 0.1
 assert surviving["non-expansive"][at[2.0]] > surviving["ResNet + PGD"][at[2.0]] + 0.05
 assert proved["non-expansive + PGD"][at[3.0]] > proved["non-expansive"][at[3.0]]
-assert proved["non-expansive + PGD"][at[0.5]] < proved["non-expansive"][at[0.5]]
+assert proved["non-expansive + PGD"][at[1.0]] < proved["non-expansive"][at[1.0]]
 
 # %% [markdown]
 # ## 7.6 What made the difference
@@ -445,7 +446,7 @@ assert proved["non-expansive + PGD"][at[0.5]] < proved["non-expansive"][at[0.5]]
 # training digits and measured on the other 800. (Never choose ingredients on the test images.)
 # The largest radius in the file is 1.58, a little below the 1.77 that the loss asks for.
 #
-# **Predict first.** Which change costs most at radius 1.58: another "optimiser", half the "step" ($c=1$), fewer and wider "blocks", or no "augmentation" (images are not moved any more)?
+# **Predict first.** Which change costs most at radius 1.58: another "optimiser", half the "step" ($c=1$), fewer and wider "blocks", or to leave out the "augmentation" (images are not moved any more)?
 
 # %%
 my_guess_4 = ...  # one of the four words in quotes
@@ -470,7 +471,7 @@ reply(my_guess_4, "augmentation", why, wrong)
 #
 # * **Moved images** matter most: 17 points. Moving whole batches by whole pixels wins back twelve of them.
 # * **The margin**: 1.5 instead of 2.5 costs thirteen points. (At 0.5 and on clean digits the two differ by less than a point.)
-# * **The full step** $c=2$ is worth ten points over $c=1$. With orthonormal rows and $c=2$ the Jacobian $I-2A^\top DA$ is orthogonal ($D$ diagonal, 1 for active units, 0 for others): no small change is shrunk. With $c=1$ every active unit removes a direction.
+# * **The full step** $c=2$ is worth ten points over $c=1$. With orthonormal rows and $c=2$ the Jacobian $I-2A^\top DA$ is orthogonal ($D$ diagonal, 1 for active units, 0 for others): no block shrinks a small change. With $c=1$ every active unit removes a direction.
 # * **Muon** is worth four points over Adam.
 #
 # The other two rows, $T=1$ and fewer, wider blocks, cost between two and three points there. That may be luck.
@@ -483,7 +484,7 @@ reply(my_guess_4, "augmentation", why, wrong)
 # python benchmarks/robustness.py --ablation --budget 20 --results my_ablation.json
 # ```
 #
-# Each training takes about 20 seconds. The three seeds of a row differ by at most 0.015. Adam used the learning rate 0.005, the best of six from 0.001 to 0.02.
+# Each training takes about 20 seconds; eight rows with three seeds, eight to ten minutes on a quiet machine. The three seeds of a row differ by at most 0.015. Adam used the learning rate 0.005, the best of six from 0.001 to 0.02.
 #
 # </details>
 
@@ -512,7 +513,7 @@ for column in ("clean", "c 0.5"):
 # ## 7.7 See it move
 #
 # Choose a digit and increase $\varepsilon$. The top row attacks the ResNet, the bottom row the non-expansive network.
-# Bars are the lead of each class over the true one, $F_j-F_y$, divided by the largest of the row: compare signs, not lengths. A bar above zero means: misread.
+# Bars are the lead of each class over the true one, $F_j-F_y$, divided by the longest bar of the row: compare signs, not lengths. A bar above zero means: misread.
 
 # %% tags=["nbval-ignore-output"]
 pair = {name: contestants[name] for name in ("ResNet", "non-expansive")}
@@ -531,7 +532,7 @@ live_attack
 # Increase $\varepsilon$ until each network gives in, and compare with the certified radius. By the table of Section 7.5
 # half of the test images fall before radius 1.5 for the ResNet, and only beyond 2 here.
 #
-# ## 7.8 When an attack fails for bad reasons
+# ## 7.8 Can you trust an attack?
 #
 # **Question.** Multiply all logits by 1000. No prediction changes. What will an attack notice?
 #
@@ -572,7 +573,7 @@ for factor in on_entropy:
     print(f"{on_margin[factor]:.3f} on the margin; gradient exactly zero for {flat:.3f}")
 assert on_entropy[1000] > on_entropy[1] + 0.2 and flat > 0.5
 assert abs(on_margin[1000] - on_margin[1]) <= 0.02
-why = "The probability of the right class is rounded to 1, so the gradient is exactly zero."
+why = "The probabilities of all rivals are rounded to 0, so the gradient is exactly zero."
 wrong = {on_entropy[1]: "the computer rounds.", on_margin[1]: "that is the margin."}
 reply(my_guess_5, on_entropy[1000], why, wrong, within=0.04)
 
@@ -603,20 +604,21 @@ assert short > long + 0.1
 # **Is this attack honest?** Ask six questions, of your own attacks and of a paper's:
 #
 # 1. **Loss.** Does it climb the margin, or several losses?
-# 2. **Zero gradients.** For how many images is the gradient exactly zero? Such an attack does not move.
+# 2. **Zero gradients.** For how many images is the gradient exactly zero? There the attack does not move; almost zero is a warning, too.
 # 3. **Reach.** Is steps × step size at least $\varepsilon$? Better $2\varepsilon$: from a random start it may have to cross the ball.
 # 4. **Rescaling.** Multiply the logits by 1000. Does the result stay?
-# 5. **Restarts.** Do more steps and more random starts change the result? Then it is not yet the end.
+# 5. **Effort.** Do more steps and more random starts change the result? Then it is not yet the end. Does anything survive at a huge radius? Nothing should.
 # 6. **Setting.** Evaluation mode, the same preprocessing, and the clean image tried too?
 #
-# Try it: the table of Section 6.6 fails question 3, so its accuracies are upper bounds only. A certificate needs none of this advice.
+# Try it: the table of Section 6.6 fails question 3. Every accuracy under attack is only an upper bound; these may lie far above the truth. A certificate needs none of this advice.
 #
 # ## 7.9 Your own pictures
 #
 # **Question.** How do you get from a folder of colour pictures to a certificate?
 #
 # The folder has one folder a class: `train/CLASS/` and `test/CLASS/`, with pictures of one size. We draw a small one of 32 × 32 pixels, with three classes of random colour, size and place.
-# For your own pictures give `load_images` the path of your folder and drop the lines that draw.
+# For your own pictures run, in place of the next cell, only `pictures = data.load_images("folder", folder="/full/path/my_pictures").to(device)`.
+# Both sides of the pictures must be divisible by 4; the last fold of this section makes such a folder from photographs of any size. If you see *no valid file for the classes .ipynb_checkpoints*, delete that hidden folder.
 
 # %% tags=["nbval-ignore-output"]
 generator = torch.Generator().manual_seed(0)
@@ -648,7 +650,7 @@ def block(channels):
     return NonExpansiveBlock(GradientField(ConvOperator(channels, channels)))
 
 
-def picture_net(classes, colours=3, side=32, channels=16):
+def picture_net(classes, colours, height, width, channels=16):
     return nn.Sequential(
         nn.PixelUnshuffle(2),
         plain_layers.ZeroPadLift(4 * colours, channels),
@@ -657,12 +659,12 @@ def picture_net(classes, colours=3, side=32, channels=16):
         nn.PixelUnshuffle(2),
         block(4 * channels),
         nn.Flatten(),
-        NonExpansiveLinear(4 * channels * (side // 4) ** 2, classes),  # sides divisible by 4
+        NonExpansiveLinear(4 * channels * (height // 4) * (width // 4), classes),
     )
 
 
 with models.seeded(0):
-    net = picture_net(len(pictures.classes)).to(device)
+    net = picture_net(len(pictures.classes), *pictures.train_images.shape[1:]).to(device)
 z = pictures.train_images[:1]
 for layer in net:
     z = layer(z)
@@ -678,7 +680,10 @@ distance = torch.cdist(flat_pictures, flat_pictures)
 same = pictures.train_labels[:, None] == pictures.train_labels
 nearest = distance.masked_fill(same, math.inf).min(1).values
 print(f"nearest picture of another class: median distance {nearest.median():.1f},", end=" ")
-print(f"so a margin of at most {nearest.median() / math.sqrt(2):.1f} for half of them")
+print(
+    f"so half of them and that neighbour cannot both lead by more than "
+    f"{nearest.median() / math.sqrt(2):.1f}"
+)
 _ = training.fit(
     net,
     pictures.train_images,
@@ -694,13 +699,13 @@ _ = training.fit(
 
 # %% [markdown]
 # What happens to the kernels? Muon treats a kernel of shape (out, in, 3, 3) as a matrix with `out` rows. `restore_orthonormal_rows` leaves a `ConvOperator` as it is and acts on the last layer alone.
-# It need not do more: $\tau$ is computed from the norm of the kernel. (For convolutions with orthonormal rows see Claim 6.5.)
+# It need not do more: $\tau$ is computed from a bound of the norm of the convolution. (For shift convolutions that are orthogonal see Claim 6.5.)
 #
 # While a network trains, norms are estimates. `training.fit` ends in evaluation mode, where they are guaranteed; if you load weights from a file, call `net.eval()` first. Now the certificate:
 
 # %% tags=["nbval-ignore-output"]
 x_own, y_own = pictures.test_images, pictures.test_labels
-L_own = certificates.lipschitz_bound(net, (3, 32, 32))
+L_own = certificates.lipschitz_bound(net, tuple(x_own.shape[1:]))
 slope_own = norms.jacobian_norms(net, x_own[::5]).max().item()
 print(f"measured slope {slope_own:.4f} <= guaranteed bound {L_own:.6f}")
 radius_own = certificates.certify(net, x_own, y_own)
@@ -712,10 +717,11 @@ for eps, survived in zip(radii_own, standing, strict=True):
     print(f"<= survives PGD {survived.double().mean():.3f}")
     assert not (certain & ~survived).any()
 assert slope_own <= L_own + 1e-5 and L_own <= 1 + 1e-6
-assert (radius_own > 0).double().mean() > 0.9 and (radius_own > 0.5).double().mean() > 0.6
+if pictures.classes == ("cross", "disc", "ring"):  # what our own shapes reach
+    assert (radius_own > 0).double().mean() > 0.9 and (radius_own > 0.5).double().mean() > 0.6
 
 # %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
-chosen = [4, 17, 54, 67, 104, 117]  # two pictures of each class
+chosen = torch.linspace(4, len(x_own) - 5, 6).long().tolist()  # spread over the test pictures
 labels_shown = y_own[chosen]
 moved = attacks.pgd(net, x_own[chosen], labels_shown, eps=2.0)
 with torch.no_grad():
@@ -742,15 +748,23 @@ your_turn("7.D")
 # %% [markdown]
 # <details><summary>Photographs of different sizes</summary>
 #
-# Cut them to squares and make them small once, before you train:
+# Put them into `photographs/CLASS/`. This makes the folder that is needed, in small squares; every fifth one is kept for the test:
 #
 # ```python
+# from pathlib import Path
 # from PIL import Image, ImageOps
 #
-# picture = Image.open("photo.jpg").convert("RGB")
-# ImageOps.fit(picture, (32, 32)).save("my_pictures/train/cat/001.png")
+# source, target = Path("photographs"), Path("my_pictures")
+# for kind in sorted(k for k in source.iterdir() if k.is_dir() and k.name[0] != "."):
+#     found = [f for f in sorted(kind.iterdir()) if f.suffix.lower() in (".png", ".jpg", ".jpeg")]
+#     for number, file in enumerate(found):
+#         part = "test" if number % 5 == 0 else "train"
+#         (target / part / kind.name).mkdir(parents=True, exist_ok=True)
+#         picture = ImageOps.exif_transpose(Image.open(file)).convert("RGB")  # upright
+#         ImageOps.fit(picture, (32, 32)).save(target / part / kind.name / f"{number}.png")
 # ```
 #
+# Do not expect the numbers above: with a few dozen photographs a class the network may be little better than guessing. Begin with the margin of your turn 7.D, take more epochs and more pictures. The certificate is true in any case.
 # What is certified then is the small picture.
 #
 # </details>
@@ -769,7 +783,7 @@ print(f"bound of the usual CIFAR-10 normalisation: {bound:.4f}")
 print(f"a margin of 0.15 behind it certifies {0.15 / math.sqrt(2) * 0.1994:.4f} in pixel units")
 
 # %% [markdown]
-# * In the **maximum norm**, where every one of $d$ pixels may change by $\varepsilon_\infty$, the change has Euclidean norm up to $\sqrt{d}\,\varepsilon_\infty$.
+# * In the **maximum norm**, where every one of the $d$ pixel values ($d=784$ for the digits, $3\cdot32\cdot32$ for colour pictures) may change by $\varepsilon_\infty$, the change has Euclidean norm up to $\sqrt{d}\,\varepsilon_\infty$.
 #   So a Euclidean radius $r$ certifies $\varepsilon_\infty=r/\sqrt d$: for the digits $r/28$.
 # * Robust to small changes of pixels is not robust to rotations, other handwriting or bad light.
 # * The proof is about **exact arithmetic**, but a computer rounds. `certify` leaves room for that, as the next part explains.
@@ -803,7 +817,7 @@ assert E_double < 1e-8
 
 # %% [markdown]
 # In float64 the price $4E$ is a few billionths. In float32 it is more than the margin we trained for. The measured difference is more than a hundred thousand times smaller than $E$,
-# but nobody has proved that it stays so small for every image. So `certify` computes in float64. The attacks of the race ran in float32, whose logits differ by a few millionths.
+# but nobody has proved that it stays so small for every image. So `certify` computes in float64, and its radius is proved for the network run in float64, not in float32. The attacks of the race ran in float32, whose logits differ by a few millionths.
 #
 # ## Recap
 #
