@@ -435,7 +435,7 @@ def speed_and_slope(V, W):
 layers_needed = good_layers
 
 
-# %% 4.2 wrong: sum of m -> not m
+# %% 4.2 wrong: sum of m -> at most the length sqrt(m)
 def speed_and_slope(V, W):
     v = torch.linalg.matrix_norm(V, 2)
     return v * V.shape[1], v * torch.linalg.matrix_norm(W, 2)
