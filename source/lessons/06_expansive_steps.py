@@ -202,7 +202,7 @@ for h1 in (0.5, 1.0, 4 / 3):
 # >
 # > For orthogonal $A$ and $B$ and suitable biases the left side is the Lipschitz constant itself.
 #
-# *Idea.* Factors of maps that follow one another multiply.
+# *Idea.* Factors multiply.
 #
 # <details><summary>The proof of equality, and why h₂ must not be negative</summary>
 #
@@ -642,7 +642,7 @@ figures.crater(fine, surfaces)
 #
 # **Question.** Constrain nothing, ask, forbid expansion, or allow it in pairs: what stands an attack best?
 #
-# The paper compares five designs (it says *regimes*) of a residual network. Our small version uses handwritten digits (the MNIST collection) and shift convolutions.
+# The paper compares five designs (it says *regimes*) of a residual network. Our small version uses handwritten digits (MNIST) and shift convolutions.
 #
 # | design | block | orthogonality |
 # |---|---|---|
@@ -846,14 +846,14 @@ reply(
 )
 
 # %% [markdown]
-# At radius 1 the weak attack does about what the strong one does at 0.25. It flatters everyone, most of all the network with the steepest slopes. So even the order in the table is at best suggestive.
+# At radius 1 the weak attack does about what the strong one does at 0.25. It flatters everyone, most of all the network with the steepest slopes. So even the table's order is only suggestive.
 #
 # <details><summary>What else the published code does, and what we measured in it</summary>
 #
 # None of this decides who is best. It says what the table compares.
 #
 # * *Step size.* $0.025\,\varepsilon$ is a default of the library foolbox.
-# * *Margins.* With normalised pixels a margin of 0.15 certifies at most $0.15\cdot0.2/\sqrt2\approx0.021$ in pixel values, even with $L=1$.
+# * *Margins.* The networks see *normalised* pixels, divided by about 0.2. So a margin of 0.15 certifies at most $0.15\cdot0.2/\sqrt2\approx0.021$ in pixel values, even with $L=1$.
 # * *Depth.* A stage of the unconstrained and of the naive network has four blocks of two convolutions each, a stage of the non-expansive network four steps with a single matrix, and a stage of the others two pairs.
 # * *Lifts.* In the three constrained designs each of the three convolutions that raise the number of channels is normalised and then multiplied by a free number, which was learned to be between 3.6 and 7.0. So the stored networks are not certified. They are not refuted either: a short search found no slope above 0.83.
 # * *Orthogonality.* It is asked for by a penalty, and the convolutions pad with zeros. In stored CIFAR-10 networks $\lambda_{\min}$ is at most 0.18 (a flexible one) and 0.33 (a prescribed one). The same kernels on a torus have at least 0.966: the border is the cause.
