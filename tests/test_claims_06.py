@@ -1,5 +1,6 @@
 """Lesson 6: every claim, an attempt to refute it, and what happens without its hypothesis."""
 
+import functools
 import itertools
 import math
 
@@ -164,6 +165,11 @@ def test_claim_6_3_needs_a_step_up_that_goes_up():
     assert 0.75 * (1 - 5) == -3 <= 1
     found = worst(pieces(-0.5, A, (0.5, 1.0)), pieces(-5.0, B, (0.0, 1.0)))
     assert found == pytest.approx(3)
+    for h2 in (-5.0, -2.5, -1.0, -0.1):  # |h2| in the condition is enough
+        for parts in (1, 2):
+            ups = [pieces(h2 / parts, B, (0.0, 1.0))] * parts
+            allowed = 0.75 * (1 + abs(h2) / parts) ** parts
+            assert worst(pieces(-0.5, A, (0.5, 1.0)), *ups) <= allowed + 1e-12
     for h2 in (-2.0, -1.0, -0.1):  # down with B: still allowed, and what the library says
         assert worst(pieces(h2, B, (0.0, 1.0))) <= 1 + 1e-12
         assert expansive.pair_factor((0.5, h2)) == pytest.approx(0.75)
@@ -204,6 +210,11 @@ def test_claim_6_3_numbers_of_the_paper():
     assert expansive.pair_factor((0.3, 0.141), (2, 2)) == pytest.approx(0.9805, abs=1e-4)
     assert expansive.largest_expansion(0.5, rule="monotone") == pytest.approx(0.1547, abs=1e-4)
     assert expansive.largest_expansion(0.5) == pytest.approx(1 / 3)
+    grid = torch.linspace(0, 3.2, 3201, dtype=F64).tolist()
+    for s in (1, 3):  # the hill of the paper's rule: it ends at s, and its top grows like s
+        hill = [expansive.largest_expansion(h, (s, s), rule="monotone") for h in grid]
+        assert max(hill) == pytest.approx(s * (2 / math.sqrt(3) - 1), abs=1e-6)
+        assert hill[1000 * s - 10] > 0 and max(hill[1000 * s + 1 :]) == 0
     limit = expansive.largest_expansion(0.11, (2, 1), rule="monotone")
     assert limit == pytest.approx(0.054824, abs=1e-6) and paper(
         0.11, limit, (2, 1)
@@ -304,6 +315,21 @@ def test_claim_6_6_distance_to_a_set(seed):
     assert (
         stretch(lambda v: torch.cdist(v, K).sum(1, keepdim=True), x, y) > 1.1
     )  # a sum of distances is not the distance to a set
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_only_reflecting_steps_keep_every_distance(seed):
+    """What blocks with an orthogonal matrix keep at least: c = 1, c = 2, and an allowed pair."""
+
+    def least(*factors):
+        products = [functools.reduce(lambda P, M: M @ P, c) for c in itertools.product(*factors)]
+        return min(torch.linalg.svdvals(P)[-1].item() for P in products)
+
+    A, B = orthonormal_columns(seed, 2, 2), orthonormal_columns(seed + 50, 2, 2)
+    assert least(pieces(-1.0, A, (0.0, 1.0))) == pytest.approx(0, abs=1e-12)
+    assert least(pieces(-2.0, A, (0.0, 1.0))) == pytest.approx(1)
+    pair = pieces(-0.8, A, (0.5, 1.0)), pieces(2 / 3, B, (0.0, 1.0))
+    assert worst(*pair) == pytest.approx(1) and least(*pair) == pytest.approx(0.2)
 
 
 @pytest.mark.slow

@@ -49,7 +49,10 @@ def catching_biases(attempt: Attempt) -> None:
     }
     seen = f"Some distances are multiplied by {least:.3f} only."
     attempt.rule_out(least, mistakes, "{}" + seen, rtol=1e-4)
-    attempt.fail(f"{seen} The biases must decide the sign of every entry of Ax + b and Bx + b'.")
+    attempt.fail(
+        f"{seen} The biases must decide the sign of every entry of Ax + b and Bx + b'. "
+        "And b' must outrun the shift of the step down."
+    )
 
 
 @exercise("6.C", "The shortest step down that pays")
@@ -78,32 +81,26 @@ def shortest_down(attempt: Attempt) -> None:
         attempt.fail(f"With a = {a:.3f} and h2 = {h2:.4f} a shorter h1 than {h1:.4f} pays, too.")
 
 
-@exercise("6.D", "The distance to points")
-def distance_to_points(attempt: Attempt) -> None:
-    for n, k, d in ((1, 1, 2), (7, 1, 3), (6, 4, 2), (5, 9, 3)):
-        x = 2 * attempt.randn(n, d)
-        Z = attempt.randn(k, d)
-        value = attempt.tensor("distance_to_points", x, Z, shape=(n,))
-        lengths = torch.cdist(x, Z)
-        right = lengths.amin(1)
-        if (value - right).abs().max() <= 1e-6:
-            continue
-        mistakes = {
-            "This is the square of the distance: its slope is not 1.": right**2,
-            "This is the distance to the farthest point. Go to the nearest.": lengths.amax(1),
-            "This is the sum of all distances. The distance to a set is the smallest one.": (
-                lengths.sum(1)
-            ),
-            "This is the mean of all distances. The distance to a set is the smallest one.": (
-                lengths.mean(1)
-            ),
-            "This is the distance to the mean of the points, not to a nearest one.": (
-                (x - Z.mean(0)).norm(dim=1)
-            ),
-            "This adds the absolute values of the entries. The Euclidean length is asked.": (
-                torch.cdist(x, Z, p=1).amin(1)
-            ),
-            "This is minus the distance.": -right,
-        }
-        attempt.rule_out(value, mistakes, atol=1e-6)
-        attempt.fail(f"For {n} points and {k} rows of Z the distance is off. Which row is nearest?")
+@exercise("6.D", "What a block keeps")
+def least_kept(attempt: Attempt) -> None:
+    values = attempt.several("least_kept", count=3)
+    one, two, pair = (attempt.as_number(value, "each of `least_kept`") for value in values)
+    attempt.require(
+        min(one, two, pair) >= 0,
+        "A factor of distances is not negative: take the absolute value.",
+    )
+    if abs(one) > 1e-3:
+        attempt.fail("c = 1: where the unit is on, a distance is multiplied by |1 - 1|.")
+    if abs(two - 1) > 1e-3:
+        attempt.fail("c = 2: off, a distance is kept; on, it is multiplied by |1 - 2|.")
+    if abs(pair - 0.2) <= 1e-3:
+        return
+    mistakes = {
+        "Pair: this is the largest of the four factors.": 1.0,
+        "Pair: this has the slope a in the step down. The slope 1 leaves less.": 0.6,
+        "Pair: this has the unit on in the step up. Off gives nothing back.": 1 / 3,
+        "Pair: this is h1, what the step down takes. What does it leave?": 0.8,
+        "Pair: with the slope a the step down leaves 1 - 0.8 / 2, not 1/2.": 0.5,
+    }
+    attempt.rule_out(pair, mistakes, rtol=1e-2)
+    attempt.fail("Pair: down leaves 1 - a h1 or 1 - h1, up multiplies by 1 or 1 + h2.")

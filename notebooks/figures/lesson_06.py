@@ -37,7 +37,7 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
             gid=rule,
         )
     (dot,) = left.plot([], [], color=plotting.ORANGE, marker="o", markersize=9, gid="pair")
-    left.set(xlim=(0, 2), ylim=(0, 1), xlabel="$h_1$ (down)", ylabel="$h_2$ (up)")
+    left.set(xlim=(0, 2), ylim=(0, 2.1), xlabel="$h_1$ (down)", ylabel="$h_2$ (up)")
     left.set_title("pairs of steps")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2)
     bars = right.barh(
@@ -49,23 +49,23 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
     )
     bars[2].set_hatch("///")
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    numbers = [right.text(0, k, "", va="center", bbox=box) for k in range(3)]
+    numbers = [right.text(0.06, k, "", va="center", bbox=box) for k in range(3)]
     right.axvline(1, color=plotting.BLACK, linestyle=":")
     right.set(
         yticks=range(3),
         yticklabels=["worst slope\nfound", "sharp\nrule", "paper's\nrule"],
         xlim=(0, 2.5),
         title="Lipschitz constant of the pair",
+        xlabel="at most 1 (dotted) is allowed",
     )
     right.invert_yaxis()  # from top to bottom as one reads
     right.grid(False)
-    h1_line = torch.linspace(0, 2, 101).tolist()
+    h1_line = torch.linspace(0, 2, 121).tolist()  # with 4/3, where the sharp rule has its peak
 
     def draw_rule(rule, s, kappa):
         limits = [largest_expansion(h1, (s, s), kappa, rule) for h1 in h1_line]
-        shown = [min(limit, 2) for limit in limits]
-        regions[rule].set_xy([(0, 0), *zip(h1_line, shown, strict=True), (2, 0)])
-        edges[rule].set_data(h1_line, shown)
+        regions[rule].set_xy([(0, 0), *zip(h1_line, limits, strict=True), (2, 0)])
+        edges[rule].set_data(h1_line, limits)
 
     def draw(h1, h2, s, lambda_min):
         kappa = 0.5 * lambda_min  # a lambda, with a = 1/2
@@ -77,7 +77,6 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         paper = pair_factor((h1, h2), (s, s), kappa, "monotone")
         for bar, number, value in zip(bars, numbers, (worst, sharp, paper), strict=True):
             bar.set_width(value)
-            number.set_x(min(max(value, 1) + 0.06, 2.1))  # longer bars are cut off
             number.set_text(f"{value:.3f}")
         return (
             f"For h1 = {h1:.2f} and h2 = {h2:.2f} the worst slope found is {worst:.3f}; "
@@ -89,7 +88,7 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         figure,
         draw,
         h1=ipywidgets.FloatSlider(min=0, max=2, step=0.01, value=0.5, description="h1, down"),
-        h2=ipywidgets.FloatSlider(min=0, max=1, step=0.01, value=0.25, description="h2, up"),
+        h2=ipywidgets.FloatSlider(min=0, max=2, step=0.01, value=0.25, description="h2, up"),
         s=ipywidgets.IntSlider(min=1, max=3, value=1, description="parts s"),
         lambda_min=ipywidgets.FloatSlider(
             min=0.05,
@@ -148,132 +147,130 @@ def crater(line, surfaces):
     )
 
 
-RADIUS = "radius $\\varepsilon$\n(pixels in [0, 1])"
+RADIUS = "radius $\\varepsilon$ (pixels in [0, 1])"
+LOOKS = {  # of the five designs, in all pictures
+    "unconstrained": {
+        "color": plotting.BLACK,
+        "linestyle": ":",
+        "marker": "x",
+    },
+    "naive": {
+        "color": plotting.YELLOW,
+        "linestyle": "-.",
+        "marker": "s",
+    },
+    "nonexpansive": {
+        "color": plotting.BLUE,
+        "linestyle": "-",
+        "marker": "o",
+    },
+    "prescribed": {
+        "color": plotting.ORANGE,
+        "linestyle": "--",
+        "marker": "^",
+    },
+    "flexible": {
+        "color": plotting.GREEN,
+        "linestyle": "-",
+        "marker": "D",
+    },
+}
 
 
-def one_design_a_panel(axes, radii, curves):
-    """In each panel what survives, what is certified, and what survives of the first design."""
-    (reference, _), *_ = curves.values()
-    for axis, (name, (survives, proved)) in zip(axes, curves.items(), strict=True):
-        axis.plot(
-            radii,
-            reference,
-            color=plotting.BLACK,
-            linestyle=":",
-            linewidth=1.5,
-            label="unconstrained, under attack",
-        )
-        if survives is not reference:
-            axis.plot(
-                radii,
-                survives,
-                color=plotting.BLUE,
-                marker="o",
-                linestyle="-",
-                label="this design, under attack",
-            )
-        if proved is not None:
-            axis.plot(
-                radii,
-                proved,
-                color=plotting.ORANGE,
-                marker="s",
-                linestyle="--",
-                markerfacecolor="white",
-                label="this design, certified",
-            )
-        axis.set_title(spelled(name), fontsize=9, loc="center")
-
-
-def spelled(name):
-    return name.replace("nonex", "non-ex")
+def draw_designs(axis, places, curves):
+    """A curve for each design, always in the same colour, line style and (hollow) marker."""
+    for name, values in curves.items():
+        label = name.replace("nonex", "non-ex")
+        axis.plot(places, values, label=label, markerfacecolor="none", **LOOKS[name])
 
 
 def legend_below(figure, axis):
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=5)
 
 
 def five_designs(radii, curves):
-    """Accuracy under attack and certified accuracy of each design, a panel each."""
-    figure, axes = plt.subplots(1, 5, figsize=(9.6, 3.1), sharey=True)
-    one_design_a_panel(axes, radii, curves)
+    """Accuracy under attack and, beside it, certified accuracy of the five designs."""
+    figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.1), sharey=True)
+    attacked = {name: shares[0] for name, shares in curves.items()}
+    certified = {name: shares[1] for name, shares in curves.items()}
+    draw_designs(axes[0], radii, attacked)
+    draw_designs(axes[1], radii, certified)
+    axes[0].set_title("under attack")
+    axes[1].set_title("certified")
     for axis in axes:
-        axis.set(xlabel=RADIUS, ylim=(-0.02, 1.02), xticks=[0, 0.5, 1, 1.5])
+        axis.set(
+            xlabel=RADIUS,
+            ylim=(-0.02, 1.02),
+            xticks=radii,
+        )
     axes[0].set_ylabel("share of the images")
-    legend_below(figure, axes[-1])
+    legend_below(figure, axes[0])
     plotting.show(
         figure,
-        "Five panels over the radius (Euclidean, pixel values in [0, 1]). At radius 1 the solid "
-        "curves of the three enforced designs lie clearly above the dotted one of the "
-        "unconstrained network, at 0.25 they are close to it. Their dashed certificates fall to "
-        "nearly nothing at radius 1; those of the two others fall at once.",
+        "Left, under attack: at radius 0 the five curves begin close together; at 1 the "
+        "non-expansive network is on top, then the two pairs together, then naive, then "
+        "unconstrained. Right, certified: the three enforced designs fall to nearly nothing at "
+        "radius 1, up to 0.5 the non-expansive network is on top; the two others fall at once.",
     )
 
 
 def published_table(radii, curves, areas, margins):
-    """Top: published accuracies for one data set and margin, a panel a design. Below: all areas.
+    """Left: published accuracies for one data set and margin. Then: all areas, by margin.
 
     `areas` has a list for each design, its columns belong to `margins`: CIFAR-10, then CIFAR-100.
     """
-    names = list(curves)
-    figure, axes = plt.subplot_mosaic(
-        [names, ["areas"] * len(names)],
-        figsize=(9.6, 6.2),
-        height_ratios=[1, 1.3],
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 4.1), width_ratios=[1.4, 1, 1])
+    draw_designs(axes[0], radii, curves)
+    axes[0].set(
+        xlabel=RADIUS,
+        ylabel="accuracy",
+        ylim=(0, 1),
+        title="CIFAR-10, margin 0.15",
     )
-    panels = [axes[name] for name in names]
-    one_design_a_panel(panels, radii, curves)
-    for axis in panels:
-        axis.set(xlabel=RADIUS, ylim=(0, 1), xticks=[0, 0.5, 1])
-        axis.tick_params(labelleft=axis is panels[0])
-    panels[0].set_ylabel("accuracy")
-    below = axes["areas"]
-    places = torch.arange(len(margins))
-    shifts = (-0.2, -0.1, 0.0, 0.1, 0.2)  # side by side, not on top of each other
-    for shift, marker, name in zip(shifts, plotting.MARKERS, areas, strict=False):
-        below.plot(places + shift, areas[name], marker=marker, linestyle="", label=spelled(name))
-    below.set(
-        xticks=places,
-        xticklabels=margins,
-        xlabel="margin of the hinge loss (a difference of outputs)",
-        ylabel="area under the curve",
-        ylim=(0, 0.8),
-    )
-    below.axvline(2.5, color=plotting.BLACK, linewidth=1, linestyle=":")
-    below.text(1, 0.74, "CIFAR-10", ha="center")
-    below.text(4, 0.74, "CIFAR-100", ha="center")
-    below.legend(loc="lower left", ncols=3, fontsize=8)
-    legend_below(figure, panels[-1])
+    half = len(margins) // 2
+    for axis, start, title in ((axes[1], 0, "CIFAR-10"), (axes[2], half, "CIFAR-100")):
+        part = slice(start, start + half)
+        draw_designs(axis, range(half), {name: values[part] for name, values in areas.items()})
+        axis.set(
+            xticks=range(half),
+            xticklabels=margins[part],
+            xlabel="margin (of outputs)",
+            xlim=(-0.2, half - 0.8),
+            ylim=(0.15, 0.72),
+            title=title,
+        )
+    axes[1].set_ylabel("area under the curve")
+    legend_below(figure, axes[0])
     plotting.show(
         figure,
-        "Top, CIFAR-10 with margin 0.15, over the radius (Euclidean, pixel values in [0, 1]): the "
-        "unconstrained network, dotted, starts highest and falls to below 0.1 at radius 1; the "
-        "four others fall slowly and end between 0.37 and 0.51. Below: in all six columns the "
-        "unconstrained network has the smallest area, the naive one the second smallest, once by "
-        "a hair.",
+        "Left, over the radius (Euclidean): the unconstrained network starts highest and falls to "
+        "below 0.1 at radius 1; the four others fall slowly and end between 0.37 and 0.51. Right, "
+        "areas: the unconstrained network is last everywhere and the naive one next, once by a "
+        "hair; for CIFAR-10 the three others lie close together.",
     )
 
 
 def small_run(rows):
-    """Accuracy under attack and certified accuracy: a row of panels a margin, a panel a design."""
-    figure, axes = plt.subplots(3, 5, figsize=(9.6, 6.6), sharex=True, sharey=True)
-    for line, margin in zip(axes, (0.07, 0.15, 0.3), strict=True):
-        shown = {}
+    """Accuracy under attack (top) and certified accuracy (bottom), a column of panels a margin."""
+    figure, axes = plt.subplots(2, 3, figsize=(9.6, 6.2), sharex=True, sharey=True)
+    for column, margin in zip(axes.T, (0.07, 0.15, 0.3), strict=True):
+        attacked = {}
+        certified = {}
         for row in rows:
             if row["margin"] == margin:
-                shown[row["regime"]] = (row["attacked"], row["certified"])
-        one_design_a_panel(line, rows[0]["radii"], shown)
-        line[0].set(ylabel=f"margin {margin}", ylim=(0, 0.45), xlim=(-0.03, 0.85))
-    for axis in axes[1:].flat:
-        axis.set_title("", loc="center")
-    for axis in axes[-1]:
-        axis.set_xlabel(RADIUS)
-    legend_below(figure, axes[0, -1])
+                attacked[row["regime"]] = row["attacked"]
+                certified[row["regime"]] = row["certified"]
+        draw_designs(column[0], rows[0]["radii"], attacked)
+        draw_designs(column[1], rows[0]["radii"], certified)
+        column[0].set_title(f"margin {margin}")
+        column[1].set_xlabel(RADIUS)
+    axes[0, 0].set(ylabel="survive both attacks\n(share of 300 photographs)", ylim=(-0.01, 0.45))
+    axes[1, 0].set_ylabel("certified\n(share of 300 photographs)")
+    legend_below(figure, axes[0, 0])
     plotting.show(
         figure,
-        "Shares of 300 photographs over the radius (Euclidean, pixel values in [0, 1]), one row of "
-        "panels a margin. The dotted curve of the unconstrained network falls fastest; the solid "
-        "curve of the flexible pairs lies highest above it. Dashed certificates lie close below "
-        "the solid curve for the non-expansive network and farther below it for the pairs; larger "
-        "margins lift them at large radii.",
+        "Top, under attack: in all three panels the unconstrained network falls fastest, and from "
+        "radius 0.14 to 0.8 the flexible pairs are on top. Bottom, certified: the unconstrained "
+        "network falls at once; larger margins lift the curves of the three enforced designs, most "
+        "of all that of the flexible pairs.",
     )

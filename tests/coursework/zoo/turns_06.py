@@ -73,6 +73,10 @@ biases = (0.0, 0.0)
 biases = (-2.0, 2.0)
 
 
+# %% 6.B wrong: b' is outrun by the shift -> outrun the shift
+biases = (-100.0, 20.0)
+
+
 # %% 6.B wrong: one number -> 2 values together
 biases = 100.0
 
@@ -137,59 +141,52 @@ def shortest_down(h2, a):
     h2 / (a * (1 + h2))
 
 
-# %% 6.D right: all differences
-def distance_to_points(x, Z):
-    return (x[:, None] - Z).square().sum(2).sqrt().amin(1)
+# %% 6.D right: numbers
+least_kept = (0, 1, 0.2)
 
 
-# %% 6.D right: cdist
-def distance_to_points(x, Z):
-    return torch.cdist(x, Z).min(dim=1)[0]
+# %% 6.D right: all products, as a tensor
+on_or_off = torch.tensor([0.0, 1.0])
+pair = [abs(1 - 0.8 * down) * (1 + 2 / 3 * up) for down in (0.5, 1.0) for up in (0.0, 1.0)]
+steps = [(1 - c * on_or_off).abs().min().item() for c in (1, 2)]
+least_kept = torch.tensor([*steps, min(pair)])
 
 
-# %% 6.D right: a loop over the points of the set
-def distance_to_points(x, Z):
-    nearest = (x - Z[0]).norm(dim=1)
-    for z in Z[1:]:
-        nearest = torch.minimum(nearest, (x - z).norm(dim=1))
-    return nearest
+# %% 6.D right: a list
+least_kept = [abs(1 - 1), min(1, abs(1 - 2)), 1 - 4 / 5]
 
 
-# %% 6.D wrong: squared -> its slope is not 1
-def distance_to_points(x, Z):
-    return (x[:, None] - Z).square().sum(2).amin(1)
+# %% 6.D wrong: the best of each -> multiplied by |1 - 1|
+least_kept = (1, 1, 1)
 
 
-# %% 6.D wrong: the farthest -> Go to the nearest
-def distance_to_points(x, Z):
-    return torch.cdist(x, Z).amax(1)
+# %% 6.D wrong: with the sign -> is not negative
+least_kept = (0, -1, 0.2)
 
 
-# %% 6.D wrong: the sum -> the sum of all distances
-def distance_to_points(x, Z):
-    return torch.cdist(x, Z).sum(1)
+# %% 6.D wrong: nothing left for c = 2 -> off, a distance is kept
+least_kept = (0, 0, 0.2)
 
 
-# %% 6.D wrong: the mean -> the mean of all distances
-def distance_to_points(x, Z):
-    return torch.cdist(x, Z).mean(1)
+# %% 6.D wrong: the factor of the promise -> the largest of the four
+least_kept = (0, 1, 1)
 
 
-# %% 6.D wrong: to the mean -> the mean of the points
-def distance_to_points(x, Z):
-    return (x - Z.mean(0)).norm(dim=1)
+# %% 6.D wrong: only slope a -> The slope 1 leaves less
+least_kept = (0, 1, 0.6)
 
 
-# %% 6.D wrong: absolute values -> Euclidean length
-def distance_to_points(x, Z):
-    return (x[:, None] - Z).abs().sum(2).amin(1)
+# %% 6.D wrong: unit on -> Off gives nothing back
+least_kept = (0, 1, 1 / 3)
 
 
-# %% 6.D wrong: over the wrong points -> has shape
-def distance_to_points(x, Z):
-    return torch.cdist(x, Z).amin(0)
+# %% 6.D wrong: what is taken -> What does it leave
+least_kept = (0, 1, 0.8)
 
 
-# %% 6.D wrong: values and places -> should be a tensor
-def distance_to_points(x, Z):
-    return torch.cdist(x, Z).min(1)
+# %% 6.D wrong: one number -> 3 values together
+least_kept = 0.2
+
+
+# %% 6.D wrong: a guess -> up multiplies by
+least_kept = (0, 1, 0.05)
