@@ -61,7 +61,7 @@ for h in (0.05, 0.1, 0.15, 0.19, 0.2, 0.21):
 reply(
     my_guess,
     0.2,
-    "One step multiplies x by 1 - 10h. This lies between -1 and 1 for h up to 0.2.",
+    "One step multiplies x by 1 - 10h. It lies strictly between -1 and 1 for 0 < h < 0.2.",
     wrong={0.1: "from h = 0.1 on x changes its sign in every step, but it still shrinks."},
     within=0.05,
 )
@@ -126,7 +126,7 @@ for z in (-2.5, -1.0, -0.1, 0.5):
 # Both have *the same* factor. Remember these twins.
 #
 # > **Claim 2.1 (stability function).** One step of $(A,b)$ for $x'=\lambda x$ is $x\mapsto R(h\lambda)\,x$ with
-# > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$, if the inverse exists (for explicit methods it always does). For $x'=Kx$ with a matrix $K$ it is $x\mapsto R(hK)\,x$, if no eigenvalue of $hK$ is excluded.
+# > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$, if the inverse exists (for explicit methods it always does). For $x'=Kx$ with a matrix $K$ it is $x\mapsto R(hK)\,x$, as long as the inverse exists for every eigenvalue of $hK$.
 #
 # <details><summary>Proof</summary>
 #
@@ -151,7 +151,7 @@ print(f"not linear, x' = -x^3: factor {cubic[0] / 0.5:.3f} from 0.5, {cubic[1] /
 # %% [markdown]
 # **Drop linearity** (last line), and there is no common factor.
 #
-# A linear solution does not grow if $|R(h\lambda)|\le1$. The set of all $z$ with $|R(z)|\le1$ is the **stability region** of the method. For Euler it is the disc $|1+z|\le1$.
+# A numerical solution of $x'=\lambda x$ does not grow exactly if $|R(h\lambda)|\le1$. The set of all $z$ with $|R(z)|\le1$ is the **stability region** of the method. For Euler it is the disc $|1+z|\le1$.
 # As $h$ grows, $h\lambda$ walks along a ray. The step is stable while it stays in the region.
 
 # %% jupyter={"source_hidden": true}
@@ -196,7 +196,7 @@ live_region
 #
 # <details><summary>Answers</summary>
 #
-# Euler multiplies by $1-h$: it jumps from $h=1$ on and grows beyond $h=2$. For `rk4` the limits are $2.785$ and $2.828$.
+# Euler multiplies by $1-h$: beyond $h=1$ it jumps from side to side, beyond $h=2$ it grows. For `rk4` the limits are $2.785$ and $2.828$.
 # Implicit Euler shrinks, but a true rotation keeps its size.
 #
 # </details>
@@ -255,7 +255,7 @@ figures.around_a_circle(paths)
 # **Question.** Stability watches one solution of a linear field. Up to which step do no *two* solutions of a *nonlinear* field move apart?
 #
 # Take the kindest fields: $f=-\nabla V$ with a convex $V$, where $\nabla V$ is $L$-Lipschitz ($V$ is **$L$-smooth**). The flow never increases distances (lesson 1).
-# On the line such an $f$ falls, nowhere steeper than $L$. In more dimensions we say: **$-f$ is $\nu$-cocoercive** (with $\nu>0$) if for all $x,y$
+# On the line such an $f$ never rises, and falls nowhere steeper than $L$. In more dimensions we say: **$-f$ is $\nu$-cocoercive** (with $\nu>0$) if for all $x,y$
 #
 # $$\langle f(x)-f(y),\,x-y\rangle\le-\nu\,\|f(x)-f(y)\|^2 .$$
 #
@@ -301,7 +301,7 @@ for field, L in ((valley, L_valley), (inward_spiral, math.sqrt(10)), (double_wel
     assert (excess.max() <= 1e-12) == (field is valley)
 
 # %% [markdown]
-# The spiral contracts, but it is no gradient: only $\nu=1/10$ holds, not $1/L\approx0.316$. The double well is a gradient, but its hill in the middle pushes points apart: no $\nu>0$ will do.
+# The spiral contracts, but it is no gradient: only $\nu$ up to $1/10$ holds, not $1/L\approx0.316$. The double well is a gradient, but its hill in the middle pushes points apart: no $\nu>0$ will do.
 #
 # ### The circle theorem
 #
@@ -316,7 +316,11 @@ for field, L in ((valley, L_valley), (inward_spiral, math.sqrt(10)), (double_wel
 #
 # Such a step is called **non-expansive**, and $r$ the **circle-contractivity radius** of the method: $\infty$ if $M\succeq0$ itself, 0 if no number will do.
 #
-# *Idea.* Square the new distance. The tableau turns into $M$; cocoercivity, used at each stage for its two points only, adds $\tfrac{2\nu}hB$; and $M+\tfrac{2\nu}hB\succeq0$ makes the sum a loss.
+# *Idea.* Let $\Delta_0,\Delta_1$ be the difference of two solutions before and after the step, $\Delta X_i,\Delta f_i$ those of the stages and their velocities. Square $\Delta_1$, and write $\Delta_0$ as $\Delta X_i-h\sum_ja_{ij}\Delta f_j$. This is where $M$ comes from:
+#
+# $$\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle .$$
+#
+# Cocoercivity makes the middle sum at most $-2h\nu\sum_ib_i\|\Delta f_i\|^2$. Together that is a loss if $M+\tfrac{2\nu}hB\succeq0$.
 #
 # <details><summary>The proof, every step</summary>
 #
@@ -358,7 +362,7 @@ M_midpoint = torch.tensor([[0.0, 0.5], [0.5, -1.0]])  # BA + A'B has 1/2 twice, 
 your_turn("2.B")
 
 # %% [markdown]
-# **Predict first.** Add $\tfrac1rB=\tfrac1r\begin{pmatrix}0&0\\0&1\end{pmatrix}$ to this $M$. What is the largest $r$ for which no eigenvalue is negative?
+# **Predict first.** Add $\tfrac1rB=\tfrac1r\begin{pmatrix}0&0\\0&1\end{pmatrix}$ to this $M$. What is the largest $r$ for which no eigenvalue is negative (0 if there is none)?
 
 # %%
 my_guess = ...  # a number
@@ -406,6 +410,9 @@ reply(
     },
 )
 
+# %% [markdown]
+# $hL$ is the step in units of $1/L$. Here are the limits of all methods, beside the linear limits of the figure in Section 2.1:
+
 # %%
 two_r = {}
 print("method             pairs: hL <= 2r     one linear solution: hL <=")
@@ -421,7 +428,7 @@ figures.discs(chosen, runge_kutta.circle_contractivity_radius, stability_functio
 
 # %% [markdown]
 # More accurate is not better: `rk4`, with its four stages, has $r=1$ like Euler, and for `midpoint` and `heun3` *no* step has a guarantee.
-# (For a rotation no $\nu>0$ exists, and $r$ says nothing.) How does one buy longer steps? Divide them.
+# (For a rotation no $\nu>0$ exists, and a finite $r$ says nothing.) How does one buy longer steps? Divide them.
 #
 # > **Claim 2.6 (substeps).** $s$ Euler steps of size $h/s$, seen as one method with $s$ stages, have $r=s$.
 #
@@ -446,7 +453,7 @@ for s in (1, 2, 3, 4):
 # **Question.** Between $2r$ and the linear limit: do pairs really separate, or is the theorem just cautious?
 #
 # Let the field change with time. Stage $i$ belongs to the time $t+h\sum_ja_{ij}$ and may see its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
-# We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane: each force acts in one direction only, and cocoercivity is an equality. Then the step is a matrix, with $C_i=L\,u_iu_i^\top$.
+# We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane: each force acts in one direction only, and cocoercivity is an equality. Then stage $i$ sees $f(x)=-C_ix$ with $C_i=L\,u_iu_i^\top$, and the step is a matrix.
 # A search looks for the angles of the $u_i$ with the largest stretch (stages at one time share theirs):
 
 
@@ -559,7 +566,7 @@ live_stretch
 #
 # It is convex, and $L=\|ww^\top+uu^\top\|=1+u\cdot w=1.5$. Start where $w\cdot x=5h$ and $u\cdot x=-5h$. The constant force $-c$ is strong: half a step leads from where only the ramp $w$ acts to where only $u$ acts.
 #
-# **Your turn 2.C.** The midpoint step is $x\mapsto x+h\,f(X)$ with $X=x+\tfrac h2f(x)$. Find its Jacobian with the chain rule. (The norm of it is the **stretch** of the step: how much it lengthens a very short pair.)
+# **Your turn 2.C.** The midpoint step is $x\mapsto x+h\,f(X)$ with $X=x+\tfrac h2f(x)$. Find its Jacobian with the chain rule. (The norm of it is the **stretch** of the step: the most by which it lengthens a very short pair.)
 # Given are `at_start` $=Df(x)$ and `half_way` $=Df(X)$, of shape $(d,d)$, and the number `h`.
 
 
@@ -696,7 +703,7 @@ reply(
 #
 # ### ★ With a potential $m>0$ buys a rate
 #
-# > **Claim 2.10 (with a potential).** If $V$ is $L$-smooth and $f=-\nabla V$ has $\mu=-m\le0$, Euler's step multiplies distances by at most $\max(|1-hm|,|1-hL|)$. The best step is $h=\dfrac2{m+L}$.
+# > **Claim 2.10 (with a potential).** If $V$ is $L$-smooth and $f=-\nabla V$ has $\mu=-m\le0$, Euler's step multiplies distances by at most $\max(|1-hm|,|1-hL|)$. This bound is smallest at $h=\dfrac2{m+L}$.
 #
 # *Proof.* The eigenvalues of $I-hC$, with the mean curvature $C$ of the proof of Claim 2.4, lie between $1-hL$ and $1-hm$. $\square$
 #
@@ -721,11 +728,7 @@ for name, h in (("0.2", 0.2), ("2/(m+L)", 2 / (m + L)), ("2/L", 2 / L)):
 #
 # **Question.** Some methods are A-stable. Do they solve all problems?
 #
-# No: you saw `trapezoidal` fail beyond $hL=4$. But `implicit_euler` and `implicit_midpoint` have $r=\infty$: for convex potentials no step is too long. The price is an equation in every step.
-#
-# ### ★ What implicit steps buy
-#
-# The **trapezoidal rule** averages the velocities at both ends, $x_1=x_0+\tfrac h2\big(f(x_0)+f(x_1)\big)$. Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$:
+# No: the **trapezoidal rule** averages the velocities at both ends, $x_1=x_0+\tfrac h2\big(f(x_0)+f(x_1)\big)$, and $2r=4$. Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$:
 
 
 # %%
@@ -738,11 +741,15 @@ for name in ("trapezoidal", "implicit_midpoint", "implicit_euler"):
     print(f"{name:18s} 1 and 2 go to {one:7.4f} and {two:7.4f}   distance {(one - two).abs():.4f}")
 
 # %% [markdown]
+# But `implicit_euler` and `implicit_midpoint` have $r=\infty$: for convex potentials no step is too long. The price is an equation in every step.
+#
+# ### ★ What implicit steps buy
+#
 # > **Claim 2.11 (A-stable is not contractive).** For $f(x)=-L\max(x,0)$ the trapezoidal rule maps $x_0>0$ with slope $1-\tfrac{hL}2$ if $hL\ge2$. So it moves points apart exactly for $hL>4=2r$.
 #
 # *Proof.* The explicit half of the step leads to $x_0(1-\tfrac{hL}2)\le0$. There $f=0$, so this *is* $x_1$. $\square$
 #
-# Linear theory sees $f$ switched on at both ends; here it is on at one end only. Implicit midpoint and implicit Euler have $r=\infty$ and never fail if $-f$ is $\nu$-cocoercive. Implicit Euler does better still:
+# Linear theory sees $f$ switched on at both ends; here it is on at one end only. Implicit midpoint and implicit Euler have $M\succeq0$ and never fail, even with $\nu=0$. More can be said of implicit Euler:
 #
 # > **Claim 2.12 (implicit Euler).** If $\langle f(x)-f(y),x-y\rangle\le0$ for all $x,y$, and $f$ is continuous, the implicit Euler step $T(x)=x+hf(T(x))$ has exactly one solution for every $h>0$, and
 # > $\|Tx-Ty\|^2\le\langle Tx-Ty,\,x-y\rangle$. In particular it is non-expansive. No Lipschitz constant is needed.
@@ -871,7 +878,7 @@ figures.three_orbits(orbits, energies)
 #
 # </details>
 #
-# From $(1,0)$ with $\omega=1$ and $h=0.1$ it is $\tilde H=\tfrac12$, and at $h\omega=2$ the bounded orbits end:
+# From $(1,0)$ with $\omega=1$ and $h=0.1$ it is $\tilde H=\tfrac12$, and from $h\omega=2$ on some orbits grow without bound:
 
 # %%
 q, p = orbits["symplectic Euler"].T
@@ -1018,7 +1025,7 @@ assert pair_growth > 1.05
 #
 # * A Runge–Kutta method is a tableau. On $x'=\lambda x$ it multiplies by $R(h\lambda)$; no explicit method is A-stable.
 # * On a convex potential pairs stay together for $h\le2r/L$ ($r$ comes from the tableau). The limit is sharp if the stages may see different potentials.
-# * Linear stability is not enough: `midpoint` fails at every step size.
+# * Linear stability is not enough: on one convex potential `midpoint` fails at every step size.
 # * Without a potential Euler's limit falls from $2/L$ to $2m/L^2$.
 # * Symplectic Euler keeps a nearby energy. Compositions keep the promise of their parts.
 #
