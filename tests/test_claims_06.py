@@ -150,6 +150,21 @@ def composed(first, second):
     return lambda x: second(first(x))
 
 
+@pytest.mark.parametrize("h1, attained", [(0.5, True), (2.0, True), (3.0, False), (3.6, False)])
+def test_claim_6_3_equality_with_shared_biases(h1, attained):
+    """Two parts down with one A and b: equality needs h1 / s1 <= 2 / (1 + a) = 4/3."""
+    A, B = orthonormal_columns(1, 2, 2), orthonormal_columns(2, 2, 2)
+    x, y = pairs(0, 2, near=0.1)
+    bound = expansive.pair_factor((h1, 0.3), (2, 2))
+    found = 0.0
+    for b in (-999.0, -99.0, *torch.linspace(-4, 4, 33).tolist(), 99.0, 999.0):
+        part = gradient_step(-h1 / 2, leaky(0.5), A, b)
+        up = gradient_step(0.15, torch.relu, B, 999)
+        found = max(found, stretch(composed(composed(part, part), composed(up, up)), x, y))
+    assert found <= bound * (1 + 1e-9)
+    assert (found > 0.999 * bound) is attained
+
+
 def test_claim_6_3_beyond_the_limit_two_points_do_move_apart():
     A, B = orthonormal_columns(1, 3, 3), orthonormal_columns(2, 3, 3)
     x, y = pairs(0, 3, near=0.1)

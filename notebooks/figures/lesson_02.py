@@ -419,7 +419,8 @@ def three_orbits(orbits, energies) -> None:
         "Three orbits of 100 steps, clockwise from the open to the filled circle. Explicit Euler "
         "spirals out of the true circle (dotted), implicit Euler spirals in, symplectic Euler "
         "stays near it on a slightly flattened ellipse. Right, logarithmic: over 1000 steps the "
-        "first energy climbs by a factor of 20959, the second falls by as much, the third stays level.",
+        "first energy climbs by a factor of 20959, the second falls by as much, the third stays "
+        "level.",
     )
 
 

@@ -12,7 +12,7 @@
 # * steps that keep an energy, and steps made of steps.
 #
 # **Before you start:** lesson 1, complex numbers as points of a plane, and paper.
-# **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than a minute. A good place for a break is after Section 2.3.
+# **Time:** MINUTES for the core path (readers who tried it needed up to 80); parts marked ★ can wait; the computer needs less than a minute. A good place for a break is after Section 2.3.
 
 # %% tags=["setup"]
 # setup

@@ -9,7 +9,7 @@
 # * seven families, each with one idea, one way to break it, and its use.
 #
 # **Before you start:** lesson 1 (flows, $\mu$, Lyapunov functions), lesson 2 (Euler, RK4, splitting) and lesson 4 (layers as Euler steps). Links to later lessons only show where a topic goes on.
-# **Time:** MINUTES for the core path if lessons 1 and 2 are fresh, else 75; parts marked ★ can wait; the computer needs less than one minute.
+# **Time:** MINUTES for the core path (readers who tried it needed up to 90); parts marked ★ can wait; the computer needs less than one minute.
 
 # %% tags=["setup"]
 # setup
