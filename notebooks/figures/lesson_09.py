@@ -382,7 +382,7 @@ def map_of_rates(measured) -> None:
     some = sum(mu > 0 for mu in measured.values())
     plotting.show(
         figure,
-        f"One number for each family. In {some} of {len(measured)} examples mu is positive "
+        f"One number for each example. In {some} of {len(measured)} mu is positive "
         "(triangles): some pair separates at first. It is negative for the flow of the monotone "
         "equilibrium network.",
     )

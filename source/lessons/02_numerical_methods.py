@@ -151,7 +151,7 @@ print(f"not linear, x' = -x^3: factor {cubic[0] / 0.5:.3f} from 0.5, {cubic[1] /
 # %% [markdown]
 # **Drop linearity** (last line), and there is no common factor.
 #
-# A numerical solution of $x'=\lambda x$ does not grow exactly if $|R(h\lambda)|\le1$. The set of all $z$ with $|R(z)|\le1$ is the **stability region** of the method. For Euler it is the disc $|1+z|\le1$.
+# A numerical solution of $x'=\lambda x$ stays bounded if and only if $|R(h\lambda)|\le1$. The set of all $z$ with $|R(z)|\le1$ is the **stability region** of the method. For Euler it is the disc $|1+z|\le1$.
 # As $h$ grows, $h\lambda$ walks along a ray. The step is stable while it stays in the region.
 
 # %% jupyter={"source_hidden": true}
@@ -255,7 +255,7 @@ figures.around_a_circle(paths)
 # **Question.** Stability watches one solution of a linear field. Up to which step do no *two* solutions of a *nonlinear* field move apart?
 #
 # Take the kindest fields: $f=-\nabla V$ with a convex $V$, where $\nabla V$ is $L$-Lipschitz ($V$ is **$L$-smooth**). The flow never increases distances (lesson 1).
-# On the line such an $f$ never rises, and falls nowhere steeper than $L$. In more dimensions we say: **$-f$ is $\nu$-cocoercive** (with $\nu>0$) if for all $x,y$
+# On the line such an $f$ never rises, and falls nowhere steeper than $L$. So $(f(x)-f(y))(x-y)\le-\tfrac1L|f(x)-f(y)|^2$. In more dimensions this line has a name: **$-f$ is $\nu$-cocoercive** (with $\nu>0$) if for all $x,y$
 #
 # $$\langle f(x)-f(y),\,x-y\rangle\le-\nu\,\|f(x)-f(y)\|^2 .$$
 #
@@ -446,7 +446,7 @@ for s in (1, 2, 3, 4):
     assert abs(r - s) < 1e-9
 
 # %% [markdown]
-# Four Euler steps cost as much as one of `rk4` and may be four times as long in total. Lesson 5 builds such layers. *Exercise 2.2 asks for a function that computes $r$.*
+# Four Euler steps cost as much as one of `rk4` and together may reach four times as far: $hL\le8$ instead of 2. Lesson 5 builds such layers. *Exercise 2.2 asks for a function that computes $r$.*
 #
 # ## 2.3 Stable is not enough
 #
@@ -454,7 +454,7 @@ for s in (1, 2, 3, 4):
 #
 # Let the field change with time. Stage $i$ belongs to the time $t+h\sum_ja_{ij}$ and may see its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
 # We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane: each force acts in one direction only, and cocoercivity is an equality. Then stage $i$ sees $f(x)=-C_ix$ with $C_i=L\,u_iu_i^\top$, and the step is a matrix.
-# A search looks for the angles of the $u_i$ with the largest stretch (stages at one time share theirs):
+# A search looks for the angles of the $u_i$ with the largest stretch, the most by which the step lengthens a pair (stages at one time share theirs):
 
 
 # %%
@@ -617,7 +617,7 @@ if passed("2.C"):
 # > **Claim 2.8 (midpoint fails at every step size).** For this $V$ and every $h>0$ the midpoint step moves some pair apart. For $0<h<4$ its Jacobian at the point above is $I-h\,uu^\top+\tfrac{h^2}2(u\cdot w)\,uw^\top$, with a norm of at least
 # > $\sqrt{1+3h^4/64}$.
 #
-# *Idea.* The midpoint rule *combines two places*: it takes the velocity over there, where only $u$ acts, and applies it here, where only $w$ acts. Euler uses one place; Heun averages both.
+# *Idea.* The midpoint rule *combines two places*: it takes the velocity over there, where only $u$ acts, and applies it here, where only $w$ acts. Euler uses one place; Heun averages both, and Claim 2.5 protects both up to $hL=2$.
 #
 # <details><summary>Proof</summary>
 #

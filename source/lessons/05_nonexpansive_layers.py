@@ -409,7 +409,8 @@ reply(
     "larger",
     "Only the pixels at the edge differ, and that is enough.",
     wrong={
-        "not larger": "with the wrong adjoint <d, K'K d> is negative for some d: no step is short enough."
+        "not larger": "with the wrong adjoint <d, K'K d> is negative for some d: "
+        "no step is short enough."
     },
 )
 

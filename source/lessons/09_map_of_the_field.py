@@ -336,7 +336,7 @@ your_turn("9.B")
 # %% [markdown]
 # > **Claim 9.5 (projection).** Let $V\ge0$ be differentiable, $V=0$ only at the origin, and $\nabla V\ne0$ elsewhere. Set $f(0)=0$. Every solution of the projected equation satisfies $V(x(t))\le V(x(0))\,e^{-\alpha t}$, whatever $\hat f$ is. If $\alpha>0$ and $V(x)\to\infty$ as $\|x\|\to\infty$, every solution tends to the origin.
 #
-# *Proof.* Either nothing was removed and $\nabla V^\top f\le-\alpha V$, or exactly the surplus was, and $\nabla V^\top f=-\alpha V$. So $V'\le-\alpha V$. $\square$
+# *Proof.* Either nothing was removed and $\nabla V^\top f\le-\alpha V$, or exactly the surplus was, and $\nabla V^\top f=-\alpha V$. So $V'\le-\alpha V$, and $e^{\alpha t}V$ does not increase. If $\alpha>0$, $V(x(t))\to0$; the solution stays in the bounded set $V\le V(x(0))$, where $V$ is small only near the origin. $\square$
 #
 # As code, and for that spiral:
 
@@ -528,7 +528,7 @@ live_rows
 #
 # </details>
 #
-# Beyond $c=1$ both norms grow at first. But every feature still returns. Rows that do not dominate cost $\mu_\infty<0$, and not the negative eigenvalues.
+# Beyond $c=1$ both norms grow at first. But every feature still returns: the eigenvalues stay $-1$ and $-0.1$, only $\mu_\infty<0$ is lost. (For other matrices an eigenvalue may become positive.)
 #
 # Now train, with feature points $(\pm1.5,0)$: once only $f(z_y)=0$, once also $\mu_\infty\le-2$. Then follow twelve features around each, at distance 0.28:
 
@@ -701,7 +701,7 @@ reply(
 )
 
 # %% [markdown]
-# The endpoint network is at its centre at $t=1$ and far from it at $t=5$. LyaNet stays near, but most inputs, at least, exceed its bound at $t=5$, because training made the loss small *on average over samples*, not zero along the solution. A small loss is not a proof.
+# The endpoint network is at its centre at $t=1$ and far from it at $t=5$. LyaNet stays near, but nearly all inputs exceed its bound at $t=5$, because training made the loss small *on average over samples*, not zero along the solution. A small loss is not a proof.
 #
 # ### ★ How the two were trained
 #
@@ -805,9 +805,9 @@ live_pair
 #
 # $$W=(1-m)I-A^\top A+B-B^\top,\qquad m>0,\qquad\text{so that}\quad\mathrm{sym}(I-W)=mI+A^\top A\succeq mI .$$
 #
-# ($A\succeq B$: $A-B$ has no negative eigenvalue.) So $F(z)=(I-W)z$ is *strongly* **monotone**: $\langle F(z)-F(\bar z),z-\bar z\rangle\ge m\|z-\bar z\|^2$ for all pairs.
+# ($X\succeq Y$, for symmetric matrices: $X-Y$ has no negative eigenvalue.) So $F(z)=(I-W)z$ is *strongly* **monotone**: $\langle F(z)-F(\bar z),z-\bar z\rangle\ge m\|z-\bar z\|^2$ for all pairs.
 #
-# An example with $U=I$, $b=0$ and $x=(1,1)$:
+# An example with $U=I$, $b=0$ and $x=(1,1)$; write $q=Ux+b$:
 
 # %%
 A = torch.tensor([[1.0, 0.5], [0.0, 0.5]])
@@ -845,7 +845,7 @@ reply(
 #
 # > **Claim 9.11 (how to find it).** The iteration $z\leftarrow\mathrm{relu}\big(z-a((I-W)z-q)\big)$ converges to it for every $0<a<\dfrac{2m}{\|I-W\|^2}$.
 #
-# The iteration is called **forward–backward**: an explicit Euler step of $z'=-(I-W)z+q$, and then the relu, the implicit ("backward") step for the constraint $z\ge0$.
+# The iteration is called **forward–backward**: an explicit Euler step of $z'=-(I-W)z+q$, and then the relu, the implicit ("backward") step for the constraint $z\ge0$ (the name is all we need).
 #
 # *Idea.* Both equations have the same solutions. And one iteration multiplies squared distances by at most $1-2am+a^2\|I-W\|^2$: below 1 for these $a$, and smallest at half the limit.
 #
