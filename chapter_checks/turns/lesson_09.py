@@ -101,6 +101,9 @@ def one_iteration(attempt: Attempt) -> None:
         q = attempt.randn(d)
         z = attempt.randn(d).abs()
         a = attempt.uniform(0.1, 0.6)
+        moved = z - a * (z - W @ z - q)
+        q[0] -= (2 * moved[0].abs() + 1) / a  # now the first entry is cut off by the relu,
+        q[1] += (2 * moved[1].abs() + 1) / a  # and the second is not
         value = attempt.tensor("forward_backward", z, W, q, a, shape=(d,))
         downhill = z - W @ z - q
         right = (z - a * downhill).clamp(min=0)
