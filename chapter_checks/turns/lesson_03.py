@@ -128,7 +128,8 @@ def enclosed(attempt: Attempt) -> None:
         weight = attempt.randn(3, 2 * side * (side + 1)) / side
         images = 2 * attempt.randn(count, 1, side, side + 1)
         images[-1] *= 0.2  # tanh is steep near 0: the last image has the largest slope,
-        images[0] *= 1.0 if count == 1 else 3.0  # and the first one is no match for it
+        if count > 1:
+            images[1] *= 5.0  # the second one the smallest
         network = small_network(kernel, weight, activation)
         first, second = attempt.several("enclosed", network, images, count=2)
         lower = attempt.as_number(first, "the first number of `enclosed`")
