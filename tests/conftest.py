@@ -97,3 +97,12 @@ def names(request):
     with state_kept():
         torch.set_default_dtype(shared.state.dtype)
         yield shared
+
+
+@pytest.fixture
+def double_precision_one_thread():
+    """For tests of tiny matrices."""
+    with state_kept():
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(1)
+        yield

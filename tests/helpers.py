@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from hypothesis import settings
 
-from chapter_utils import norms
+from chapter_utils import norms, ode
 
 # Of explicit methods: the largest step h for which x' = -x does not grow.
 REAL_LIMITS = {
@@ -32,6 +32,14 @@ def seeded(seed: int) -> torch.Generator:
 
 def normal(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def norm2(M: torch.Tensor) -> float:
+    return torch.linalg.matrix_norm(M, 2).item()
+
+
+def flow_end(field, x, T, max_step=0.01):
+    return ode.flow(field, x, torch.tensor([0.0, T]), max_step=max_step)[-1]
 
 
 def pairs(seed, dimension, count=400, near=1e-3):

@@ -6,36 +6,14 @@ import math
 import pytest
 import torch
 
-from chapter_utils import ode
-from helpers import seeded
+from helpers import flow_end, norm2, normal
 
 SEEDS = range(5)
-
-
-@pytest.fixture(autouse=True)
-def double_precision_one_thread():
-    before = torch.get_default_dtype(), torch.get_num_threads()
-    torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)  # tiny matrices
-    yield
-    torch.set_default_dtype(before[0])
-    torch.set_num_threads(before[1])
-
-
-def random(seed, *shape):
-    return torch.randn(*shape, generator=seeded(seed))
+pytestmark = pytest.mark.usefixtures("double_precision_one_thread")
 
 
 def skew(M):
     return M - M.T
-
-
-def norm2(M):
-    return torch.linalg.matrix_norm(M, 2).item()
-
-
-def flow_end(field, x, T, max_step=0.01):
-    return ode.flow(field, x, torch.tensor([0.0, T]), max_step=max_step)[-1]
 
 
 # ---- 4.1 layers are time steps -------------------------------------------------------------------
@@ -44,7 +22,7 @@ def flow_end(field, x, T, max_step=0.01):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_4_1_thin_layers_follow_the_flow(seed):
     d, T = 2 + seed, 1.5
-    W, b, x = random(seed, d, d), random(seed + 10, d), random(seed + 20, 50, d)
+    W, b, x = normal(seed, d, d), normal(seed + 10, d), normal(seed + 20, 50, d)
     end = flow_end(lambda x: torch.tanh(x @ W.T + b), x, T)
     for depth in (5, 50):
         z = x
@@ -69,7 +47,7 @@ def test_claim_4_1_without_lipschitz():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_4_2_flows_on_the_line_are_increasing(seed):
-    a, w, b = random(seed, 3, 8)
+    a, w, b = normal(seed, 3, 8)
 
     def field(x):
         return torch.tanh(x * w + b) @ a[:, None]
@@ -112,8 +90,8 @@ def recomputed(x, weights, h):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_4_3_backpropagation_is_the_adjoint(seed):
     d, depth, h = 3 + seed, 5 + 5 * seed, 0.05 * (seed + 1)
-    weights = random(seed, depth, d, d).requires_grad_()
-    states = states_of(random(seed + 10, d), weights, h)
+    weights = normal(seed, depth, d, d).requires_grad_()
+    states = states_of(normal(seed + 10, d), weights, h)
     exact = torch.autograd.grad(0.5 * states[-1].square().sum(), weights)[0]
     with torch.no_grad():
         states = [x.detach() for x in states]
@@ -128,7 +106,7 @@ def test_claim_4_3_backpropagation_is_the_adjoint(seed):
 def test_claim_4_4_maximum_principle(seed):
     """Optimal controls by projected gradient with autograd; maximiser over a grid."""
     N, h = 8, 0.1
-    a, start, weight = (1 + 0.3 * random(seed, 3)).tolist()
+    a, start, weight = (1 + 0.3 * normal(seed, 3)).tolist()
     theta = torch.zeros(N, requires_grad=True)
     for _ in range(400):
         x, p = torch.tensor(start), None
@@ -162,7 +140,7 @@ def at_the_output(states):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_4_5_the_other_order(seed):
     """O(h), and not less: kept or recomputed states, one matrix or one a layer."""
-    x0 = random(seed + 10, 4)
+    x0 = normal(seed + 10, 4)
 
     def gaps(depth, weights):
         h = 1 / depth
@@ -174,10 +152,10 @@ def test_claim_4_5_the_other_order(seed):
             [(adjoint(s, weights, h, kept[-1]) - exact).sum(0).norm() for s in others]
         )
 
-    W = random(seed, 4, 4)
+    W = normal(seed, 4, 4)
     halved = gaps(160, [W] * 160) / gaps(320, [W] * 320)
     assert ((1.6 < halved) & (halved < 2.4)).all()
-    weights = random(seed + 1, 100, 4, 4)  # no continuous function of time
+    weights = normal(seed + 1, 100, 4, 4)  # no continuous function of time
     sizes = [gaps(100 * m, list(weights.repeat_interleave(m, 0))).max() for m in (2, 4, 8)]
     assert sizes[2] < 0.7 * sizes[1] < 0.5 * sizes[0]
 
@@ -199,12 +177,12 @@ def test_claim_4_5_without_bounded_derivatives(start):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_4_6_reversal_expands(seed):
     d, rate = 2 + seed, 1.0 + seed
-    S, P = skew(random(seed, d, d)), random(seed + 1, d, d)
+    S, P = skew(normal(seed, d, d)), normal(seed + 1, d, d)
 
     def field(x):  # sym Df <= -rate I: gradient of a concave function, rotation, friction
         return x @ S.T - torch.tanh(x @ P.T) @ P - rate * x
 
-    x, y = random(seed + 2, 2, 40, d)
+    x, y = normal(seed + 2, 2, 40, d)
     ends = [flow_end(lambda z: -field(z), z, 0.5, 0.005) for z in (x, y)]
     assert (
         (ends[0] - ends[1]).norm(dim=1) >= (x - y).norm(dim=1) * math.exp(0.5 * rate) * (1 - 1e-6)
@@ -219,13 +197,13 @@ def test_claim_4_6_reversal_expands(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_4_7_no_blow_up(seed):
     d, T = 2, 1.0
-    M, c = random(seed, d, d), random(seed + 1, d)
+    M, c = normal(seed, d, d), normal(seed + 1, d)
 
     def field(x):  # not globally Lipschitz, but one-sided Lipschitz
         return x @ M.T + c - x**3
 
     mu = torch.linalg.eigvalsh(0.5 * (M + M.T)).max().item()
-    x = random(seed + 2, 30, d)
+    x = normal(seed + 2, 30, d)
     end = flow_end(field, x, T).norm(dim=1)
     bound = math.exp(mu * T) * x.norm(dim=1) + c.norm() * math.expm1(mu * T) / mu
     assert (end <= bound * (1 + 1e-9)).all()

@@ -7,36 +7,15 @@ import torch
 from scipy.linalg import expm
 
 from chapter_utils import ode
-from helpers import seeded
+from helpers import flow_end, norm2, normal, seeded
 
 SEEDS = range(5)
 QUARTER = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
-
-
-@pytest.fixture(autouse=True)
-def double_precision_one_thread():
-    before = torch.get_default_dtype(), torch.get_num_threads()
-    torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)  # tiny matrices
-    yield
-    torch.set_default_dtype(before[0])
-    torch.set_num_threads(before[1])
-
-
-def random(seed, *shape):
-    return torch.randn(*shape, generator=seeded(seed))
+pytestmark = pytest.mark.usefixtures("double_precision_one_thread")
 
 
 def skew(M):
     return M - M.T
-
-
-def norm2(M):
-    return torch.linalg.matrix_norm(M, 2).item()
-
-
-def flow_end(field, x, T, max_step=0.01):
-    return ode.flow(field, x, torch.tensor([0.0, T]), max_step=max_step)[-1]
 
 
 # ---- 9.2 and 9.3 antisymmetric and Hamiltonian ---------------------------------------------------
@@ -45,7 +24,7 @@ def flow_end(field, x, T, max_step=0.01):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_9_1_no_growing_mode(seed):
     d, gamma = 2 + 2 * seed, 0.1 * seed
-    M, D = random(seed, d, d), random(seed + 1, 200, d).abs() + 1e-6
+    M, D = normal(seed, d, d), normal(seed + 1, 200, d).abs() + 1e-6
     real = torch.linalg.eigvals(D[:, :, None] * (skew(M) - gamma * torch.eye(d))).real
     assert real.max() <= 1e-10
     assert (
@@ -60,7 +39,7 @@ def test_claim_9_1_no_growing_mode(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_9_2_how_thin_the_layers_must_be(seed):
     d = 2 + seed
-    S, gamma = skew(random(seed, d, d)), 0.2 + 0.3 * seed
+    S, gamma = skew(normal(seed, d, d)), 0.2 + 0.3 * seed
     limit = 2 * gamma / (gamma**2 + norm2(S) ** 2)
 
     def layer_norm(h, gamma=gamma):
@@ -99,7 +78,7 @@ def euler(x, h, A, B):
 
 
 def energies(seed, d):
-    return [(random(seed + k, d + 1, d), random(seed + k + 1, d + 1)) for k in (0, 2)]
+    return [(normal(seed + k, d + 1, d), normal(seed + k + 1, d + 1)) for k in (0, 2)]
 
 
 def omega(d):
@@ -111,7 +90,7 @@ def omega(d):
 def test_claim_9_3_verlet_layers(seed, h):
     d = 1 + seed % 3
     A, B = energies(seed, d)
-    x = random(seed + 9, 2 * d)
+    x = normal(seed + 9, 2 * d)
     M = torch.autograd.functional.jacobian(lambda x: verlet(x, h, A, B), x)
     assert (M.T @ omega(d) @ M - omega(d)).abs().max() < 1e-11
     assert torch.allclose(verlet(verlet(x, h, A, B), -h, A, B), x, atol=1e-12)
@@ -130,7 +109,7 @@ def test_claim_9_4_gradients_cannot_vanish(seed):
             x = verlet(x, 0.3, A, B)
         return x
 
-    assert norm2(torch.autograd.functional.jacobian(deep, random(seed + 9, 2 * d))) >= 1 - 1e-9
+    assert norm2(torch.autograd.functional.jacobian(deep, normal(seed + 9, 2 * d))) >= 1 - 1e-9
     assert norm2(torch.linalg.matrix_power(0.8 * torch.eye(2), 30)) < 0.01  # not symplectic
 
 
@@ -145,7 +124,7 @@ def project(f_hat, V, grad_V, alpha):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_9_5_projection(seed):
     d, alpha = 2 + seed % 2, 0.3 + 0.3 * seed
-    M, b, P = random(seed, d, d), random(seed + 1, d), random(seed + 2, d, d)
+    M, b, P = normal(seed, d, d), normal(seed + 1, d), normal(seed + 2, d, d)
     P = P @ P.T + 0.5 * torch.eye(d)
 
     def V(x):
@@ -154,7 +133,7 @@ def test_claim_9_5_projection(seed):
     def field(x):
         return project(2 * torch.tanh(x @ M.T + b) + x, V(x), x @ P, alpha)
 
-    x = 2 * random(seed + 3, 20, d)
+    x = 2 * normal(seed + 3, 20, d)
     slope = ((x @ P) * field(x)).sum(1)
     assert (slope <= -alpha * V(x) + 1e-9).all()
     assert (V(flow_end(field, x, 1.0, 2e-3)) <= V(x) * math.exp(-alpha) * 1.01).all()
@@ -188,7 +167,7 @@ def test_claim_9_5_is_about_the_flow_and_not_about_pairs():
     ratio = end.square().sum().item()
     assert math.exp(-2.5) < ratio and abs(ratio - 0.0820857) < 5e-8  # RK4 is above as well
     assert torch.allclose(spiral(torch.tensor([[2.0, 0.0]])), torch.tensor([[-0.5, -2.0]]))
-    x = random(1, 50, 2)
+    x = normal(1, 50, 2)
     whirl = -0.5 * x + 5 * x.norm(dim=1, keepdim=True) * (x @ QUARTER.T)
     assert torch.allclose(project(whirl, 0.5 * x.square().sum(1), x, 1.0), whirl)  # unchanged
 
@@ -196,11 +175,11 @@ def test_claim_9_5_is_about_the_flow_and_not_about_pairs():
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_9_6_row_sums(seed):
     d = 2 + seed
-    J = random(seed, d, d)
+    J = normal(seed, d, d)
     J = (
         J
         - torch.diag(J.diagonal())
-        - torch.diag(J.abs().sum(1) - J.diagonal().abs() + 0.1 + random(seed + 1, d).abs())
+        - torch.diag(J.abs().sum(1) - J.diagonal().abs() + 0.1 + normal(seed + 1, d).abs())
     )
     mu = (J.diagonal() + (J - torch.diag(J.diagonal())).abs().sum(1)).max().item()
     assert mu < 0 and abs(ode.logarithmic_norm(J, math.inf).item() - mu) < 1e-12
@@ -226,8 +205,8 @@ def test_claim_9_6_other_norm_and_no_dominance():
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_9_7_lyapunov_loss(seed):
     """Fields with loss zero along the solution: the projected ones. And V small at t = 1 only."""
-    kappa, centre = 1.0 + seed, random(seed, 1, 2)
-    M = random(seed + 1, 2, 2)
+    kappa, centre = 1.0 + seed, normal(seed, 1, 2)
+    M = normal(seed + 1, 2, 2)
 
     def V(x):
         return 0.5 * (x - centre).square().sum(1)
@@ -249,14 +228,14 @@ def test_claim_9_7_lyapunov_loss(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_9_8_equilibrium_contraction(seed):
     d, alpha = 2 + seed % 3, 0.2 + 0.2 * seed
-    W, goal = random(seed, 2 * d * d, d), random(seed + 1, d)
+    W, goal = normal(seed, 2 * d * d, d), normal(seed + 1, d)
 
     def field(x, dissipate=True):
         P, Q = (2 * torch.tanh(x @ W.T)).reshape(-1, 2, d, d).unbind(1)
         A = Q - Q.mT - (P.mT @ P + alpha * torch.eye(d) if dissipate else -P @ P.mT)
         return (A @ (x - goal)[:, :, None])[:, :, 0]
 
-    x = 2 * random(seed + 2, 30, d)
+    x = 2 * normal(seed + 2, 30, d)
     distance = (x - goal).norm(dim=1)
     for T in (0.3, 1.0):
         assert (
@@ -283,7 +262,7 @@ def test_claim_9_9_pairs(alpha, radius):
         for r in (0.3 * radius, radius):
             assert abs(worst(s, r) - (-alpha + 0.5 * s * r)) < 1e-9
     direction, size = (
-        random(0, 2, 200, 2),
+        normal(0, 2, 200, 2),
         torch.rand(2, 200, 1, generator=seeded(1)).sqrt(),
     )
     x, y = radius * size * direction / direction.norm(dim=2, keepdim=True)
@@ -312,7 +291,7 @@ def test_claim_9_9_content_numbers():
 
 
 def monotone(seed, d, m=0.5):
-    A, B = random(seed, d, d), random(seed + 1, d, d)
+    A, B = normal(seed, d, d), normal(seed + 1, d, d)
     return (1 - m) * torch.eye(d) - 0.3 * A.T @ A + B - B.T
 
 
@@ -348,7 +327,7 @@ def test_claim_9_10_one_equilibrium(seed):
     d = 2 + seed % 3
     W = monotone(seed, d)
     for k in range(10):
-        assert len(brute_force(W, random(seed + 30 + k, d))) == 1
+        assert len(brute_force(W, normal(seed + 30 + k, d))) == 1
     assert len(brute_force(torch.tensor([[2.0]]), torch.tensor([-1.0]))) == 2  # m < 0: two
     assert len(brute_force(torch.tensor([[2.0]]), torch.tensor([1.0]))) == 0  # or none
 
@@ -356,9 +335,9 @@ def test_claim_9_10_one_equilibrium(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_9_11_how_to_find_it(seed):
     d, m = 2 + seed % 3, 0.5
-    W, q = monotone(seed, d, m), random(seed + 30, d)
+    W, q = monotone(seed, d, m), normal(seed + 30, d)
     (truth,) = brute_force(W, q)
-    for start in (torch.zeros(d), 10 * random(seed, d).abs()):
+    for start in (torch.zeros(d), 10 * normal(seed, d).abs()):
         assert torch.allclose(equilibrium(W, q, m, start), truth, atol=1e-8)
 
 
@@ -384,9 +363,9 @@ def test_claim_9_11_beyond_the_limit():
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_9_12_sensitivity(seed):
     d, m = 2 + seed % 3, 0.5
-    W, U = monotone(seed, d, m), random(seed + 2, d, 3)
+    W, U = monotone(seed, d, m), normal(seed + 2, d, 3)
     for k in range(6):
-        x, y = random(seed + 40 + k, 2, 3)
+        x, y = normal(seed + 40 + k, 2, 3)
         (z,), (w,) = brute_force(W, U @ x), brute_force(W, U @ y)
         assert (z - w).norm() <= norm2(U) / m * (x - y).norm() * (1 + 1e-9)
     # m = 0.5 replaced by a smaller true constant: the old bound fails
