@@ -134,7 +134,10 @@ def code_cell(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def split_reply(text: str) -> tuple[str, str]:
     """What computes, and what answers: reply(...) with the words and assertions around it."""
     body = ast.parse(text).body
-    start = next(k for k, node in enumerate(body) if ast.unparse(node).startswith("reply("))
+    found = [k for k, node in enumerate(body) if ast.unparse(node).startswith("reply(")]
+    if not found:
+        raise ValueError(f"a cell tagged reveal must answer the guess with reply(...):\n{text}")
+    start = found[0]
     words = (ast.Constant, ast.JoinedStr, ast.Dict)
     while start and (
         isinstance(body[start - 1], ast.Assert | ast.AugAssign)
@@ -227,7 +230,7 @@ def write_pages(lessons: list[Path], folder: Path) -> None:
         (folder / f"{name}.html").write_text(pages.lesson(notebook), encoding="utf-8")
     titles = {name: pages.title_of(notebook) for name, notebook in notebooks.items()}
     (folder / "index.html").write_text(pages.index(titles), encoding="utf-8")
-    print(f"{len(notebooks)} lessons: open {folder / 'index.html'}")
+    print(f"{len(notebooks)} pages: open {folder / 'index.html'}")
 
 
 def is_built(path: Path, write: bool) -> bool:

@@ -161,5 +161,6 @@ def index(titles: dict[str, str]) -> str:
         items += f'<li><a href="{name}.html">{html.escape(subject)}</a></li>'
     heading = "<h1>Stable neural networks: the lessons</h1>"
     use = "<p>For reading and printing. The sliders need Jupyter.</p>"
-    body = f"<main>{heading}{use}<ol>{items}</ol></main>"
+    first = min(int(name[:2]) for name in titles)  # the page of symbols is number 0
+    body = f'<main>{heading}{use}<ol start="{first}">{items}</ol></main>'
     return document("Stable neural networks", body)

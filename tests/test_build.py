@@ -126,6 +126,17 @@ def test_words_and_assertions_of_an_answer_are_closed_with_it():
     assert answer == "why = 'Because.'\nassert x == 7\nreply(my_guess, x, why)\nassert x"
 
 
+def test_a_reveal_without_an_answer_is_refused(lesson):
+    lesson.write_text(LESSON.replace('reply(my_guess, 7, "Because.")\n', ""))
+    with pytest.raises(ValueError, match="must answer the guess"):
+        build.generate(lesson)
+
+
+def test_the_list_of_pages_counts_as_the_lessons_do():
+    page = pages.index({"00_symbols": "Symbols and words", "01_x": "1. First"})
+    assert '<ol start="0"><li><a href="00_symbols.html">' in page
+
+
 def test_the_first_cell_has_links_and_the_time(lesson):
     text = build.generate(lesson).cells[0].source
     assert "about 5 minutes" in text and "](00_symbols.ipynb)" in text and "mybinder" in text
