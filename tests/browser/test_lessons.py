@@ -117,7 +117,7 @@ def test_lesson(opened, stem):
     notebook = opened(stem)
     assert notebook.ran(), notebook.errors()
     assert notebook.errors() == []
-    closed = notebook.page.locator(".jp-OutputPlaceholder, .jp-mod-outputHidden")
+    closed = notebook.page.locator(".jp-OutputPlaceholder")
     assert closed.count() == 0, "running a cell opens the answer to a prediction"
     notebook.screenshot()
     boxes = notebook.live_figures()
