@@ -113,6 +113,7 @@ def first_cell(text: str, name: str, minutes: int) -> str:
     if (SOURCE / "coursework" / f"{name}.py").exists():
         others.append(f"[Exercises](coursework/{name}.ipynb)")
     rest = rest.replace("MINUTES", f"about {minutes} minutes")
+    rest = rest.replace("\n**Time:**", "\n\n**Time:**")  # a paragraph of its own
     return "\n\n".join([title, links(name), " · ".join(others), rest.strip("\n")])
 
 
