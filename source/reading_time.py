@@ -5,11 +5,13 @@ Counted is the core path: everything but what is folded, what stands under a hea
 """
 
 import re
+from collections.abc import Iterable
 
 from nbformat import NotebookNode
 
 MINUTES = {"prediction": 2, "live figure": 2, "your turn": 5, "claim": 1}
 WORDS_A_MINUTE = 180
+CODE_LINES_A_MINUTE = 25  # readers needed about a third more than the words alone suggest
 PATTERNS = {
     "prediction": re.compile(r"\*\*Predict first\.\*\*"),
     "live figure": re.compile(r"^live_\w+$", re.MULTILINE),
@@ -26,7 +28,7 @@ def core(cells: list[NotebookNode]) -> list[tuple[str, str]]:
     for cell in cells:
         if cell.cell_type != "markdown":
             if not skipped:
-                kept.append((cell.cell_type, cell.source))
+                kept.append(("hidden" if is_hidden(cell) else "code", cell.source))
             continue
         text = re.sub(r"<details>.*?</details>", "", cell.source, flags=re.DOTALL)
         for part in re.split(r"^(?=#+ )", text, flags=re.MULTILINE):
@@ -54,15 +56,23 @@ def counts(cells: list[NotebookNode]) -> dict[str, int]:
 def minutes(cells: list[NotebookNode]) -> int:
     """The time that the lesson states, in steps of five minutes."""
     doing = sum(MINUTES[name] * count for name, count in counts(cells).items())
-    return 5 * round((words(cells) / WORDS_A_MINUTE + doing) / 5)
+    code = lines_of_code(text for kind, text in core(cells) if kind == "code")
+    reading = words(cells) / WORDS_A_MINUTE + code / CODE_LINES_A_MINUTE
+    return 5 * round((reading + doing) / 5)
 
 
 def code_lines(cells: list[NotebookNode]) -> int:
-    """Lines of code that the reader sees: neither blank nor comment, in no hidden cell."""
-    shown = [
-        line
-        for cell in cells
-        if cell.cell_type == "code" and not cell.metadata.get("jupyter", {}).get("source_hidden")
-        for line in cell.source.splitlines()
-    ]
-    return sum(bool(line.strip()) and not line.strip().startswith("#") for line in shown)
+    """Lines of code that the whole lesson shows."""
+    return lines_of_code(
+        cell.source for cell in cells if cell.cell_type == "code" and not is_hidden(cell)
+    )
+
+
+def is_hidden(cell: NotebookNode) -> bool:
+    return bool(cell.metadata.get("jupyter", {}).get("source_hidden"))
+
+
+def lines_of_code(texts: Iterable[str]) -> int:
+    """Neither blank nor comment."""
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    return sum(bool(line) and not line.startswith("#") for line in lines)

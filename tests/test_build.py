@@ -83,6 +83,11 @@ def test_the_core_path_is_counted_and_nothing_else(lesson):
         "claim": 1,
     }
     assert reading_time.minutes(cells) == 5  # 2 + 2 + 1 and a few words
+    code = 250 * "x = 1\n"
+    cells[1].source += code
+    assert reading_time.minutes(cells) == 15  # 10 more
+    cells[1].metadata["jupyter"] = {"source_hidden": True}
+    assert reading_time.minutes(cells) == 5
     cells[2].source = cells[2].source.replace("★ ", "")
     assert reading_time.counts(cells)["your turn"] == 1 and reading_time.minutes(cells) == 10
 
