@@ -96,8 +96,8 @@ def discs(methods, radius, stability_function) -> None:
     plotting.show(
         figure,
         "Shaded: stability regions. Dashed: the disc of radius r that touches 0; the dot is -2r. "
-        "For heun the disc reaches to the left end of the region; midpoint has the same region "
-        "and no disc; in that of rk4 a larger one would fit; two Euler half-steps fill theirs.",
+        "For euler it is the region itself; for heun it reaches to the left end of the region; "
+        "midpoint has the same region and no disc; in that of rk4 a larger one would fit.",
     )
 
 
