@@ -164,7 +164,7 @@ def test_lyanet(names):
 def test_forward_backward(names):
     away = {
         name: (points - torch.as_tensor(centre)).norm(dim=1)
-        for name, (points, centre) in names["runs"].items()
+        for name, (points, centre) in (names["runs"] | names["sharp_runs"]).items()
     }
     plain, half, below, beyond = away.values()
     cycle = names["runs"]["a = 1: plain repetition"][0]

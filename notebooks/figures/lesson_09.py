@@ -341,26 +341,21 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
     )
 
 
-def forward_backward(runs) -> None:
-    """Iterations in the plane, with the equilibrium as a star."""
-    figure, axes = plt.subplots(1, 4, figsize=(10.4, 3.1))
-    for number, (axis, (name, (points, equilibrium))) in enumerate(
-        zip(axes, runs.items(), strict=True)
-    ):
+def forward_backward(runs, window, seen) -> None:
+    """Two iterations in the plane, with the equilibrium as a star; `seen` ends the description."""
+    figure, axes = plt.subplots(1, 2, figsize=(6.6, 3.3))
+    for axis, (name, (points, equilibrium)) in zip(axes, runs.items(), strict=True):
         axis.plot(*points.T, **BLUE_LINE, marker=".", markersize=4, linewidth=0.8)
         axis.plot(*equilibrium, "*", color=ORANGE, markersize=16, zorder=5)
         start_and_end(axis, points)
         arrow(axis, points, 5, BLUE)
-        low, high = ((-0.2, 2.2), (0, 6))[number // 2]
-        axis.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-        axis.set(xlabel="$z_1$")
+        axis.set(xlim=window, ylim=window, aspect="equal", xlabel="$z_1$")
         axis.set_title(name, fontsize=9)
     axes[0].set_ylabel("$z_2$")
     plotting.show(
         figure,
-        "Four runs of 100 iterations from a filled disc to a hollow one; the equilibrium is a "
-        "star. Plain repetition goes round a triangle. With half the limit the run ends at the "
-        "star, with 0.9 times the limit it spirals in, with 1.1 times it spirals out.",
+        "Two runs of 100 iterations from a filled disc to a hollow one; the equilibrium is a "
+        f"star. {seen}",
     )
 
 
