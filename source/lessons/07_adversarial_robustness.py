@@ -12,7 +12,7 @@
 # * to build, train and certify a network for pictures of your own.
 #
 # **Before you start:** Lipschitz bounds (Section 3.7), non-expansive layers (Section 5.7), gradients in PyTorch.
-# **Time:** MINUTES for the core path (readers who tried it needed up to 75); parts marked ★ can wait; the computer needs less than six minutes.
+# **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than six minutes.
 
 # %% tags=["setup"]
 # setup
