@@ -963,7 +963,7 @@ for name, denoiser in denoisers.items():
 figures.restored_digits(known, mask, restored, missed, pictures)
 
 # %% [markdown]
-# As proved, the averaged denoiser came to rest, and its residual never rose. ($\alpha$ is 0.96 here. The bound knows nothing else, and is loose: for the first two dozen iterations it says less than the trivial $\sqrt{400}=20$, as both pictures lie in the box.)
+# As proved, the averaged denoiser came to rest, and its residual never rose. (With $\alpha=0.96$ the bound is loose: for the first two dozen iterations it says less than the trivial $\sqrt{400}=20$.)
 # For the other denoiser the theory is silent: pictures may settle, by luck, or not. **The condition is sufficient, not necessary.** And restless does not mean ugly: to the eye the darker pictures of the unconstrained denoiser may look better than their error says.
 #
 # Now **drop $\tau<2/L_F$**. At a known pixel one gradient step multiplies the distance to $y$ by $|1-\tau|$. For $\tau>2$ it overshoots by more than it was away, and only the denoiser and the clipping can hold against it.
@@ -983,7 +983,7 @@ live_plug.still(tau=1.9)
 # %%
 live_plug
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] jupyter={"source_hidden": true}
 final = pnp_results["averaged"][1][-1]
 for tau in (0.5, 1.0, 1.9, 2.5, 3.0):
     print(f"tau = {tau}: residual of the averaged denoiser {final[tau_grid.index(tau)]:.1e}")
@@ -1005,15 +1005,19 @@ assert all(final[tau_grid.index(tau)] > 0.05 for tau in (2.5, 3.0))
 # * Averaged maps with a fixed point come to rest at a known speed (Claim 8.10); lifts keep averagedness (Claim 8.11), residual denoisers may not even be non-expansive (Claim 8.12).
 # * Plug-and-play with an averaged denoiser and clipping converges for $\tau<2/L_F$ (Claim 8.13), and can fail beyond, or with another denoiser.
 #
-# ## ★ What can go wrong in practice
+# ## What can go wrong in practice
 #
 # * *Samples with the wrong total.* The network spends its capacity on populations that never occur.
 # * *Old values instead of new ones.* `q, p = q + h * f(p), p - h * g(q)` looks like the symplectic method. It is simultaneous Euler.
+# <details><summary>Five more</summary>
+#
 # * *An unconstrained layer among constrained ones.* A lift or a scaling that is free to grow makes the promise of all the others worthless. Ask `lipschitz_bound` about the whole denoiser, not about its layers.
 # * *The square of a norm used as the norm*, or an estimate from below: then $c$, and with it $\alpha$, is not what you think.
 # * *A factor left out of the product.* Three layers of norm 7, forgotten between the blocks, and a bound says 1 where $7^3=343$ may be true.
 # * *A step for the wrong operator.* $L_F$ belongs to the forward operator in use: 1 for a mask, $\|B\|^2$ for a blur $B$, and it changes when the data are rescaled.
 # * *A denoiser in training mode.* Its steps come from estimates; call `eval()` before you iterate (`training.fit` does).
+#
+# </details>
 #
 # ## References
 #
