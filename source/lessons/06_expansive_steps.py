@@ -539,8 +539,8 @@ for name, power in (("distance", 1), ("its square", 2)):
 # Deep and wide networks of gradient steps come arbitrarily close to *every* scalar 1-Lipschitz function on a bounded closed set (Murari et al., 2505.12003).
 # "Can" is not "will". How much of a slope does a block keep?
 #
-# **Your turn 6.D.** Take one unit: $d=1$, $A=B=1$. Where it is off, a step $x-c\,\mathrm{relu}(x+b)$ keeps every distance; where it is on, it multiplies them by $|1-c|$.
-# The pair $h_1=0.8$, $h_2=\tfrac23$, $a=\tfrac12$, one part each, has four combinations of slopes. Give `least_kept`: the smallest factor of a distance for a step with $c=1$, for one with $c=2$, and for the pair.
+# **Your turn 6.D.** Take one unit: $d=1$, $A=B=1$. Where it is off, a step $x-c\,\mathrm{relu}(x+b)$ has slope 1; where it is on, slope $1-c$. (Across the kink it may fold: for $c=2$, $b=0$ it is $-|x|$, so 1 and $-1$ meet.)
+# The pair $h_1=0.8$, $h_2=\tfrac23$, $a=\tfrac12$, one part each, has four combinations of slopes. Give `least_kept`, three numbers: the smallest size of a slope for a step with $c=1$, for one with $c=2$, and for the pair.
 
 # %%
 ### BEGIN SOLUTION
@@ -640,14 +640,14 @@ reply(
 figures.crater(fine, surfaces)
 
 # %% [markdown]
-# Only $c=2$ draws the crater. ($c=2$ *reflects*: an active direction is multiplied by $1-c=-1$, so its length stays.) A pair keeps a distance only where *all* slopes are the favourable ones, and six blocks lose six times:
-# six pairs of Your turn 6.D may leave $0.2^6\approx0.00006$ of a distance, six reflecting units always leave all of it.
+# Only $c=2$ draws the crater. ($c=2$ *reflects*: an active direction is multiplied by $1-c=-1$, so its length stays.) A pair has slope 1 only where *all* its units have the favourable ones:
+# six pairs of Your turn 6.D may leave $0.2^6\approx0.00006$ of a slope, six reflecting units leave slopes of size 1 everywhere.
+# This is one training of each. The bound printed for the pairs is far below 1: they did not even use what they were allowed, so it shows what they learned, not what they can.
 #
-# <details><summary>Three numbers above that may surprise you</summary>
+# <details><summary>Two numbers above that may surprise you</summary>
 #
 # * The largest error of the spectral network may exceed that of the best constant: training made the *mean* squared error small.
 # * Its bound may exceed 1: dividing by an *estimate* of the norm is no guarantee.
-# * The bound of the pairs is far below 1: in this one training they did not even use what they were allowed.
 #
 # </details>
 #

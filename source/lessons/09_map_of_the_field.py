@@ -254,7 +254,7 @@ figures.orbits_and_energies(orbits)
 # %% [markdown]
 # A matrix $M$ is **symplectic** if $M^\top\Omega M=\Omega$ with $\Omega=\begin{pmatrix}0&I\\-I&0\end{pmatrix}$. In the plane this means $\det M=1$: areas are kept.
 #
-# At $h=2.1$ the energy rises to many times its start. The structure survives even that:
+# Small motions stay small up to $h=2$ (folded below: why). At $h=2.1$ they grow, until the slope $\tanh$ of $H$ saturates. The structure survives even that:
 #
 # > **Claim 9.3 (Verlet layers).** The derivative $M$ of a Verlet step, of any length $h$, satisfies $M^\top\Omega M=\Omega$: it is symplectic. And the step with $-h$ undoes the step with $h$.
 #
@@ -696,7 +696,7 @@ reply(
 )
 
 # %% [markdown]
-# The endpoint network is at its centre at $t=1$ and far from it at $t=5$. LyaNet stays near, but nearly all inputs exceed its bound at $t=5$, because training made the loss small *on average over samples*, not zero along the solution. A small loss is not a proof.
+# The endpoint network is at its centre at $t=1$ and far from it at $t=5$. LyaNet stays near, but its states exceed the bound at $t=5$ (for the share of inputs printed above), because training made the loss small *on average over samples*, not zero along the solution. A small loss is not a proof.
 #
 # ### ★ How the two were trained
 #
@@ -738,7 +738,7 @@ for damp in (True, False):
     assert (far <= 2 * math.exp(-1)) == damp
 
 # %% [markdown]
-# **What it does not say.** Its authors show contraction with respect to some **metric** (lengths may be measured differently from place to place), not in the Euclidean norm. The whirl is a member, and it lets pairs separate (Section 9.1).
+# **What it does not say.** Its authors show contraction with respect to some **metric** (lengths may be measured differently from place to place), not in the Euclidean norm. With $P=0$, $Q=\tfrac52\|x\|G$, $x^*=0$ and $\alpha=\tfrac12$ it is the whirl of Section 9.1, which lets pairs separate.
 #
 # ### ★ The limit for all pairs
 #
@@ -842,7 +842,7 @@ reply(
 #
 # > **Claim 9.11 (how to find it).** The iteration $z\leftarrow\mathrm{relu}\big(z-a((I-W)z-q)\big)$ converges to it for every $0<a<\dfrac{2m}{\|I-W\|^2}$.
 #
-# The iteration is called **forward–backward**: an Euler step of $z'=-(I-W)z+q$ (forward), then the relu (backward).
+# The iteration is called **forward–backward**: an Euler step of $z'=-(I-W)z+q$ (forward), then the relu (backward: it is what an *implicit* Euler step does that keeps $z\ge0$).
 #
 # *Idea.* Both equations have the same solutions. And one iteration multiplies squared distances by at most $1-2am+a^2\|I-W\|^2$: below 1 for these $a$, and smallest at half the limit.
 #
