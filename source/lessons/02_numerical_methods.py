@@ -173,7 +173,7 @@ live_region
 #
 # </details>
 #
-# In an **implicit** method $A$ has entries on the diagonal too, and each step solves an equation. `implicit_euler` is $x_{n+1}=x_n+hf(x_{n+1})$, with $R=\frac1{1-z}$; `implicit_midpoint` and `trapezoidal` have $R=\frac{2+z}{2-z}$.
+# In an **implicit** method $A$ has entries on the diagonal too, and each step solves an equation. `implicit_euler` is $x_{n+1}=x_n+hf(x_{n+1})$, with $R=\frac1{1-z}$; `implicit_midpoint` (at the middle: $hf(\tfrac12(x_n+x_{n+1}))$) and `trapezoidal` (at both ends: $\tfrac h2(f(x_n)+f(x_{n+1}))$) have $R=\frac{2+z}{2-z}$.
 # All three are A-stable: a $z$ on the left has at least distance 1 from 1, and it is nearer to $-2$ than to 2.
 #
 # A matrix $S$ with $S^\top=-S$ is **skew-symmetric**. The flow of $x'=Sx$ keeps all lengths (lesson 1).
@@ -259,7 +259,7 @@ for name, method in TABLEAUS.items():
 # **Question.** Stability watches one solution of a linear field. Up to which step do no *two* solutions of a *nonlinear* field move apart?
 #
 # Take the kindest fields: $f=-\nabla V$ with a convex $V$, where $\nabla V$ is $L$-Lipschitz ($V$ is **$L$-smooth**). The flow never increases distances (lesson 1).
-# On the line such an $f$ never rises, and falls nowhere steeper than $L$. So $(f(x)-f(y))(x-y)\le-\tfrac1L|f(x)-f(y)|^2$. In more dimensions this line has a name: **$-f$ is $\nu$-cocoercive** (with $\nu>0$) if for all $x,y$
+# On the line such an $f$ never rises, and falls nowhere steeper than $L$: its difference quotients lie in $[-L,0]$. So $(f(x)-f(y))(x-y)\le-\tfrac1L|f(x)-f(y)|^2$. In more dimensions this line has a name: **$-f$ is $\nu$-cocoercive** (with $\nu>0$) if for all $x,y$
 #
 # $$\langle f(x)-f(y),\,x-y\rangle\le-\nu\,\|f(x)-f(y)\|^2 .$$
 #
@@ -413,7 +413,7 @@ figures.discs(chosen, runge_kutta.circle_contractivity_radius, stability_functio
 
 # %% [markdown]
 # More stages are not better: `rk4` has four and $r=1$ like Euler, and for `midpoint` and `heun3` *no* step has a guarantee.
-# (For a rotation no $\nu>0$ exists, and a finite $r$ says nothing.)
+# (A rotation has $\langle f(x)-f(y),x-y\rangle=0$: no $\nu>0$ exists, and a finite $r$ says nothing.)
 #
 # How does one buy longer steps? Divide them: see the part marked ★ below, and lesson 5.
 #
@@ -466,9 +466,9 @@ for s in (1, 2, 3, 4):
 #
 # **Question.** Between $2r$ and the linear limit: do pairs really separate, or is the theorem just cautious?
 #
-# Let the field change with time. Stage $i$ belongs to the time $t+h\sum_ja_{ij}$ and may see its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
+# Let $V$ change during the step: stage $i$, at the time $t+h\sum_ja_{ij}$, sees its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
 # We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane: each force acts in one direction only. Then the step is a matrix.
-# A search looks for the angles of the $u_i$ with the largest **stretch**, the most by which the step lengthens a pair (stages at one time share theirs):
+# A search looks for the angles of the $u_i$ with the largest **stretch**, the most by which the step lengthens a pair (stages at the same time see the same $V$):
 
 # %% jupyter={"source_hidden": true}
 hL_grid = torch.arange(1, 51) / 10
@@ -520,8 +520,8 @@ for name, method in TABLEAUS.items():
 figures.three_methods(hL_grid, stretches, fine_grid, linear, two_r)
 
 # %% [markdown]
-# Linear theory (dashed) cannot tell the twins apart and sees no growth up to $hL=2$. Yet `midpoint` stretches a pair at once.
-# `rk4` starts right after 2, linear theory only at 2.785. Every method expands once its $2r$ is passed, and none before.
+# Linear theory (dashed) cannot tell the twins apart and sees no growth up to $hL=2$. Yet `midpoint` stretches a pair for every $h$, though very little at first.
+# `rk4` starts right after 2, linear theory only at 2.785. All three expand once their $2r$ is passed, and none does before.
 #
 # > **Claim 2.7 (the radius is sharp).** Let $b_i\ge0$ and $h>2r/L$. Then there are unit vectors $u_i$ in the plane such that the step with $V_i(x)=\tfrac L2(u_i^\top x)^2$ at stage $i$ moves some pair apart.
 #
@@ -689,7 +689,7 @@ reply(
 )
 
 # %% [markdown]
-# > **Claim 2.9 (without a potential).** If $\mu=-m<0$ and $f$ is $L$-Lipschitz, Euler's step is non-expansive for $h\le2m/L^2$. For the spiral no longer step is.
+# > **Claim 2.9 (without a potential).** If $\mu=-m<0$ and $f$ is $L$-Lipschitz, Euler's step is non-expansive for $h\le2m/L^2$. For the spiral every longer step expands.
 #
 # For the spiral $2m/L^2=0.2$.
 #
@@ -699,7 +699,7 @@ reply(
 #
 # </details>
 #
-# As $m\to0$ the step shrinks to nothing, as in Claim 2.3. With a potential, $m=0$ costs nothing. This is why the layers of lesson 5 are gradients: a matrix on one side, its transpose on the other.
+# As $m\to0$ the step shrinks to nothing, as in Claim 2.3. With a potential, $m=0$ costs nothing. This is why the layers of lesson 5 are gradients: $-W^\top\mathrm{relu}(Wx+b)$, a matrix inside and its transpose outside.
 #
 # *Exercise 2.5: the longest Euler step of any matrix field with $\mu<0$.*
 #
