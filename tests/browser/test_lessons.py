@@ -107,6 +107,8 @@ def drag(notebook, box, slider) -> None:
     page.mouse.move(goal, y, steps=6)
     page.mouse.up()
     changed(notebook, box, first)
+    page.wait_for_timeout(500)  # a late echo of a value passed on the way would undo what is typed
+    notebook.idle()
     row.locator("input[type=number]").fill(value)
     row.locator("input[type=number]").press("Enter")
     came_back(notebook, box, first)
