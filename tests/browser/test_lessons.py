@@ -23,6 +23,8 @@ def picture(box) -> tuple[str, str]:
 def changed(notebook, box, before) -> None:
     described(box, before[1], "!==")
     notebook.idle()  # or the kernel's echo of an earlier value would undo the next key
+    box.page.wait_for_timeout(300)  # the page takes in the last echoes after the kernel is done
+    notebook.idle()
     assert picture(box)[0] != before[0], "the description changed, but not the picture"
 
 
@@ -107,8 +109,6 @@ def drag(notebook, box, slider) -> None:
     page.mouse.move(goal, y, steps=6)
     page.mouse.up()
     changed(notebook, box, first)
-    page.wait_for_timeout(500)  # a late echo of a value passed on the way would undo what is typed
-    notebook.idle()
     row.locator("input[type=number]").fill(value)
     row.locator("input[type=number]").press("Enter")
     came_back(notebook, box, first)
