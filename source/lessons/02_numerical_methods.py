@@ -274,7 +274,7 @@ for name, method in TABLEAUS.items():
 #
 # </details>
 #
-# Both words are needed, *gradient* and *convex*. Here are three fields; `valley` consists of **ramps**, $\mathrm{relu}(s)=\max(s,0)$. Printed is left minus right side for $\nu=1/L$, divided by $\|x-y\|^2$:
+# Both words are needed, *gradient* and *convex*. Here are three fields ($G$ is the rotation by $+90°$); `valley` consists of **ramps**, $\mathrm{relu}(s)=\max(s,0)$. Printed is left minus right side for $\nu=1/L$, divided by $\|x-y\|^2$:
 
 # %%
 W = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.3, 0.8]])
@@ -397,7 +397,7 @@ reply(
 #
 # </details>
 #
-# $hL$ is the step in units of $1/L$. Here are the limits of all methods, beside the linear limits of the figure in Section 2.1:
+# $hL$ is the step in units of $1/L$. Here are the limits of all methods, beside the linear limits of the figure in Section 2.1 (you need not know the other textbook methods):
 
 # %%
 two_r = {}

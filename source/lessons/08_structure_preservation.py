@@ -1000,7 +1000,7 @@ assert all(final[tau_grid.index(tau)] > 0.05 for tau in (2.5, 3.0))
 #
 # * The recipe is always the same: a flow with the property, and a method that keeps it. Then all weights are allowed.
 # * A skew exchange keeps the sum (Claim 8.1), for any Runge–Kutta method. Shares of what one *has* keep entries positive as well (Claim 8.2). A projection that keeps the sum must expand, but only between states of different total (Claim 8.3).
-# * The implicit midpoint rule keeps quadratic quantities (Claim 8.4); Euler and RK4 do not. Gradient kicks and drifts are symplectic (Claim 8.5), simultaneous ones are not (Claim 8.6), other shears still keep volumes (Claim 8.7). In our runs the energy of the symplectic network stayed near its start. That was an observation.
+# * The implicit midpoint rule keeps quadratic quantities (Claim 8.4); Euler and RK4 do not. Gradient kicks and drifts are symplectic (Claim 8.5), simultaneous ones are not (Claim 8.6), other shears still keep volumes (Claim 8.7). (★: in our runs the energy of a learned symplectic network stayed near its start. That was an observation.)
 # * Structured steps compose to non-expansive layers, however fast the rotation (Claim 8.8), and symmetric compositions are of second order (Claim 8.9).
 # * Averaged maps with a fixed point come to rest at a known speed (Claim 8.10); lifts keep averagedness (Claim 8.11), residual denoisers may not even be non-expansive (Claim 8.12).
 # * Plug-and-play with an averaged denoiser and clipping converges for $\tau<2/L_F$ (Claim 8.13), and can fail beyond, or with another denoiser.
@@ -1009,6 +1009,7 @@ assert all(final[tau_grid.index(tau)] > 0.05 for tau in (2.5, 3.0))
 #
 # * *Samples with the wrong total.* The network spends its capacity on populations that never occur.
 # * *Old values instead of new ones.* `q, p = q + h * f(p), p - h * g(q)` looks like the symplectic method. It is simultaneous Euler.
+#
 # <details><summary>Five more</summary>
 #
 # * *An unconstrained layer among constrained ones.* A lift or a scaling that is free to grow makes the promise of all the others worthless. Ask `lipschitz_bound` about the whole denoiser, not about its layers.
