@@ -87,12 +87,12 @@ def least_kept(attempt: Attempt) -> None:
     one, two, pair = (attempt.as_number(value, "each of `least_kept`") for value in values)
     attempt.require(
         min(one, two, pair) >= 0,
-        "A factor of distances is not negative: take the absolute value.",
+        "The size of a slope is not negative: take the absolute value.",
     )
     if abs(one) > 1e-3:
-        attempt.fail("c = 1: where the unit is on, a distance is multiplied by |1 - 1|.")
+        attempt.fail("c = 1: where the unit is on, the slope has size |1 - 1|.")
     if abs(two - 1) > 1e-3:
-        attempt.fail("c = 2: off, a distance is kept; on, it is multiplied by |1 - 2|.")
+        attempt.fail("c = 2: off, the slope is 1; on, it has size |1 - 2|.")
     if abs(pair - 0.2) <= 1e-3:
         return
     mistakes = {

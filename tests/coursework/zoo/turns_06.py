@@ -164,7 +164,7 @@ least_kept = (1, 1, 1)
 least_kept = (0, -1, 0.2)
 
 
-# %% 6.D wrong: nothing left for c = 2 -> off, a distance is kept
+# %% 6.D wrong: nothing left for c = 2 -> off, the slope is 1
 least_kept = (0, 0, 0.2)
 
 
