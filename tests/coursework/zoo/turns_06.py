@@ -156,7 +156,7 @@ least_kept = torch.tensor([*steps, min(pair)])
 least_kept = [abs(1 - 1), min(1, abs(1 - 2)), 1 - 4 / 5]
 
 
-# %% 6.D wrong: the best of each -> multiplied by |1 - 1|
+# %% 6.D wrong: the best of each -> the slope has size |1 - 1|
 least_kept = (1, 1, 1)
 
 
