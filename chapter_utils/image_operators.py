@@ -15,16 +15,29 @@ def _need_channels(channels, input_shape):
         raise ValueError(f"images of shape ({channels}, height, width) are needed, got {given}")
 
 
+# Axis and number of pixels by which each fifth of the channels moves; the first one stays.
+MOVES = ((1, 0), (1, -1), (1, 1), (2, -1), (2, 1))
+
+
+def shifted(x: Tensor, sign: int) -> Tensor:
+    """Images (B, height, width, channels), each fifth of the channels moved by one pixel.
+
+    None, up, down, left and right, around the border; back with sign = -1 (lesson 6).
+    """
+    moved = []
+    for part, (axis, pixels) in zip(x.tensor_split(len(MOVES), 3), MOVES, strict=True):
+        moved.append(part.roll(sign * pixels, axis) if pixels else part)
+    return torch.cat(moved, 3)
+
+
 class ShiftOperator(LinearOperator):
     """A convolution that can be exactly orthogonal: shift, then mix the channels (lesson 6).
 
-    Each fifth of the channels moves by one pixel in its own direction (none, up, down, left,
-    right), around the border (Wu et al., 1711.08141); a square matrix W mixes the channels of every
-    pixel. Shifting is a permutation, so the singular values are those of W: with `orthonormal=True`
-    W is meant to stay orthogonal, see `operators.restore_orthonormal_rows`.
+    Each fifth of the channels moves by one pixel in its own direction, see `shifted` (Wu et al.,
+    1711.08141); a square matrix W mixes the channels of every pixel. Shifting is a permutation, so
+    the singular values are those of W: with `orthonormal=True` W is meant to stay orthogonal, see
+    `operators.restore_orthonormal_rows`.
     """
-
-    MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
     def __init__(self, channels: int, orthonormal: bool = False):
         super().__init__()
@@ -36,17 +49,10 @@ class ShiftOperator(LinearOperator):
     def check(self, input_shape: Shape) -> None:
         _need_channels(self.channels, input_shape)
 
-    def shift(self, x: Tensor, sign: int) -> Tensor:
-        """The channels of x moved in their directions (sign = 1) or back (sign = -1)."""
-        moved = []
-        for part, (dy, dx) in zip(x.tensor_split(len(self.MOVES), 1), self.MOVES, strict=True):
-            moved.append(part.roll((sign * dy, sign * dx), (2, 3)))
-        return torch.cat(moved, 1)
-
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         self.check(x.shape[1:])
-        W = self.weight
-        return F.conv2d(self.shift(x, 1), W[:, :, None, None], bias)
+        moved = shifted(x.permute(0, 2, 3, 1), 1)  # channels last: mixing is one matrix product
+        return F.linear(moved, self.weight, bias).permute(0, 3, 1, 2)
 
     def adjoint(
         self,
@@ -54,8 +60,8 @@ class ShiftOperator(LinearOperator):
         input_shape: Shape = (),
         tau: Tau = None,
     ) -> Tensor:
-        W = scaled(self.weight, tau)
-        return self.shift(F.conv2d(y, W.T[:, :, None, None]), -1)
+        mixed = y.permute(0, 2, 3, 1) @ scaled(self.weight, tau)
+        return shifted(mixed, -1).permute(0, 3, 1, 2)
 
 
 class ConvOperator(LinearOperator):

@@ -16,7 +16,7 @@ from .expansive import SwitchingBlock
 from .image_operators import ShiftOperator
 from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear
 from .operators import DenseOperator, Shape
-from .plain_layers import ResidualBlock, UntiedBlock, ZeroPadLift
+from .plain_layers import ChannelsLast, ResidualBlock, Shift, UntiedBlock, ZeroPadLift
 
 DIGIT = (1, 28, 28)
 # The five ways to train of lesson 6 (Celledoni et al., 2210.02373), from free to learned steps.
@@ -51,22 +51,15 @@ def resnet(
         return Sequential(Flatten(), *blocks, Linear(features, classes))
 
 
-def spectral_resnet(
-    image_shape: Shape = DIGIT,
-    classes: int = 10,
-    width: int = 256,
-    depth: int = 3,
-    seed: int = 0,
-) -> Sequential:
+def spectral_resnet(seed: int = 0, **options) -> Sequential:
     """The same with every matrix spectrally normalised: its bound is about 2^depth (lesson 7).
 
-    Miyato et al., 1802.05957.
+    `options` are those of `resnet`. Miyato et al., 1802.05957.
     """
-    model = resnet(image_shape, classes, width, depth, seed)
+    model = resnet(seed=seed, **options)
     with seeded(seed):
-        for module in list(model.modules()):
-            if isinstance(module, Linear):
-                spectral_norm(module)
+        for module in [part for part in model.modules() if isinstance(part, Linear)]:
+            spectral_norm(module)
     return model
 
 
@@ -91,6 +84,33 @@ def nonexpansive_net(
         return Sequential(Flatten(), *blocks, NonExpansiveLinear(features, classes))
 
 
+def colour_net(
+    image_shape: Shape = (3, 32, 32),
+    classes: int = 10,
+    channels: int = 128,
+    width: int = 64,
+    depth: int = 16,
+    patch: int = 4,
+    seed: int = 0,
+) -> Sequential:
+    """Non-expansive network for colour images: all its work is matrix products (lesson 7).
+
+    Each `patch` x `patch` patch becomes a pixel of `channels` channels. `depth` blocks
+    x - tau A^T relu(A x + b) follow, c = 2; A has `width` orthonormal rows and mixes the channels
+    of every pixel. Before a block the channels move to the neighbouring pixels, before the next one
+    back. Raises ValueError for sides not divisible by `patch` and for too few channels.
+    """
+    _need_divisible(image_shape, patch)
+    numbers = image_shape[0] * patch**2  # in a patch
+    layers = [PixelUnshuffle(patch), ZeroPadLift(numbers, channels), ChannelsLast()]
+    with seeded(seed):
+        for number in range(depth):
+            A = DenseOperator(channels, width, orthonormal=True)
+            layers += [Shift((-1) ** number), NonExpansiveBlock(GradientField(A))]
+        features = math.prod(image_shape) // numbers * channels
+        return Sequential(*layers, Flatten(), NonExpansiveLinear(features, classes))
+
+
 def regime_net(
     regime: str,
     image_shape: Shape = DIGIT,
@@ -110,12 +130,7 @@ def regime_net(
     if regime not in REGIMES:
         raise ValueError(f"regime must be one of {', '.join(REGIMES)}, got {regime!r}")
     colours, height, width = image_shape
-    if height % 4 or width % 4:
-        raise ValueError(f"image sides must be divisible by 4, got {height} x {width}")
-    if channels < 4 * colours:
-        raise ValueError(
-            f"at least {4 * colours} channels are needed for {colours} colours, got {channels}"
-        )
+    _need_divisible(image_shape, 4)
     layers = [PixelUnshuffle(2), ZeroPadLift(4 * colours, channels)]
     with seeded(seed):
         layers += [_regime_block(regime, channels) for _ in range(depth)]
@@ -123,6 +138,12 @@ def regime_net(
         layers += [_regime_block(regime, 4 * channels) for _ in range(depth)]
         last = NonExpansiveLinear if regime in CERTIFIED else Linear
         return Sequential(*layers, Flatten(), last(channels * height * width // 4, classes))
+
+
+def _need_divisible(image_shape, k):
+    _, height, width = image_shape
+    if height % k or width % k:
+        raise ValueError(f"image sides must be divisible by {k}, got {height} x {width}")
 
 
 def _regime_block(regime, channels):

@@ -28,18 +28,13 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure=None):
-        """Move every parameter that has a gradient; returns the loss of `closure`, if given."""
-        value = None
-        if closure is not None:
-            with torch.enable_grad():
-                value = closure()
+    def step(self) -> None:
+        """Move every parameter that has a gradient."""
         for group in self.param_groups:
             for parameters, matrices in self._alike(group).values():
                 directions = equal_directions(torch.stack(matrices))
                 for parameter, direction in zip(parameters, directions, strict=True):
                     parameter.sub_(direction.reshape(parameter.shape), alpha=group["lr"])
-        return value
 
     def _alike(self, group):
         """Parameters and averaged gradients of one shape together: treated in one go."""

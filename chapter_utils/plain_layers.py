@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module, Parameter
 
+from .image_operators import shifted
 from .layers import need
 from .operators import LinearOperator
 
@@ -32,6 +33,31 @@ class ZeroPadLift(Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}"
+
+
+class ChannelsLast(Module):
+    """(B, channels, height, width) -> (B, height, width, channels): no distance changes (lesson 7).
+
+    A `DenseOperator` then mixes the channels of every pixel.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.movedim(1, -1)
+
+
+class Shift(Module):
+    """Channels move to neighbouring pixels: a permutation, so no distance changes (lesson 7).
+
+    (B, height, width, channels), see `image_operators.shifted`; sign = -1 undoes sign = 1.
+    """
+
+    def __init__(self, sign: int):
+        super().__init__()
+        self.sign = sign
+
+    def forward(self, x: Tensor) -> Tensor:
+        need(x.ndim == 4, self, x.shape[1:])
+        return shifted(x, self.sign)
 
 
 class ScaledAvgPool2d(Module):

@@ -8,7 +8,6 @@ from importlib.resources import as_file, files
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -60,21 +59,3 @@ def show(figure: Figure, description: str) -> None:
     display({"image/png": picture, "text/plain": description}, metadata=alternative, raw=True)
     display({"text/html": caption, "text/plain": description}, raw=True)
     plt.close(figure)
-
-
-def robustness_curves(axis: Axes, radii: list[float], curves: dict[str, tuple]) -> None:
-    """For each model its accuracy under attack, and certified or None, over the radius (lesson 7).
-
-    Attack solid with a marker, certificate dashed in the same colour with the same, hollow marker.
-    Raises ValueError for more curves than there are colours.
-    """
-    if len(curves) > len(COLOURS):
-        raise ValueError(f"at most {len(COLOURS)} curves can be told apart, got {len(curves)}")
-    for number, (name, (attacked, certified)) in enumerate(curves.items()):
-        style = {"color": COLOURS[number], "marker": MARKERS[number]}
-        axis.plot(radii, attacked, linestyle="-", label=name, **style)
-        if certified is not None:
-            axis.plot(radii, certified, linestyle="--", markerfacecolor="white", **style)
-    radius = r"radius $\varepsilon$ ($\ell_2$, pixels in [0, 1])"
-    axis.set(xlabel=radius, ylabel="accuracy", ylim=(-0.02, 1.02))
-    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))

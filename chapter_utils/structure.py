@@ -130,9 +130,6 @@ class SumPreservingProjection(Module):
         n = self.out_features
         return x[:, :n] + x[:, n:].sum(1, keepdim=True) / n
 
-    def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}"
-
 
 class SymplecticBlock(StructureBlock):
     """A kick p <- p - h K^T diag(a) act(K q + b), a drift q <- q + h (the same of p) (lesson 8).

@@ -11,6 +11,8 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm.auto import tqdm
 
+from .attacks import need_labels
+
 
 def pick_device(name: str = "auto") -> torch.device:
     """The device of this name; "auto" is a CUDA device if there is one, otherwise the CPU."""
@@ -191,10 +193,6 @@ def check_finite(loss: Tensor, model: Module, epoch: int, batch: int) -> None:
 
 
 def _refuse_bad_input(images, labels, epochs, batch_size):
-    if not len(images) or len(images) != len(labels):
-        raise ValueError(
-            "as many labels as images are needed, at least one; "
-            f"got {len(images)} and {len(labels)}"
-        )
+    need_labels(images, labels)
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")

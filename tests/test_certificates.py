@@ -86,6 +86,8 @@ MAKE = {
     "shuffle": (lambda: nn.PixelShuffle(1), IMAGE),
     "zero padding": (lambda: nn.ZeroPad2d(1), IMAGE),
     "lift": (lambda: plain_layers.ZeroPadLift(2, 5), IMAGE),
+    "channels last": (plain_layers.ChannelsLast, IMAGE),
+    "shift": (lambda: plain_layers.Shift(-1), IMAGE),
     "relu": (nn.ReLU, IMAGE),
     "tanh": (nn.Tanh, IMAGE),
     "sigmoid": (nn.Sigmoid, IMAGE),
@@ -401,6 +403,8 @@ ONLY_MOVED = (
     nn.ZeroPad2d,
     nn.MaxPool2d,
     plain_layers.ZeroPadLift,
+    plain_layers.ChannelsLast,
+    plain_layers.Shift,
 )
 
 

@@ -70,6 +70,7 @@ from chapter_utils import data, models, operators, training
 
 pytest.importorskip("lightning_fabric")
 import five_regimes
+import resumable
 from soundness import nonexpansive_cnn
 
 SHAPE = {"image_shape": (1, 8, 8), "classes": 3}
@@ -77,6 +78,7 @@ NETWORKS = {
     "resnet": partial(models.resnet, width=8, depth=1, **SHAPE),
     "spectral_resnet": partial(models.spectral_resnet, width=8, depth=1, **SHAPE),
     "nonexpansive_net": partial(models.nonexpansive_net, width=8, depth=1, **SHAPE),
+    "colour_net": partial(models.colour_net, channels=16, width=8, depth=2, **SHAPE),
     "nonexpansive_cnn": partial(nonexpansive_cnn, channels=4, depth=1, **SHAPE),
     **{
         regime: partial(models.regime_net, regime, channels=4, depth=1, **SHAPE)
@@ -93,14 +95,14 @@ def train(model, checkpoint, every_step=lambda: None, images=None, device="cpu",
     pictures, labels = blobs(110)
     if images is not None:
         pictures = images
-    fabric = five_regimes.fabric_of(torch.device(device))
+    fabric = resumable.fabric_of(torch.device(device))
     settings = OPTIONS | changed
 
     def after_step(network):
         operators.restore_orthonormal_rows(network)
         every_step()
 
-    return five_regimes.train(
+    return resumable.train(
         fabric,
         model,
         pictures.to(fabric.device),
@@ -214,7 +216,7 @@ def test_the_warm_direction_of_the_power_iteration_matters():
     model = NETWORKS["nonexpansive_cnn"]()
     fit(model, epochs=1)
     cold = copy.deepcopy(model)
-    for _, operator in five_regimes.operators_of(cold):
+    for _, operator in resumable.operators_of(cold):
         operator.direction = torch.empty(0)
     x = blobs()[0]
     assert torch.equal(copy.deepcopy(model).train()(x), copy.deepcopy(model).train()(x))
@@ -329,9 +331,9 @@ def test_killed_at_any_moment_it_continues_to_the_same_file(tmp_path):
 def test_every_kind_of_damage_is_refused_by_name(tmp_path):
     file, state = (
         tmp_path / "state.pt",
-        {"weights": torch.arange(50.0), "losses": [1.0, 2.0], "kind": five_regimes.KIND},
+        {"weights": torch.arange(50.0), "losses": [1.0, 2.0], "kind": resumable.KIND},
     )
-    checkpoints = five_regimes.SafeCheckpoints()
+    checkpoints = resumable.SafeCheckpoints()
     checkpoints.save_checkpoint(state, file)
     content = file.read_bytes()
     for length in (0, 1, 100, len(content) // 2, len(content) - 1):
@@ -353,13 +355,13 @@ def test_every_kind_of_damage_is_refused_by_name(tmp_path):
 
 def test_no_code_in_a_file_is_run(tmp_path):
     thing = test_data.Malicious(tmp_path / "taken over")
-    torch.save({"kind": five_regimes.KIND, "settings": {}, "model": thing}, tmp_path / "evil.pt")
+    torch.save({"kind": resumable.KIND, "settings": {}, "model": thing}, tmp_path / "evil.pt")
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps(thing))
     for name in ("evil.pt", "evil.pkl"):
         with pytest.raises(ValueError, match="damaged or no checkpoint"):
             train(NETWORKS["resnet"](), tmp_path / name)
         with pytest.raises(ValueError, match="damaged or no checkpoint"):  # not even if asked to
-            five_regimes.SafeCheckpoints().load_checkpoint(tmp_path / name, weights_only=False)
+            resumable.SafeCheckpoints().load_checkpoint(tmp_path / name, weights_only=False)
     assert not (tmp_path / "taken over").exists()
     torch.load(tmp_path / "evil.pt", weights_only=False)  # it would have worked
     assert (tmp_path / "taken over").exists()
@@ -623,6 +625,6 @@ def test_nan_in_one_process_stops_all(tmp_path):
 @pytest.mark.parametrize("images", [1, 2, 7, 32])
 def test_the_shares_make_up_the_mean_of_the_whole_batch(processes, images):
     losses = torch.rand(images, dtype=torch.float64)
-    parts = [five_regimes.share(images, rank, processes) for rank in range(processes)]
+    parts = [resumable.share(images, rank, processes) for rank in range(processes)]
     mean = sum(weight * losses[mine].mean() for mine, weight in parts) / processes
     assert mean.item() == pytest.approx(losses.mean().item(), rel=1e-12)

@@ -32,6 +32,7 @@ NETS = {
     "resnet": lambda: models.resnet(width=32),
     "spectral": lambda: models.spectral_resnet(width=32),
     "nonexpansive": lambda: models.nonexpansive_net(width=32),
+    "colour": lambda: models.colour_net(models.DIGIT, channels=20, width=10, depth=2),
     "cnn": lambda: nonexpansive_cnn(channels=4, depth=1),
     "normalised": lambda: torch.nn.Sequential(
         plain_layers.Normalization([0.1], [0.3]), *models.nonexpansive_net(width=32, depth=2)
@@ -102,7 +103,7 @@ def test_training_on_the_gpu_learns_and_keeps_its_bound(name, digits):
     )
     assert history.losses[-1] < history.losses[0]
     assert all(on_gpu(parameter) for parameter in net.parameters())
-    if name in ("nonexpansive", "cnn", *models.CERTIFIED):
+    if name in ("nonexpansive", "colour", "cnn", *models.CERTIFIED):
         assert certificates.lipschitz_bound(net, (1, 28, 28)) <= 1 + 1e-6
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from PIL import Image
 from test_checkpoints import in_processes, protected, stopping
 
@@ -204,7 +205,7 @@ def test_images_that_do_not_fit_are_refused(quick, tmp_path, capsys):
     results = ["--results", tmp_path / "r.json"]
     message = "61 training images are asked for, but there are only 60"
     assert message in refused([*quick, "--train-images", "61", *results], capsys)
-    assert "at least 12 channels are needed for 3 colours, got 11" in refused(
+    assert "cannot lift 12 channels to 11" in refused(
         [*quick, "--channels", "11", *results], capsys
     )
     assert os.listdir(tmp_path) == []
@@ -398,3 +399,17 @@ def test_no_attack_breaks_a_certificate(regime, digits):
                 assert (model(attacked).argmax(1) == y).all()
             assert fooled.any()  # the attack works: further away it finds something
             assert ((nearest - x).flatten(1).norm(dim=1) >= eps)[fooled].all()
+
+
+def test_robustness_curves_use_colour_and_marker():
+    figure = Figure()
+    axis = figure.add_subplot()
+    five_regimes.robustness_curves(
+        axis, [0, 1], {"a": ([1.0, 0.5], [1.0, 0.2]), "b": ([0.9, 0.1], None)}
+    )
+    a, a_certified, b = axis.lines
+    assert (
+        a.get_color() == a_certified.get_color() != b.get_color()
+        and a.get_marker() != b.get_marker()
+    )
+    assert a_certified.get_linestyle() == "--" and a.get_linestyle() == "-"

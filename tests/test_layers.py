@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from chapter_utils import certificates, layers, norms, operators, plain_layers
-from chapter_utils.image_operators import ConvOperator
+from chapter_utils.image_operators import ConvOperator, ShiftOperator
 from chapter_utils.layers import GradientField, NonExpansiveBlock, NonExpansiveLinear
 from chapter_utils.operators import DenseOperator
 from helpers import exact_norm, examples, randomise, seeded, stretch
@@ -345,6 +345,8 @@ def test_restoring_leaves_other_weights_alone():
     "module",
     [
         plain_layers.ZeroPadLift(3, 5),
+        plain_layers.ChannelsLast(),
+        plain_layers.Shift(1),
         plain_layers.ScaledAvgPool2d(2),
         plain_layers.Normalization([0.1] * 3, [0.5, 0.2, 1]),
     ],
@@ -354,6 +356,25 @@ def test_small_layers_state_their_exact_norm(module):
     truth = exact_norm(module, shape)
     assert certificates.lipschitz_bound(module, shape) == pytest.approx(truth, rel=1e-6)
     assert certificates.lipschitz_bound(module, shape) >= truth * (1 - 1e-7)
+
+
+def test_channels_move_by_one_pixel_around_the_border_and_back():
+    x = torch.randn(2, 4, 3, 10, generator=seeded(0))
+    moved = plain_layers.Shift(1)(x)
+    steps = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  # down and right are positive
+    for part, (down, right) in enumerate(steps):
+        channels = slice(2 * part, 2 * part + 2)
+        for row in range(4):
+            for column in range(3):
+                target = moved[:, (row + down) % 4, (column + right) % 3, channels]
+                assert torch.equal(target, x[:, row, column, channels])
+    assert torch.equal(plain_layers.Shift(-1)(moved), x)
+    operator = ShiftOperator(10)
+    with torch.no_grad():
+        operator.weight.copy_(torch.eye(10))
+    images = plain_layers.ChannelsLast()
+    image = x.movedim(-1, 1)
+    assert torch.allclose(images(operator(image)), moved) and torch.equal(images(image), x)
 
 
 # ---- bad input -----------------------------------------------------------------------------------
@@ -394,6 +415,7 @@ def test_steps_beyond_the_bound_are_refused_with_the_limit():
         (lambda: DenseOperator(2, 1).norm_bound((3,)), "2 features"),
         (lambda: plain_layers.ZeroPadLift(3, 2), "cannot lift"),
         (lambda: plain_layers.ZeroPadLift(2, 4)(torch.zeros(1, 3)), "does not take"),
+        (lambda: plain_layers.Shift(1)(torch.zeros(1, 3)), "does not take"),
         (lambda: DenseOperator(2, 1)(torch.zeros(1, 3)), "2 features"),
         (
             lambda: plain_layers.Normalization([0.5] * 3, [0.2] * 3)(torch.zeros(1, 1, 4, 4)),

@@ -32,6 +32,9 @@ FAMILIES = {
     "resnet": lambda seed: models.resnet(width=16, depth=2, seed=seed, **SHAPE),
     "spectral_resnet": lambda seed: models.spectral_resnet(width=16, depth=2, seed=seed, **SHAPE),
     "nonexpansive_net": lambda seed: models.nonexpansive_net(width=16, depth=3, seed=seed, **SHAPE),
+    "colour_net": lambda seed: models.colour_net(
+        channels=20, width=10, depth=3, seed=seed, **SHAPE
+    ),
     "nonexpansive_cnn": lambda seed: nonexpansive_cnn(channels=4, depth=1, seed=seed, **SHAPE),
     **{
         name: lambda seed, name=name: models.regime_net(

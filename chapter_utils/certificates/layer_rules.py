@@ -22,9 +22,11 @@ from ..layers import (
 )
 from ..operators import DenseOperator, LinearOperator
 from ..plain_layers import (
+    ChannelsLast,
     Normalization,
     ResidualBlock,
     ScaledAvgPool2d,
+    Shift,
     UntiedBlock,
     ZeroPadLift,
 )
@@ -233,9 +235,10 @@ def nonexpansive_linear(module, shape):
     return affine(module.matrix.detach(), module.bias, shape)
 
 
-@register(ZeroPadLift)
-def zero_pad_lift(module, shape):
-    need(shape[0] == module.in_channels, module, shape)
+@register(ZeroPadLift, ChannelsLast, Shift)
+def isometry(module, shape):
+    """Numbers only move, and zeros are appended."""
+    output_shape(module, shape)  # raises for shapes that do not fit
     return Bound(1.0, exact)
 
 
