@@ -18,11 +18,11 @@ def factor_of_midpoint(attempt: Attempt) -> None:
         if abs(value - right) <= 1e-9:
             continue
         mistakes = {
-            "Euler's 1 + z. Take the slope at X_2, not at x": 1 + z,
+            "Euler's 1 + z. Take the velocity at X_2, not at x": 1 + z,
             "the factor of X_2. One more line leads from it to x_new": 1 + z / 2,
             "the factor of the flow. The step only comes near it": math.exp(z),
             "what the step adds. Where is x itself": z + z**2 / 2,
-            "a step from X_2. The slope is taken there, but the step starts at x": (1 + z / 2)
+            "a step from X_2. The velocity is taken there, but the step starts at x": (1 + z / 2)
             + z * (1 + z / 2),
             "a step with X_2 a whole Euler step away. Midpoint goes half-way": 1 + z + z**2,
             "the implicit midpoint rule. Here X_2 = x + (h/2) f(x), with the old x": (2 + z)

@@ -59,22 +59,21 @@ def region_on(axis, region, title):
 
 def regions(methods, stability_function, names):
     """A row of stability regions: the figure and its axes."""
-    figure, axes = plt.subplots(1, len(names), figsize=(11, 3.2), sharey=True)
+    figure, axes = plt.subplots(1, len(names), figsize=(2.75 * len(names), 3.2), sharey=True)
     for axis, name in zip(axes, names, strict=True):
         region_on(axis, shaded(stability_function, methods[name]), name)
     axes[0].set_ylabel("imaginary part of $z$")
     return figure, axes
 
 
-def four_regions(methods, stability_function) -> None:
-    """The stability regions of three explicit methods and an implicit one."""
-    names = ("euler", "heun", "rk4", "implicit_euler")
-    figure, _ = regions(methods, stability_function, names)
+def three_regions(methods, stability_function) -> None:
+    """The stability regions of three explicit methods."""
+    figure, _ = regions(methods, stability_function, ("euler", "heun", "rk4"))
     plotting.show(
         figure,
-        "Shaded: the stability regions of four methods. That of euler is a disc left of 0, those "
-        "of heun and rk4 are larger, and of these three only that of rk4 contains a piece of the "
-        "imaginary axis. For implicit_euler all is shaded but a disc on the right.",
+        "Shaded: the stability regions of three explicit methods. That of euler is a disc left of "
+        "0, those of heun and rk4 are larger, and only that of rk4 contains a piece of the "
+        "imaginary axis. None reaches far to the left.",
     )
 
 
@@ -213,46 +212,46 @@ def orbit(axis, path, arrow, look) -> None:
 
 
 def around_a_circle(paths) -> None:
-    """Paths of three methods that follow a rotation."""
-    figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), sharey=True)
-    looks = zip(axes, paths.items(), (EULER, RK4, IMPLICIT_EULER), strict=True)
-    for axis, (name, states), look in looks:
+    """Paths of two methods that follow a rotation."""
+    figure, axes = plt.subplots(1, 2, figsize=(7, 3.6), sharey=True)
+    for axis, (name, states), look in zip(axes, paths.items(), (EULER, RK4), strict=True):
         orbit(axis, torch.cat(states), 36, look)
         plane(axis, name, (-1.6, 1.6), (-1.6, 1.6))
-    for axis in axes[1:]:
-        axis.set_ylabel("")
+    axes[1].set_ylabel("")
     plotting.show(
         figure,
         "70 steps of size 0.1, against the clock from the open to the filled circle, a little "
         "more than once around. Euler's path leaves the true circle (dotted) outwards, that of "
-        "implicit Euler inwards, and that of rk4 lies on it.",
+        "rk4 lies on it.",
     )
 
 
+FLOOR = 1e-5  # less than this is drawn as none
+
+
 def three_methods(hL_grid, stretches, fine_grid, linear, limits) -> None:
-    """The worst stretch over the step for the twins heun and midpoint, and for rk4."""
+    """How much the worst pair grows over the step for heun, midpoint and rk4."""
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.4), sharey=True)
     for axis, name in zip(axes, ("heun", "midpoint", "rk4"), strict=True):
-        axis.plot(
-            hL_grid,
-            stretches[name],
-            **BLUE_LINE,
-            linewidth=4,
-            label="worst pair found",
-        )
-        axis.plot(fine_grid, linear[name], **LINEAR, label="largest $|R(z)|$, $-hL\\leq z\\leq 0$")
+        found = (stretches[name] - 1).clamp_min(FLOOR)
+        decay = (linear[name] - 1).clamp_min(FLOOR)
+        axis.semilogy(hL_grid, found, **BLUE_LINE, linewidth=4, label="worst pair found")
+        axis.semilogy(fine_grid, decay, **LINEAR, label="one linear decay, largest $|R|$")
         axis.axvline(limits[name], **BLACK_DOTS, linewidth=2, label="$2r$")
-        axis.set(xlim=(-0.15, 3), ylim=(0.96, 1.65))
+        axis.set(xlim=(-0.15, 3), ylim=(0.5 * FLOOR, 4))
         axis.set(xlabel="step $hL$", title=f"{name}: $2r={limits[name]:.0f}$")
-    axes[0].set_ylabel("stretch of a pair")
+    ticks = [FLOOR, 1e-4, 1e-3, 1e-2, 0.1, 1]
+    axes[0].set_yticks(ticks, ["none", "0.0001", "0.001", "0.01", "0.1", "1"])
+    axes[0].minorticks_off()
+    axes[0].set_ylabel("growth of a pair: stretch $-$ 1")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     plotting.show(
         figure,
-        "Three panels over the step hL, each stage with its own potential: the worst stretch found "
-        "(wide, solid), the largest factor of a linear decay (dashed, on top) and 2r (dotted). For "
-        "heun both curves stay at 1 until 2 and rise together. For midpoint the solid curve leaves "
-        "1 from the start, the dashed one at 2. For rk4 the solid curve leaves 1 at 2, the dashed "
-        "one, with a bend, at 2.785.",
+        "Three panels over the step hL, each stage with its own potential: the growth of the worst "
+        "pair found (wide, solid) and of a linear decay (dashed), on a logarithmic axis, and 2r "
+        "(dotted). For heun both lie at none until 2 and jump up together. For midpoint the solid "
+        "curve climbs from the first step shown, the dashed one jumps up at 2. For rk4 the solid "
+        "curve jumps up at 2, the dashed one at 2.785.",
     )
 
 
@@ -332,7 +331,9 @@ def worst_stretch(hL_grid, stretches, fine_grid, linear, limits, worst_step) -> 
         promise = "infinite, every step is safe" if limit == math.inf else f"{limit:.3f}"
         verdict = "no pair was found to grow"
         if stretch[k] > 1 + 1e-7:
-            verdict = f"the worst pair found grows to {stretch[k]:.3f}"
+            growth = stretch[k] - 1
+            size = f"{stretch[k]:.3f}" if growth > 1e-3 else f"1 + {growth:.1e}"
+            verdict = f"the worst pair found grows to {size}"
         return (
             f"{method}, hL = {hL:.1f}, 2r is {promise}: {verdict} times its length "
             f"(linear theory says {linear[method][round(100 * hL)]:.3f})."
@@ -353,13 +354,13 @@ def worst_stretch(hL_grid, stretches, fine_grid, linear, limits, worst_step) -> 
     )
 
 
-def midpoint_on_two_ramps(rows, start, middle, hL, excess, proved) -> None:
-    """Half a midpoint step from one ramp to the other; how much more than 1 the step stretches."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.9))
+def where_ramps_act(rows, start, middle) -> None:
+    """Half a midpoint step from one ramp to the other."""
+    figure, axis = plt.subplots(figsize=(4.6, 4.2))
     grid = torch.linspace(-13, 13, 3)
     w, u = (torch.stack(torch.meshgrid(grid, grid, indexing="xy"), -1) @ rows.T).unbind(-1)
-    left.contourf(grid, grid, w, levels=[0, 100], colors=[SKY], alpha=0.35)
-    left.contourf(
+    axis.contourf(grid, grid, w, levels=[0, 100], colors=[SKY], alpha=0.35)
+    axis.contourf(
         grid,
         grid,
         u,
@@ -368,36 +369,88 @@ def midpoint_on_two_ramps(rows, start, middle, hL, excess, proved) -> None:
         alpha=0.35,
         hatches=["//"],
     )
-    left.plot(*start, "o", color=BLACK, markersize=7)
-    left.text(start[0] - 6.2, start[1] + 1.2, "start", fontsize=9)
-    left.plot(*middle, "s", color=BLACK, markersize=7)
-    left.text(middle[0] + 1.2, middle[1] - 0.4, "half-way", fontsize=9)
-    for x, y, name in ((-11, 10, "only $w$"), (4, 8, "both"), (4, -12, "only $u$")):
-        left.text(x, y, name, fontsize=11)
-    left.text(-11, -10, "neither", fontsize=11)
+    axis.plot(*start, "o", color=BLACK, markersize=7)
+    axis.text(start[0] - 5.2, start[1] + 0.8, "start $x$", fontsize=10)
+    axis.plot(*middle, "s", color=BLACK, markersize=7)
+    axis.text(middle[0] + 0.9, middle[1] - 1.6, "half-way $X$", fontsize=10)
+    for x, y, name in ((-11.5, 10, "only $w$"), (4, 8, "both"), (4, -12, "only $u$")):
+        axis.text(x, y, name, fontsize=11)
+    axis.text(-11.5, -10, "neither", fontsize=11)
+    axis.text(-12.8, 2.6, "edge $w\\cdot x=0$", rotation=-30, fontsize=9)
+    axis.text(-1.4, -12.5, "edge $u\\cdot x=0$", rotation=90, fontsize=9)
     arrow = {
         "arrowstyle": "->",
         "linewidth": 1.5,
         "shrinkA": 5,
         "shrinkB": 5,
     }
-    left.annotate("", middle.tolist(), start.tolist(), arrowprops=arrow)
-    plane(left, "where the ramps act, $hL=1$", (-13, 13), (-13, 13))
+    axis.annotate("", middle.tolist(), start.tolist(), arrowprops=arrow)
+    plane(axis, "where the ramps act, $hL=1$", (-13, 13), (-13, 13))
+    plotting.show(
+        figure,
+        "The plane, cut by the two edges into four parts: only the ramp w acts (upper left), both "
+        "(upper right), only u (lower right), neither (lower left). An arrow leads from the start "
+        "in the first part to the point half-way in the third.",
+    )
+
+
+def midpoint_on_two_ramps(jacobian, hL, excess, proved) -> None:
+    """What a midpoint step does to short pairs; how much more than 1 it stretches."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.9))
+    angle = torch.linspace(0, 2 * torch.pi, 121)
+    circle = torch.stack([angle.cos(), angle.sin()]) / 2  # opposite points are one apart
+    upright = torch.tensor([[0.0, 0.0], [-0.5, 0.5]])
+    moved = jacobian @ upright
+    left.plot(*circle, **BLACK_DOTS, linewidth=1.2, label="before")
+    left.plot(*(jacobian @ circle), **BLUE_LINE, label="after")
+    left.plot(*upright, "o-", color=BLACK, linewidth=1, markerfacecolor="white")
+    left.plot(*moved, "o-", color=ORANGE, markersize=8)
+    left.text(-0.32, 0.58, "length 1", fontsize=9)
+    length = (moved[:, 1] - moved[:, 0]).norm()
+    left.text(0.2, 0.58, f"length {length:.3f}", color=ORANGE, fontsize=9)
+    left.legend(loc="lower right")
+    plane(left, "an upright pair, and all others, $hL=2$", (-0.8, 0.8), (-0.75, 0.8))
+    left.set(xlabel="difference in $x_1$", ylabel="difference in $x_2$")
     right.loglog(hL, excess, **BLUE_LINE, label="measured")
     right.loglog(hL, 0.006 * hL**3, **BLACK_DOTS, label="a guide, $h^3$")
     right.loglog(hL, proved, **BLACK_DASHES, label="proved, falls like $h^4$")
     right.legend(loc="upper left")
     right.axvline(2, **BLACK_DOTS, linewidth=1)
     right.text(2.15, 1.5e-5, "linear\nlimit", ha="left", fontsize=9)
-    right.set(xlabel="step $hL$", ylabel="stretch $-$ 1")
+    right.set(xlabel="step $hL$", ylabel="growth: stretch $-$ 1")
     right.set_title("midpoint: how much more than 1")
     plotting.show(
         figure,
-        "Left: half a midpoint step leads from the region where only the ramp w acts to the one "
-        "where only u acts. "
-        "Right: the stretch exceeds 1 at all steps shown. For small steps the excess (solid) runs "
+        "Left: the step turns the circle of all pairs one apart (dotted) into a slim, tilted "
+        "ellipse (solid). The upright pair (open circles) keeps its height, but leans to the right "
+        "afterwards (filled circles) and is longer. "
+        "Right: the stretch exceeds 1 at all steps shown. For small steps the growth (solid) runs "
         "parallel to the third power of h (dotted), above the proved curve (dashed), which falls "
         "like the fourth.",
+    )
+
+
+def implicit_methods(methods, stability_function, line, ends) -> None:
+    """Two regions that hold the left half-plane; where implicit steps lead on one ramp."""
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), width_ratios=[1, 1, 1.1])
+    for axis, name in zip(axes, ("implicit_euler", "trapezoidal"), strict=False):
+        region_on(axis, shaded(stability_function, methods[name]), name)
+    axes[0].set_ylabel("imaginary part of $z$")
+    looks = ({"color": ORANGE, "linestyle": "-"}, {"color": BLACK, "linestyle": "--"})
+    for (name, end), look in zip(ends.items(), (*looks, IMPLICIT_EULER), strict=True):
+        axes[2].plot(line, end, **look, linewidth=2.5, label=name)
+    axes[2].plot(line, -line, **BLACK_DOTS, linewidth=1.2, label="slopes 1 and $-1$")
+    axes[2].plot(line, line, **BLACK_DOTS, linewidth=1.2)
+    axes[2].set(xlim=(-2, 2), ylim=(-4.2, 2), xlabel="before, $x_0$", ylabel="after, $x_1$")
+    axes[2].set_title("one ramp, $hL=5$")
+    axes[2].legend(loc="lower left", fontsize=8)
+    plotting.show(
+        figure,
+        "Left and middle: the stability regions of implicit_euler, all but a disc on the right, "
+        "and of trapezoidal, exactly the left half. Right: where a step on one ramp leads. Left of "
+        "0 nothing moves. Right of 0 the line of trapezoidal (solid) falls more steeply than slope "
+        "-1 (dotted), that of implicit_midpoint (dashed) less, and that of implicit_euler "
+        "(dash-dotted) rises gently.",
     )
 
 

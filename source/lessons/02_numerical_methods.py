@@ -2,14 +2,14 @@
 # # 2. Steps that keep the promise
 #
 # Lesson 1 found flows that never move two states apart. A computer takes steps, and a layer of a network *is* such a step (lesson 4).
-# A step that is too long, or of the wrong kind, breaks the promise.
+# A step that is too long, or of the wrong kind, breaks this promise.
 #
 # **You will learn**
 #
 # * to read a Runge–Kutta method from a small table, and where it is stable;
-# * one number per method, $r$: on a convex potential no step up to $2r/L$ moves two solutions apart;
+# * one number $r$ per method, which tells how long a step may be before two solutions move apart;
 # * why a stable method can fail at *every* step size, and why gradients matter;
-# * steps that keep an energy, and steps made of steps.
+# * steps that solve an equation, steps that keep an energy, and steps made of steps.
 #
 # **Before you start:** lesson 1, complex numbers as points of a plane, and paper.
 # **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than a minute. A good place for a break is after Section 2.3.
@@ -36,11 +36,11 @@ torch.set_num_threads(1)  # thousands of tiny matrices: one thread is fastest
 #
 # **Question.** We know $x(t)$ and the field $f$ of $x'=f(x)$. How do we get $x(t+h)$?
 #
-# Go straight along the arrow for a time $h$, the **step size**. That is **Euler's method**:
+# Go straight along the arrow for a time $h$, the **step size**. This is **Euler's method**:
 #
 # $$x_{n+1}=x_n+h\,f(x_n).$$
 #
-# Take $f(x)=-10x$ on the line. All solutions of $x'=f(x)$ rush to 0.
+# Take $f(x)=-10x$ on the line. All solutions of $x'=f(x)$ shrink to 0.
 #
 # **Predict first.** Up to which step size do Euler's solutions shrink too?
 
@@ -71,14 +71,14 @@ reply(
 #
 # $$X_i=x+h\sum_{j=1}^s a_{ij}f(X_j),\qquad x_{\text{new}}=x+h\sum_{i=1}^s b_if(X_i).$$
 #
-# The method *is* its numbers, its **Butcher tableau**: a matrix $A=(a_{ij})$ and weights $b_i$ with $\sum_ib_i=1$. If $A$ has entries only below the diagonal,
-# each stage needs only earlier ones, and the method is **explicit**. An example is `heun`:
+# The numbers $a_{ij}$ and $b_i$ *are* the method. They form its **Butcher tableau**: a matrix $A=(a_{ij})$ and weights $b$ with $\sum_ib_i=1$.
+# If $A$ has entries only below the diagonal, each stage needs only earlier ones, and the method is **explicit**. An example is `heun`:
 #
 # $$A=\begin{pmatrix}0&0\\1&0\end{pmatrix},\quad b=\begin{pmatrix}1/2\\1/2\end{pmatrix}:\qquad X_1=x,\quad X_2=x+hf(X_1),\quad x_{\text{new}}=x+\tfrac h2f(X_1)+\tfrac h2f(X_2).$$
 #
-# It averages the **velocities** (the values of $f$) at both ends of Euler's step.
+# It averages the **velocities** (values of $f$) at both ends of Euler's step.
 #
-# What does a method do to $x'=\lambda x$ with a complex $\lambda$? (A real part below 0 is decay, an imaginary part rotation.) Let $z=h\lambda$. For `heun`
+# What does a method do to $x'=\lambda x$ with a complex $\lambda$? (A negative real part is decay, an imaginary part rotation.) Let $z=h\lambda$. For `heun`
 #
 # $$X_1=x,\qquad X_2=(1+z)\,x,\qquad x_{\text{new}}=\big(1+\tfrac z2+\tfrac z2(1+z)\big)x=\big(1+z+\tfrac{z^2}2\big)x .$$
 #
@@ -115,8 +115,8 @@ for z in (-2.5, -0.1, 0.5):
 #
 # </details>
 #
-# A numerical solution of $x'=\lambda x$ stays bounded if and only if $|R(h\lambda)|\le1$. The set of all $z$ with $|R(z)|\le1$ is the **stability region** of the method. For Euler it is the disc $|1+z|\le1$.
-# As $h$ grows, $h\lambda$ walks along a ray. The step is stable while it stays in the region.
+# So a numerical solution of $x'=\lambda x$ stays bounded exactly if $|R(h\lambda)|\le1$. The set of all $z$ with $|R(z)|\le1$ is the **stability region** of the method. For Euler it is the disc $|1+z|\le1$.
+# As $h$ grows, $h\lambda$ walks along a ray from 0. The step is **stable** while $h\lambda$ is in the region.
 
 # %% jupyter={"source_hidden": true}
 decays = {"decay": complex(-1, 0), "spiral": complex(-0.3, 1), "rotation": complex(0, 1)}
@@ -144,7 +144,7 @@ limits = {
     for name, method in TABLEAUS.items()
     for system, rate in decays.items()
 }
-figures.four_regions(TABLEAUS, stability_function)
+figures.three_regions(TABLEAUS, stability_function)
 live_region = figures.stability_region(TABLEAUS, stability_function, decays, limits)
 live_region.still(method="rk4", system="decay", h=2.9)
 
@@ -152,7 +152,7 @@ live_region.still(method="rk4", system="decay", h=2.9)
 live_region
 
 # %% [markdown]
-# The systems are $\lambda=-1$ (decay), $-0.3+i$ (spiral) and $i$ (rotation). Find out:
+# The systems are $\lambda=-1$ (decay), $-0.3+i$ (spiral) and $i$ (rotation). (The last three methods wait for Section 2.6.) Find out:
 #
 # * *`euler`, decay:* from which $h$ on does it jump from side to side, from which on grow?
 # * *`rk4`:* how far may you go on the decay, how far on the rotation?
@@ -163,7 +163,7 @@ live_region
 #
 # </details>
 #
-# A method whose region contains the whole left half-plane $\mathrm{Re}\,z\le0$ is **A-stable**.
+# A method is **A-stable** if its region contains the whole left half-plane $\mathrm{Re}\,z\le0$: no decay is too fast for it.
 #
 # > **Claim 2.2 (no explicit method is A-stable).** For an explicit method with $s$ stages $R$ is a polynomial of degree at most $s$ and not constant. So $|R(z)|\to\infty$ as $z\to-\infty$.
 #
@@ -172,9 +172,6 @@ live_region
 # $A$ is strictly lower triangular, so $A^s=0$ and $(I-zA)^{-1}=I+zA+\dots+z^{s-1}A^{s-1}$. And $R(z)=1+z+\dots$ is not constant because $\sum b_i=1$. $\square$
 #
 # </details>
-#
-# In an **implicit** method $A$ has entries on the diagonal too, and each step solves an equation. `implicit_euler` is $x_{n+1}=x_n+hf(x_{n+1})$, with $R=\frac1{1-z}$; `implicit_midpoint` (at the middle: $hf(\tfrac12(x_n+x_{n+1}))$) and `trapezoidal` (at both ends: $\tfrac h2(f(x_n)+f(x_{n+1}))$) have $R=\frac{2+z}{2-z}$.
-# All three are A-stable: a $z$ on the left has at least distance 1 from 1, and it is nearer to $-2$ than to 2.
 #
 # A matrix $S$ with $S^\top=-S$ is **skew-symmetric**. The flow of $x'=Sx$ keeps all lengths (lesson 1).
 #
@@ -186,7 +183,7 @@ live_region
 # %% jupyter={"source_hidden": true}
 G = torch.tensor([[0.0, -1.0], [1.0, 0.0]])  # rotation by +90 degrees
 paths = {}
-for name in ("euler", "rk4", "implicit_euler"):
+for name in ("euler", "rk4"):
     path = [torch.tensor([[1.0, 0.0]])]
     for _ in range(70):
         path.append(runge_kutta_step(lambda x: x @ G.T, path[-1], 0.1, TABLEAUS[name]))
@@ -243,7 +240,7 @@ print(f"not linear, x' = -x^3: factor {cubic[0] / 0.5:.3f} from 0.5, {cubic[1] /
 # %% [markdown]
 # **Drop linearity** (last line), and there is no common factor.
 #
-# Claim 2.2 says that explicit methods grow far out on the left. They grow far out on the imaginary axis too. The last three methods are implicit and do not grow:
+# Claim 2.2 says that explicit methods grow far out on the left. They grow far out on the imaginary axis too. The last three methods, the implicit ones of Section 2.6, do not grow:
 
 # %%
 imaginary = 1j * torch.logspace(-2, 3, 500)  # the edge of the left half-plane
@@ -259,11 +256,12 @@ for name, method in TABLEAUS.items():
 # **Question.** Stability watches one solution of a linear field. Up to which step do no *two* solutions of a *nonlinear* field move apart?
 #
 # Take the kindest fields: $f=-\nabla V$ with a convex $V$, where $\nabla V$ is $L$-Lipschitz ($V$ is **$L$-smooth**). The flow never increases distances (lesson 1).
-# On the line such an $f$ never rises, and falls nowhere steeper than $L$: its difference quotients lie in $[-L,0]$. So $(f(x)-f(y))(x-y)\le-\tfrac1L|f(x)-f(y)|^2$. In more dimensions this line has a name: **$-f$ is $\nu$-cocoercive** (with $\nu>0$) if for all $x,y$
+#
+# On the line the difference quotients of such an $f$ lie in $[-L,0]$. So $(f(x)-f(y))(x-y)\le-\tfrac1L|f(x)-f(y)|^2$. In more dimensions this has a name: **$-f$ is $\nu$-cocoercive** (with $\nu>0$) if for all $x,y$
 #
 # $$\langle f(x)-f(y),\,x-y\rangle\le-\nu\,\|f(x)-f(y)\|^2 .$$
 #
-# In words: where velocities differ, they pull the two points together, and the more they differ, the stronger.
+# Where velocities differ, they pull the two points together. The more they differ, the stronger they pull.
 #
 # > **Claim 2.4 (a convex potential gives cocoercivity).** If $V$ is convex and $L$-smooth, then $-f=\nabla V$ is $\tfrac1L$-cocoercive (Baillon and Haddad 1977).
 #
@@ -274,63 +272,34 @@ for name, method in TABLEAUS.items():
 #
 # </details>
 #
-# Both words are needed, *gradient* and *convex*. Here are three fields ($G$ is the rotation by $+90°$); `valley` consists of **ramps**, $\mathrm{relu}(s)=\max(s,0)$. Printed is left minus right side for $\nu=1/L$, divided by $\|x-y\|^2$:
-
-# %%
-W = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.3, 0.8]])
-bias = torch.tensor([0.2, -0.4, 0.1])
-K = torch.tensor([[-1.0, 3.0], [-3.0, -1.0]])  # a spiral, -I - 3 G
-
-
-def valley(x):
-    """-grad V for V(x) = |relu(W x + bias)|^2 / 2, convex."""
-    return -torch.relu(x @ W.T + bias) @ W
-
-
-def inward_spiral(x):
-    return x @ K.T
-
-
-def double_well(x):
-    """-grad V for V(x) = (|x|^2 - log cosh(2 x_1)) / 2: smooth with L = 1, but not convex."""
-    return torch.stack([torch.tanh(2 * x[:, 0]) - x[:, 0], -x[:, 1]], 1)
-
-
-L_valley = torch.linalg.matrix_norm(W, 2).item() ** 2
-x, y = 2 * torch.randn(2, 100_000, 2, generator=torch.Generator().manual_seed(0))
-for field, L in ((valley, L_valley), (inward_spiral, math.sqrt(10)), (double_well, 1.0)):
-    df = field(x) - field(y)
-    excess = ((df * (x - y)).sum(1) + df.square().sum(1) / L) / (x - y).square().sum(1)
-    print(f"{field.__name__:14s} L = {L:.3f}   largest left minus right {excess.max():.2f}")
-    assert (excess.max() <= 1e-12) == (field is valley)
-
-# %% [markdown]
-# The spiral contracts, but it is no gradient: only $\nu$ up to $1/10$ holds, not $1/L\approx0.316$. The double well is a gradient, but its hill in the middle pushes points apart: no $\nu>0$ will do.
+# (Both words are needed, *gradient* and *convex*: see a part marked ★ below.)
 #
 # ### The circle theorem
 #
-# What does one step do to a pair? Form $B=\mathrm{diag}(b)$ and
+# **Euler first.** Let $\Delta_0=x-y$ and $\Delta f=f(x)-f(y)$. After one step the pair differs by $\Delta_0+h\Delta f$. Take squares, then use cocoercivity:
 #
-# $$M=BA+A^\top B-bb^\top .$$
+# $$\|\Delta_0+h\Delta f\|^2=\|\Delta_0\|^2+2h\langle\Delta f,\Delta_0\rangle+h^2\|\Delta f\|^2\le\|\Delta_0\|^2-h(2\nu-h)\|\Delta f\|^2 .$$
 #
-# A symmetric matrix $N$ is **positive semidefinite**, $N\succeq0$, if it has no negative eigenvalue, or, the same, $v^\top Nv\ge0$ for all $v$.
+# Up to $h=2\nu$ the pull in the middle wins. A step that moves no two points apart is called **non-expansive**.
 #
-# > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB\succeq0$. If $-f$ is $\nu$-cocoercive, one step moves no two points apart, for every $h\le2r\nu$.
+# **Now $s$ stages,** each with its own $\Delta f_i$. In place of $h^2\|\Delta f\|^2$ stands $-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle$, with the symmetric matrix
+#
+# $$M=BA+A^\top B-bb^\top,\qquad B=\mathrm{diag}(b).$$
+#
+# (For Euler $A=0$, $b=1$, $M=-1$.) The pull is at least $2h\nu\sum_ib_i\|\Delta f_i\|^2$. It wins if $M+\tfrac{2\nu}hB\succeq0$.
+#
+# Here $N\succeq0$ (**positive semidefinite**) says that the symmetric matrix $N$ has no negative eigenvalue. That is the same as $v^\top Nv\ge0$ for all $v$.
+#
+# > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB\succeq0$. If $-f$ is $\nu$-cocoercive, one step is non-expansive for every $h\le2r\nu$.
 # > In particular for $f=-\nabla V$ with $V$ convex and $L$-smooth: for $h\le\dfrac{2r}L$ (Dahlquist and Jeltsch 1979).
 #
-# Such a step is called **non-expansive**, and $r$ the **circle-contractivity radius** of the method: $\infty$ if $M\succeq0$ itself, 0 if no number will do.
-#
-# *Idea.* Let $\Delta_0,\Delta_1$ be the difference of two solutions before and after the step, $\Delta X_i,\Delta f_i$ those of the stages and their velocities. Square $\Delta_1$, and write $\Delta_0$ as $\Delta X_i-h\sum_ja_{ij}\Delta f_j$. This is where $M$ comes from:
-#
-# $$\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle .$$
-#
-# Cocoercivity makes the middle sum at most $-2h\nu\sum_ib_i\|\Delta f_i\|^2$. Together that is a loss if $M+\tfrac{2\nu}hB\succeq0$.
+# This $r$ is the **circle-contractivity radius** of the method: $\infty$ if $M\succeq0$ itself, 0 if no number will do. For Euler $-1+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$.
 #
 # <details><summary>The proof, every step</summary>
 #
 # We write $N\succeq P$ if $N-P\succeq0$. (If an implicit step has several solutions, take any of them.)
 #
-# Put a $\Delta$ in front of the difference of the two solutions: $\Delta_0$ before the step, $\Delta_1$ after it, $\Delta X_i$ and $\Delta f_i$ for the points and velocities of stage $i$. Subtract the formulas of the method:
+# Let $\Delta_0$ be the difference of two solutions before the step, $\Delta_1$ after it, $\Delta X_i$ and $\Delta f_i$ that of the points and velocities of stage $i$. Subtract the formulas of the method:
 #
 # $$\Delta X_i=\Delta_0+h\sum_ja_{ij}\Delta f_j,\qquad \Delta_1=\Delta_0+h\sum_ib_i\Delta f_i .$$
 #
@@ -345,9 +314,7 @@ for field, L in ((valley, L_valley), (inward_spiral, math.sqrt(10)), (double_wel
 #
 # </details>
 #
-# **By hand.** For Euler $A=0$, $b=1$, so $M=-1$, and $-1+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$.
-#
-# <details><summary>The same for heun</summary>
+# <details><summary>By hand for heun</summary>
 #
 # $$BA=\begin{pmatrix}0&0\\\tfrac12&0\end{pmatrix},\qquad M=\begin{pmatrix}0&\tfrac12\\\tfrac12&0\end{pmatrix}-\begin{pmatrix}\tfrac14&\tfrac14\\\tfrac14&\tfrac14\end{pmatrix}=\tfrac14\begin{pmatrix}-1&1\\1&-1\end{pmatrix}.$$
 #
@@ -387,8 +354,6 @@ reply(
 )
 
 # %% [markdown]
-# So for `midpoint` the theorem promises nothing.
-#
 # **Why "circle"?** *The disc of radius $r$ that touches 0 from the left lies in the stability region.* So $2r$ is at most the linear limit.
 #
 # <details><summary>Why it does</summary>
@@ -397,7 +362,7 @@ reply(
 #
 # </details>
 #
-# $hL$ is the step in units of $1/L$. Here are the limits of all methods, beside the linear limits of the figure in Section 2.1 (you need not know the other textbook methods):
+# The limits of all methods, beside their linear limits on a decay (you need not know the others; $hL$ is the step in units of $1/L$):
 
 # %%
 two_r = {}
@@ -412,12 +377,46 @@ chosen = {name: TABLEAUS[name] for name in ("euler", "heun", "midpoint", "rk4")}
 figures.discs(chosen, runge_kutta.circle_contractivity_radius, stability_function)
 
 # %% [markdown]
-# More stages are not better: `rk4` has four and $r=1$ like Euler, and for `midpoint` and `heun3` *no* step has a guarantee.
-# (A rotation has $\langle f(x)-f(y),x-y\rangle=0$: no $\nu>0$ exists, and a finite $r$ says nothing.)
-#
-# How does one buy longer steps? Divide them: see the part marked ★ below, and lesson 5.
+# More stages are not better: `rk4` has four and $r=1$ like Euler. For `midpoint` and `heun3` *no* step has a guarantee.
+# To buy longer steps, divide them: see the part marked ★ below, and lesson 5.
 #
 # *Exercise 2.2 asks for a function that computes $r$.*
+#
+# ### ★ Gradient and convex: both words are needed
+#
+# Try Claim 2.4 on three fields; `valley` is made of **ramps**, $\mathrm{relu}(s)=\max(s,0)$. We print left minus right side for $\nu=1/L$, divided by $\|x-y\|^2$. It should not exceed 0:
+
+# %%
+W = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.3, 0.8]])
+bias = torch.tensor([0.2, -0.4, 0.1])
+K = torch.tensor([[-1.0, 3.0], [-3.0, -1.0]])  # a spiral, -I - 3 G
+
+
+def valley(x):
+    """-grad V for V(x) = |relu(W x + bias)|^2 / 2, convex."""
+    return -torch.relu(x @ W.T + bias) @ W
+
+
+def inward_spiral(x):
+    return x @ K.T
+
+
+def double_well(x):
+    """-grad V for V(x) = (|x|^2 - log cosh(2 x_1)) / 2: smooth with L = 1, but not convex."""
+    return torch.stack([torch.tanh(2 * x[:, 0]) - x[:, 0], -x[:, 1]], 1)
+
+
+L_valley = torch.linalg.matrix_norm(W, 2).item() ** 2
+x, y = 2 * torch.randn(2, 100_000, 2, generator=torch.Generator().manual_seed(0))
+for field, L in ((valley, L_valley), (inward_spiral, math.sqrt(10)), (double_well, 1.0)):
+    df = field(x) - field(y)
+    excess = ((df * (x - y)).sum(1) + df.square().sum(1) / L) / (x - y).square().sum(1)
+    print(f"{field.__name__:14s} L = {L:.3f}   largest left minus right {excess.max():.2f}")
+    assert (excess.max() <= 1e-12) == (field is valley)
+
+# %% [markdown]
+# The spiral contracts, but it is no gradient: it has $\nu=1/10$, not $1/L\approx0.316$. The double well is a gradient, but the hill in its middle pushes points apart: no $\nu>0$ will do.
+# A rotation has $\langle f(x)-f(y),x-y\rangle=0$: no $\nu>0$ exists either, and a finite $r$ says nothing.
 #
 # ### ★ The radius of substeps
 #
@@ -466,9 +465,10 @@ for s in (1, 2, 3, 4):
 #
 # **Question.** Between $2r$ and the linear limit: do pairs really separate, or is the theorem just cautious?
 #
-# Let $V$ change during the step: stage $i$, at the time $t+h\sum_ja_{ij}$, sees its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
+# Let $V$ change during the step: stage $i$ sees its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
+#
 # We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane: each force acts in one direction only. Then the step is a matrix.
-# A search looks for the angles of the $u_i$ with the largest **stretch**, the most by which the step lengthens a pair (stages at the same time see the same $V$):
+# Its **stretch** is its norm, the most by which it lengthens a pair. A search looks for the $u_i$ with the largest stretch.
 
 # %% jupyter={"source_hidden": true}
 hL_grid = torch.arange(1, 51) / 10
@@ -520,23 +520,10 @@ for name, method in TABLEAUS.items():
 figures.three_methods(hL_grid, stretches, fine_grid, linear, two_r)
 
 # %% [markdown]
-# Linear theory (dashed) cannot tell the twins apart and sees no growth up to $hL=2$. Yet `midpoint` stretches a pair for every $h$, though very little at first.
-# `rk4` starts right after 2, linear theory only at 2.785. All three expand once their $2r$ is passed, and none does before.
+# The axis is logarithmic, to show small growth too. Linear theory (dashed) cannot tell the twins apart. Yet `midpoint` stretches a pair at every $h$. `rk4` starts right after 2, linear theory only at 2.785.
+# All three expand once their $2r$ is passed, and none does before. Claim 2.7 (★) shows growth beyond $2r$ for all methods with $b_i\ge0$.
 #
-# > **Claim 2.7 (the radius is sharp).** Let $b_i\ge0$ and $h>2r/L$. Then there are unit vectors $u_i$ in the plane such that the step with $V_i(x)=\tfrac L2(u_i^\top x)^2$ at stage $i$ moves some pair apart.
-#
-# *Idea.* Beyond $2r/L$ the matrix $M+\tfrac2{hL}B$ has a negative direction. With these potentials cocoercivity is an equality at each stage, so the loss of Claim 2.5 becomes a gain.
-#
-# <details><summary>Sketch of the proof</summary>
-#
-# $M+\tfrac2{hL}B$ is not positive semidefinite, so some vector $w$ has $w^\top(M+\tfrac2{hL}B)w<0$. Take a very long $\Delta_0$, and velocities $\Delta f_i=(\delta_i,w_i)$ almost at right angles to it.
-# A tiny $\delta_i$ suffices to reach equality in $\langle\Delta f_i,\Delta X_i\rangle\le-\tfrac1L\|\Delta f_i\|^2$. Then the inequality in the proof of Claim 2.5 is an equality too, and its last term has the wrong sign. $\square$
-#
-# (The claim lets the middle stages of `rk4` differ, although they stand at one time. Our search lets them share, and finds no less.)
-#
-# </details>
-#
-# The live figure shows the worst pair found, and what the step makes of the dotted circle.
+# Here is the worst pair found, for each method and step:
 
 
 # %% jupyter={"source_hidden": true}
@@ -552,12 +539,26 @@ live_stretch.still(method="three_eighths", hL=2.0)
 live_stretch
 
 # %% [markdown]
-# * *`kutta3`, $hL$ from 1 to 2.5:* what does linear theory say, and what do the pairs do?
-# * *`trapezoidal`* is A-stable. What happens beyond $hL=4$?
+# *Find out:* `kutta3`, $hL$ from 1 to 2.5. What do linear theory and the pairs do?
 #
-# <details><summary>Answers</summary>
+# <details><summary>Answer</summary>
 #
-# `kutta3` is linearly stable up to 2.51, but $2r=1$: the worst pair grows from there on, to more than 1.4 times its length at $hL=2.5$. `trapezoidal` has $|R|\le1$ for every step, and still pairs grow beyond $2r=4$, to 1.5 times their length at $hL=5$.
+# `kutta3` is linearly stable up to 2.51, but $2r=1$: the worst pair grows from there on, to more than 1.4 times its length at $hL=2.5$.
+#
+# </details>
+#
+# ### ★ The radius is sharp
+#
+# > **Claim 2.7 (the radius is sharp).** Let $b_i\ge0$ and $h>2r/L$. Then there are unit vectors $u_i$ in the plane such that the step with $V_i(x)=\tfrac L2(u_i^\top x)^2$ at stage $i$ moves some pair apart.
+#
+# *Idea.* Beyond $2r/L$ the matrix $M+\tfrac2{hL}B$ has a negative eigenvalue. With these potentials cocoercivity is an equality at each stage. So the loss of Claim 2.5 becomes a gain.
+#
+# <details><summary>Sketch of the proof</summary>
+#
+# $M+\tfrac2{hL}B$ is not positive semidefinite, so some vector $w$ has $w^\top(M+\tfrac2{hL}B)w<0$. Take a very long $\Delta_0$, and velocities $\Delta f_i=(\delta_i,w_i)$ almost at right angles to it.
+# A tiny $\delta_i$ suffices to reach equality in $\langle\Delta f_i,\Delta X_i\rangle\le-\tfrac1L\|\Delta f_i\|^2$. Then the inequality in the proof of Claim 2.5 is an equality too, and its last term has the wrong sign. $\square$
+#
+# (Stage $i$ stands at the time $t+h\sum_ja_{ij}$. The claim lets the two middle stages of `rk4` differ, although they stand at one time. Our search lets them share, and finds no less.)
 #
 # </details>
 #
@@ -565,27 +566,13 @@ live_stretch
 #
 # **Question.** With *one* convex potential, fixed for all times, is `midpoint` safe?
 #
-# Some methods fail at every step size (Sanz-Serna and Zygalakis, 1909.09971). A small example has two ramps, in the directions $u=(1,0)$ and $w=(\cos60^\circ,\sin60^\circ)$:
+# No: some methods fail at every step size (Sanz-Serna and Zygalakis). A small example has two **ramps**, in the directions $u=(1,0)$ and $w=(\cos60^\circ,\sin60^\circ)$, and a constant force $-c$:
 #
 # $$V(x)=c\cdot x+\tfrac12\max(w\cdot x,0)^2+\tfrac12\max(u\cdot x,0)^2,\qquad w\cdot c=20,\quad u\cdot c=-20 .$$
 #
-# It is convex, and $L=\|ww^\top+uu^\top\|=1+u\cdot w=1.5$. Start where $w\cdot x=5h$ and $u\cdot x=-5h$. The constant force $-c$ is strong: half a step leads from where only the ramp $w$ acts to where only $u$ acts.
+# It is convex, and $L=\|ww^\top+uu^\top\|=1+u\cdot w=1.5$. A ramp acts only where its $\max$ is positive.
 #
-# **Your turn 2.C.** The midpoint step is $x\mapsto x+h\,f(X)$ with $X=x+\tfrac h2f(x)$. Find its Jacobian with the chain rule. (Its norm is the **stretch** of the step at $x$: the most by which it lengthens a very short pair.)
-# Given are `at_start` $=Df(x)$ and `half_way` $=Df(X)$, of shape $(d,d)$, and the number `h`.
-
-
-# %%
-def midpoint_jacobian(at_start, half_way, h):
-    """The Jacobian (d, d) of one midpoint step."""
-    ### BEGIN SOLUTION
-    I = torch.eye(len(at_start))
-    of_X = I + h / 2 * at_start
-    return I + h * half_way @ of_X
-    ### END SOLUTION
-
-
-your_turn("2.C")
+# In half a step $-c$ alone changes $w\cdot x$ by $-\tfrac h2\cdot20=-10h$, and $u\cdot x$ by $+10h$. So start at $w\cdot x=5h$, $u\cdot x=-5h$. Half-way both have changed their signs:
 
 # %%
 u = torch.tensor([1.0, 0.0])
@@ -603,6 +590,30 @@ def crossing_point(h):
     return torch.linalg.solve(rows, torch.tensor([5 * h, -5 * h]))
 
 
+start = crossing_point(2 / 3)
+figures.where_ramps_act(rows, start, start + two_ramps(start) / 3)
+
+# %% [markdown]
+# The start feels only the ramp $w$, the point half-way only the ramp $u$.
+#
+# **Your turn 2.C.** The midpoint step is $x\mapsto x+h\,f(X)$ with $X=x+\tfrac h2f(x)$. Find its Jacobian with the chain rule. (Its norm is the stretch of very short pairs at $x$.)
+# Given are `at_start` $=Df(x)$ and `half_way` $=Df(X)$, of shape $(d,d)$, and the number `h`.
+
+
+# %%
+def midpoint_jacobian(at_start, half_way, h):
+    """The Jacobian (d, d) of one midpoint step."""
+    ### BEGIN SOLUTION
+    I = torch.eye(len(at_start))
+    of_X = I + h / 2 * at_start
+    return I + h * half_way @ of_X
+    ### END SOLUTION
+
+
+your_turn("2.C")
+
+
+# %%
 def stretches_of_step(f, x, h, name):
     """Norm of the Jacobian of one step at each point of x (B, d)."""
     return norms.jacobian_norms(lambda z: runge_kutta_step(f, z, h, TABLEAUS[name]), x)
@@ -619,12 +630,13 @@ if passed("2.C"):
 # > **Claim 2.8 (midpoint fails at every step size).** For this $V$ and every $h>0$ the midpoint step moves some pair apart. For $0<h<4$ its Jacobian at the point above is $I-h\,uu^\top+\tfrac{h^2}2(u\cdot w)\,uw^\top$, with a norm of at least
 # > $\sqrt{1+3h^4/64}$.
 #
-# *Idea.* The midpoint rule *combines two places*: it takes the velocity over there, where only $u$ acts, and applies it here, where only $w$ acts. Euler uses one place; Heun averages both, and Claim 2.5 protects both up to $hL=2$.
+# *Idea.* The second column is $(\sqrt3h^2/8,\,1)$, longer than 1. The figure shows it: an upright pair keeps its height, and is shifted sideways as well.
 #
 # <details><summary>Proof</summary>
 #
 # At $x$ only the ramp $w$ acts: the Jacobian of $f$ is $-ww^\top$. At the half-way point $w\cdot X=-5h-\tfrac52h^2<0$ and $u\cdot X=5h-\tfrac54h^2>0$ (here $h<4$): there only $u$ acts. The chain rule gives
-# $I-h\,uu^\top\big(I-\tfrac h2ww^\top\big)$. Its second column is $(\sqrt3h^2/8,\,1)$, and no norm is smaller than that of a column.
+# $I-h\,uu^\top\big(I-\tfrac h2ww^\top\big)$. Its second column is $(\sqrt3h^2/8,\,1)$, and no norm is smaller than the length of a column.
+#
 # For $h>2$ take the point with $u\cdot x=20$, $w\cdot x=-1$. There only $u$ acts, at both stages, so the factor along $u$ is $R(-h)=1-h+\tfrac{h^2}2>1$. $\square$
 #
 # </details>
@@ -636,15 +648,16 @@ measured = torch.cat(
 )
 proved = (1 + 3 * steps**4 / 64).sqrt()
 assert (measured > proved - 1e-12).all()
-start = crossing_point(2 / 3)
-half_way = start + two_ramps(start) / 3
-figures.midpoint_on_two_ramps(rows, start, half_way, 1.5 * steps, measured - 1, proved - 1)
+h = 2 / 1.5
+jacobian = torch.eye(2) - h * torch.outer(u, u) + h**2 / 2 * (u @ w) * torch.outer(u, w)
+figures.midpoint_on_two_ramps(jacobian, 1.5 * steps, measured - 1, proved - 1)
 
 # %% [markdown]
-# At small steps the excess is tiny. But a bound of 1 that is almost true is not a bound.
-# (One fixed potential makes `rk4` fail too, at $hL=2.7$: see the last part marked ★.)
+# The midpoint rule moves the pair *here* as the velocities *there* say. Euler uses one place only, heun averages both, and Claim 2.5 protects these two up to $hL=2$.
+# At small steps the growth is tiny. But a bound that is almost true is not a bound.
+# (`rk4` fails on one fixed potential too, at $hL=2.7$: see the last part marked ★.)
 #
-# *Exercise 2.3: the stretch of a midpoint step. Exercise 2.4: an A-stable method that fails on one ramp.*
+# *Exercise 2.3: the stretch of a midpoint step.*
 #
 # ### ★ The promise on `valley`
 #
@@ -666,7 +679,7 @@ for name in ("euler", "ralston2", "kutta3", "rk4"):
 #
 # **Question.** Lesson 1 promises contraction for *any* field with $\mu<0$. May Euler take steps up to $2/L$ there too?
 #
-# The spiral $x'=Kx$ with $K=\begin{pmatrix}-1&3\\-3&-1\end{pmatrix}$ has $\mu=-1$ and $L=\|K\|=\sqrt{10}$. Its flow shrinks all distances like $e^{-t}$. But it has no potential.
+# The spiral $x'=Kx$ with $K=\begin{pmatrix}-1&3\\-3&-1\end{pmatrix}$ has $\mu=-1$ and $L=\|K\|=\sqrt{10}$. Its flow shrinks all distances like $e^{-t}$, but it has no potential.
 #
 # **Predict first.** By which factor does one Euler step of size $h=2/L\approx0.632$ multiply distances? (All the same: $I+hK$ is a rotation times a number.)
 
@@ -699,7 +712,7 @@ reply(
 #
 # </details>
 #
-# As $m\to0$ the step shrinks to nothing, as in Claim 2.3. With a potential, $m=0$ costs nothing. This is why the layers of lesson 5 are gradients: $-W^\top\mathrm{relu}(Wx+b)$, a matrix inside and its transpose outside.
+# As $m\to0$ this limit goes to 0, as in Claim 2.3. With a potential, $m=0$ costs nothing. This is why the layers of lesson 5 follow gradients: $-W^\top\mathrm{relu}(Wx+b)$, a matrix inside and its transpose outside.
 #
 # *Exercise 2.5: the longest Euler step of any matrix field with $\mu<0$.*
 #
@@ -728,15 +741,33 @@ for name, h in (("0.2", 0.2), ("2/(m+L)", 2 / (m + L)), ("2/L", 2 / L)):
 #
 # ## 2.6 Implicit steps
 #
-# **Question.** Some methods are A-stable. Do they solve all problems?
+# **Question.** No explicit method is A-stable. Which methods are?
 #
-# No: `trapezoidal` is A-stable, but in Section 2.3 pairs grew beyond its $2r=4$.
+# Use the velocity at the *end* of the step. This is `implicit_euler`:
 #
-# By contrast, `implicit_euler` and `implicit_midpoint` have $r=\infty$: for convex potentials no step is too long. The price is an equation in every step.
+# $$x_{n+1}=x_n+h\,f(x_{n+1}).$$
 #
-# ### ★ What implicit steps buy
+# Now $x_{n+1}$ stands on both sides: each step solves an equation. Such a method is **implicit**; its $A$ also has entries on the diagonal.
 #
-# The **trapezoidal rule** averages the velocities at both ends, $x_1=x_0+\tfrac h2\big(f(x_0)+f(x_1)\big)$, and $2r=4$. Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$:
+# **Predict first.** Let $f(x)=-10x$ and $h=1$, five times Euler's limit of Section 2.1. Solve the equation: by which factor does one step multiply $x$?
+
+# %%
+my_guess = ...  # a number
+
+# %% tags=["reveal"]
+end = runge_kutta_step(lambda x: -10 * x, torch.ones(1), 1.0, TABLEAUS["implicit_euler"]).item()
+reply(
+    my_guess,
+    round(end, 4),
+    "x_new = x - 10 x_new, so 11 x_new = x.",
+    wrong={-9: "that is Euler's 1 - 10h.", 0.1: "x_new itself stands on the left, too."},
+    within=0.03,
+)
+
+# %% [markdown]
+# In general $R(z)=\frac1{1-z}$. Two more implicit methods use both ends of the step. `trapezoidal` adds $\tfrac h2\big(f(x_n)+f(x_{n+1})\big)$ to $x_n$, and `implicit_midpoint` adds $hf\big(\tfrac12(x_n+x_{n+1})\big)$. Both have $R=\frac{2+z}{2-z}$. All three are A-stable: a $z$ on the left has at least distance 1 from 1, and is nearer to $-2$ than to 2.
+#
+# Do they also keep pairs together? Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$:
 
 
 # %%
@@ -748,12 +779,38 @@ for name in ("trapezoidal", "implicit_midpoint", "implicit_euler"):
     one, two = runge_kutta_step(ramp, torch.tensor([[1.0], [2.0]]), 5.0, TABLEAUS[name])[:, 0]
     print(f"{name:18s} 1 and 2 go to {one:7.4f} and {two:7.4f}   distance {(one - two).abs():.4f}")
 
+# %% jupyter={"source_hidden": true}
+line = torch.linspace(-2, 2, 81)[:, None]
+ramp_ends = {
+    name: runge_kutta_step(ramp, line, 5.0, TABLEAUS[name])[:, 0]
+    for name in ("trapezoidal", "implicit_midpoint", "implicit_euler")
+}
+figures.implicit_methods(TABLEAUS, stability_function, line[:, 0], ramp_ends)
+
 # %% [markdown]
 # > **Claim 2.11 (A-stable is not contractive).** For $f(x)=-L\max(x,0)$ the trapezoidal rule maps $x_0>0$ with slope $1-\tfrac{hL}2$ if $hL\ge2$. So it moves points apart exactly for $hL>4=2r$.
 #
-# *Proof.* The explicit half of the step leads to $x_0(1-\tfrac{hL}2)\le0$. There $f=0$, so this *is* $x_1$. $\square$
+# <details><summary>Proof (part of the answer to Exercise 2.4)</summary>
 #
-# Linear theory sees $f$ switched on at both ends; here it is on at one end only. Implicit midpoint and implicit Euler have $M\succeq0$ and never fail, even with $\nu=0$. More can be said of implicit Euler:
+# The explicit half of the step leads to $x_0(1-\tfrac{hL}2)\le0$. There $f=0$, so this *is* $x_1$. $\square$
+#
+# </details>
+#
+# Linear theory cannot see this: here $f$ is switched on at one end only. The other two have $r=\infty$: on a convex potential no step is too long. The price is an equation in every step.
+#
+# *Find out:* choose `trapezoidal` in the live figure of Section 2.1, then in that of Section 2.3. Where does it fail?
+#
+# <details><summary>Answer</summary>
+#
+# $|R|\le1$ for every decay, spiral and rotation and every step. But pairs grow beyond $2r=4$, to 1.5 times their length at $hL=5$.
+#
+# </details>
+#
+# *Exercise 2.4: solve the trapezoidal step on a ramp for every $h$.*
+#
+# ### ★ Implicit Euler without a potential
+#
+# Implicit midpoint and implicit Euler have $M\succeq0$, so they keep pairs together even with $\nu=0$. More can be said of implicit Euler:
 #
 # > **Claim 2.12 (implicit Euler).** If $\langle f(x)-f(y),x-y\rangle\le0$ for all $x,y$, and $f$ is continuous, the implicit Euler step $T(x)=x+hf(T(x))$ has exactly one solution for every $h>0$, and
 # > $\|Tx-Ty\|^2\le\langle Tx-Ty,\,x-y\rangle$. In particular it is non-expansive. No Lipschitz constant is needed.
@@ -791,14 +848,12 @@ print(f"hypothesis dropped, x' = x with h = 0.5: factor {grown:.1f}")
 #
 # ## 2.7 Keep the energy instead
 #
-# **Question.** On a rotation explicit Euler grows, implicit Euler dies away. Is there a cheap step that does neither?
+# **Question.** On a rotation Euler's solutions grow (Claim 2.3). Those of implicit Euler die away, since $|1/(1-z)|<1$ for imaginary $z\ne0$. Is there a cheap step that does neither?
 #
 # Write the rotation as an oscillator with position $q$, momentum $p$ and **energy** $H=\tfrac\omega2(q^2+p^2)$: $q'=\partial H/\partial p=\omega p$ and $p'=-\partial H/\partial q=-\omega q$. The flow keeps $H$.
-# **Symplectic Euler** updates one after the other, and uses the new momentum at once:
+# **Symplectic Euler** (it keeps areas, lesson 8) updates one after the other, and uses the new momentum at once:
 #
 # $$p_{n+1}=p_n-h\omega\,q_n,\qquad q_{n+1}=q_n+h\omega\,p_{n+1}.$$
-#
-# (*Symplectic*: it keeps areas in the plane; see lesson 8.)
 #
 # **Your turn 2.D.** Write this step. `q`, `p`, `h` and `omega` are numbers; return the new `q` and `p`, in this order.
 
@@ -816,13 +871,10 @@ def symplectic_euler(q, p, h, omega):
 your_turn("2.D")
 
 # %% [markdown]
-# **Predict first.** First explicit Euler: 1,000 steps with $h\omega=0.1$. By which factor does the *energy* change? (A power of ten will do.)
-
-# %%
-my_guess = ...  # a number
+# Now 1,000 steps of three methods from $(1,0)$, with $h\omega=0.1$:
 
 
-# %% tags=["reveal"]
+# %% jupyter={"source_hidden": true}
 def oscillator(x):
     return torch.stack([x[..., 1], -x[..., 0]], -1)
 
@@ -850,23 +902,10 @@ for name, step in steppers.items():
 energies = {name: states.square().sum(1) / 2 for name, states in orbits.items()}
 for name, energy in energies.items():
     print(f"{name:17s} energy at first {energy[0]:.1f}, at the end {energy[-1]:.3g}")
-reply(
-    my_guess,
-    round(1.01**1000),
-    "Each step multiplies the energy by 1 + 0.1^2 = 1.01, and 1.01^1000 = 20959.",
-    wrong={
-        1.01**500: "that is the factor of the length. The energy is half its square.",
-        1: "that is the flow, and nearly symplectic Euler.",
-        11: "growth by 1 % a step adds interest on interest.",
-    },
-    within=0.6,
-)
-
-# %%
 figures.three_orbits(orbits, energies)
 
 # %% [markdown]
-# Why does the energy of symplectic Euler only swing a little?
+# Each Euler step multiplies the energy by $1+0.1^2$, and $1.01^{1000}\approx21{,}000$. Why does that of symplectic Euler only swing a little?
 #
 # > **Claim 2.13 (symplectic Euler keeps a nearby energy).** It keeps $\tilde H=H-\tfrac{h\omega^2}2\,qp$ exactly. If $h\omega<2$, all orbits stay bounded, with $\dfrac{\tilde H}{1+h\omega/2}\le H\le\dfrac{\tilde H}{1-h\omega/2}$.
 # > If $h\omega\ge2$, some orbits grow without bound.
@@ -881,7 +920,7 @@ figures.three_orbits(orbits, energies)
 #
 # </details>
 #
-# From $(1,0)$ with $\omega=1$ and $h=0.1$ it is $\tilde H=\tfrac12$. Below: its bounds, and larger steps.
+# In the figure $\tilde H=\tfrac12$. Here are its bounds, and larger steps:
 
 # %%
 q, p = orbits["symplectic Euler"].T
@@ -905,8 +944,8 @@ for a in (1.9, 2.0, 2.1):
 #
 # *Proof.* $\|S_2(S_1x)-S_2(S_1y)\|\le\|S_1x-S_1y\|\le\|x-y\|$. $\square$
 #
-# This line makes whole networks from layers. It also lets us **split** a field, $f=f_1+f_2$, and treat each part as suits it.
-# Here $f_1$ is our `valley`, and $f_2$ belongs to a very steep potential, $V_2(x)=500\,x_2^2$. We take an explicit step on $f_1$, then an implicit one on $f_2$:
+# This line makes networks from layers. It also lets us **split** a field, $f=f_1+f_2$, and treat each part as suits it.
+# Here $f_1(x)=-W^\top\mathrm{relu}(Wx+b)$ (`valley`) has a convex potential, and $f_2$ belongs to a very steep potential, $V_2(x)=500\,x_2^2$. We take an Euler step on $f_1$, then an implicit one on $f_2$:
 
 
 # %%
@@ -927,7 +966,7 @@ print(f"h = 2/L of the valley:  Euler on the sum {both:.0f}   split step {split:
 assert split <= 1 + 1e-9
 
 # %% [markdown]
-# The explicit step needs to know nothing of the steepness.
+# The Euler step need not be shorter for the steep part.
 #
 # ### ★ Kick, drift and the accuracy of a splitting
 #
@@ -1026,9 +1065,9 @@ assert pair_growth > 1.05
 #
 # ## Recap
 #
-# * A Runge–Kutta method is a tableau. On $x'=\lambda x$ it multiplies by $R(h\lambda)$; no explicit method is A-stable.
-# * On a convex potential pairs stay together for $h\le2r/L$ ($r$ comes from the tableau). The limit is sharp if the stages may see different potentials.
-# * Linear stability is not enough: on one convex potential `midpoint` fails at every step size.
+# * A Runge–Kutta method is a tableau. On $x'=\lambda x$ it multiplies by $R(h\lambda)$. No explicit method is A-stable.
+# * On a convex potential pairs stay together for $h\le2r/L$. The limit is sharp (★) if the stages may see different potentials.
+# * Stable is not enough: `midpoint` fails at every step size, the A-stable `trapezoidal` beyond $hL=4$.
 # * Without a potential Euler's limit falls from $2/L$ to $2m/L^2$.
 # * Symplectic Euler keeps a nearby energy. Compositions keep the promise of their parts.
 #
@@ -1036,7 +1075,7 @@ assert pair_growth > 1.05
 #
 # * *A step that was short enough yesterday.* Training may make $L$ grow, and then $2r/L$ shrinks (lesson 5).
 # * *A "better" solver.* Replacing Euler by `midpoint` in a layer removes its guarantee.
-# * *Checking one trajectory.* Check pairs, or the Jacobian norm.
+# * *Checking one trajectory.* Check pairs, or Jacobian norms.
 #
 # ## References
 #
