@@ -409,7 +409,7 @@ assert (spiral_along["as it is"][1][1:] > 1).all()
 figures.with_and_without_projection(spiral_times, spiral_along, half_square, side=3)
 
 # %% [markdown]
-# The repaired flow sits exactly *on* the bound; steps along it break the bound a little (★ below).
+# The repaired flow sits exactly *on* the bound. (Do steps along it, too? ★ below.)
 #
 # **What it does not say** is anything about pairs. *Recall* the whirl: what does the projection with $V=\tfrac12\|x\|^2$ and $\alpha=1$ remove?
 #
