@@ -187,10 +187,11 @@ def start_and_end(axis, points, size=5) -> None:
 
 
 def arrow(axis, points, number, colour) -> None:
-    """An arrow of travel on a path, at the point with this number."""
+    """An arrow of travel on a path, half way from the point with this number to the next."""
     here = points[number].tolist()
-    there = points[number + 1].tolist()
-    head = {"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0}
+    there = points[number : number + 2].mean(0).tolist()
+    head = {"arrowstyle": "-|>", "color": colour, "mutation_scale": 15}
+    head |= {"shrinkA": 0, "shrinkB": 0}
     axis.annotate("", xy=there, xytext=here, arrowprops=head)
 
 
@@ -206,7 +207,7 @@ def orbits_and_energies(orbits) -> None:
         above.plot(*points.T, **style | joined | marks)
         start_and_end(above, points)
         if near:
-            arrow(above, points, 8, style["color"])
+            arrow(above, points, 150 if is_euler else 8, style["color"])
         above.set(xlabel="$q$", aspect="equal", title=name)
         above.set_adjustable("datalim")
         above.locator_params(nbins=4)
@@ -243,9 +244,11 @@ def with_and_without_projection(times, along, V, side) -> None:
             start_and_end(axis, path, size=5)
         plane(axis, f"the field {name}", (-side, side), (-side, side))
         axes[2].plot(times, relative, **style, linewidth=1)
-    axes[2].axhspan(1, 1e4, color="#e8e8e8", zorder=0)
-    axes[2].text(0.1, 3e3, "not allowed", fontsize=9)
-    axes[2].set(yscale="log", ylim=(1e-2, 1e4), xlim=(0, times[-1].item()))
+    top = 2 * max(relative.max().item() for _, relative in along.values())
+    axes[2].axhspan(1, top, color="#e8e8e8", zorder=0)
+    axes[2].text(0.05, 0.92, "not allowed", fontsize=9, transform=axes[2].transAxes)
+    axes[2].text(0.05, 0.05, "allowed", fontsize=9, transform=axes[2].transAxes)
+    axes[2].set(yscale="log", ylim=(0.4, top), xlim=(0, times[-1].item()))
     axes[2].set(xlabel="time $t$", title=r"$V(t)\,/\,(V(0)\,e^{-\alpha t})$")
     axes[2].minorticks_off()
     plotting.show(
@@ -303,8 +306,8 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
     """Where the states of new inputs run, and the potential, of two networks."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.7))
     at_1, at_5 = 20, 100
-    windows = (2.5, 7.5)
-    for axis, name, window in zip(axes, paths, windows, strict=False):
+    side, height = 2.5, 0.3  # the window of the left picture, in which eta_2 is stretched
+    for axis, name in zip(axes, paths, strict=False):
         axis.plot(
             *centres.T,
             "*",
@@ -319,37 +322,40 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
             hollow = {"color": colour, "markerfacecolor": "none", "linestyle": ""}
             axis.plot(*some[at_5].T, marker=mark, markersize=7, **hollow)
             axis.plot(*some[at_1].T, mark, color=colour, markersize=3)
-        axis.set(xlim=(-window, window), ylim=(-window, window), aspect="equal")
         axis.set(xlabel=r"$\eta_1$", ylabel=r"$\eta_2$")
-        axis.set_title(f"{name}: window ±{window}", fontsize=10)
-    side = windows[0]
-    axes[1].plot([-side, side, side, -side, -side], [-side, -side, side, side, -side], **BLACK_DOTS)
-    axes[1].text(0, side + 0.8, "window of the left picture", fontsize=8, ha="center")
+    axes[0].set(xlim=(-side, side), ylim=(-height, height))
+    axes[0].set_title(r"LyaNet ($\eta_2$ stretched)", fontsize=10)
+    axes[1].set(xlim=(-7.5, 7.5), ylim=(-7.5, 7.5), aspect="equal")
+    axes[1].set_title("endpoint only", fontsize=10)
+    around = [-side, side, side, -side, -side], [-height, -height, height, height, -height]
+    axes[1].plot(*around, **BLACK_DOTS)
+    axes[1].text(0, 5.5, "dotted: window of the left picture", fontsize=8, ha="center")
     for (name, V), style in zip(potentials.items(), (BLUE_LINE, ORANGE_DASHES), strict=True):
         axes[2].semilogy(times, V.median(1).values, **style, label=name)
     axes[2].semilogy(times, bound, **BLACK_DOTS, label="bound of LyaNet")
-    axes[2].set(xlim=(0, 5), ylim=(1e-4, 3e3), xlabel="time $t$", title="median of $V_y$")
+    axes[2].set(xlim=(0, 5), ylim=(1e-3, 1e3), xlabel="time $t$", title="median of $V_y$")
     axes[2].minorticks_off()
     axes[2].legend(loc="upper right")
     plotting.show(
         figure,
         "States of new inputs on their way from 0, at t = 1 small and filled, at t = 5 large and "
-        "hollow; the two classes are discs and triangles, their centres grey stars. The middle "
-        "picture is zoomed out. With LyaNet the states stay near the centres; trained for the "
-        "endpoint only they run on. Right: the median of V falls and stays with LyaNet, above "
-        "its bound in the end; without, it is small at t = 1 and then grows.",
+        "hollow; the two classes are discs and triangles, their centres grey stars. In the left "
+        "picture the second axis is stretched, the middle one is zoomed out. With LyaNet the "
+        "states stay near the centres; trained for the endpoint only they run on. Right: the "
+        "median of V falls and stays with LyaNet, above its bound in the end; without, it is "
+        "small at t = 1 and then grows.",
     )
 
 
-def forward_backward(runs, window, seen) -> None:
+def forward_backward(runs, x, y, size, seen) -> None:
     """Two iterations in the plane, with the equilibrium as a star; `seen` ends the description."""
-    figure, axes = plt.subplots(1, 2, figsize=(6.6, 3.3))
+    figure, axes = plt.subplots(1, 2, figsize=size)
     for axis, (name, (points, equilibrium)) in zip(axes, runs.items(), strict=True):
         axis.plot(*points.T, **BLUE_LINE, marker=".", markersize=4, linewidth=0.8)
         axis.plot(*equilibrium, "*", color=ORANGE, markersize=16, zorder=5)
         start_and_end(axis, points)
-        arrow(axis, points, 5, BLUE)
-        axis.set(xlim=window, ylim=window, aspect="equal", xlabel="$z_1$")
+        arrow(axis, points, 4, BLUE)
+        axis.set(xlim=x, ylim=y, aspect="equal", xlabel="$z_1$")
         axis.set_title(name, fontsize=9)
     axes[0].set_ylabel("$z_2$")
     plotting.show(

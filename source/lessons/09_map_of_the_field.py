@@ -5,10 +5,10 @@
 #
 # **You will learn**
 #
-# * to read a stability promise: whom does it compare, and in which norm?
+# * to read a stability promise: what does it compare, and in which norm?
 # * seven families, each with one idea, one way to break it, and its use.
 #
-# **Before you start:** lesson 1 (flows, $\mu$, Lyapunov functions), lesson 2 (Euler, RK4, splitting) and lesson 4 (layers as Euler steps). Links to later lessons only show where a topic goes on.
+# **Before you start:** lesson 1 (flows, $\mu$, Lyapunov functions), lesson 2 (Euler, RK4, splitting) and lesson 4 (layers as Euler steps).
 # **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than one minute.
 
 # %% tags=["setup"]
@@ -46,13 +46,14 @@ def circle(radius):
 #
 # **Question.** A paper says that its network is "stable". What do you ask?
 #
-# Ask *whom it compares*. A promise may be about
+# Ask *what it compares*. A promise may be about
 #
 # * **all pairs**: no two states move apart, or at most by a known factor;
 # * **one point**: every state approaches a given place, such as an equilibrium $x^*$;
-# * a **frozen** linearisation: the Jacobian $Df(x)$, as if the state stayed at $x$ for ever.
+# * **a frozen linearisation**: the Jacobian $Df(x)$, as if the state stayed at $x$ for ever;
+# * **the derivative of each layer**: it keeps areas, say, but not lengths.
 #
-# A field of the second kind is the whirl $x'=-\tfrac12x+5\|x\|\,Gx$ in the plane, with the rotation $G$ by $+90°$. The last term only turns, so every solution comes nearer to 0: $\|x(t)\|=e^{-t/2}\|x(0)\|$.
+# Of the second kind is the **whirl** $x'=-\tfrac12x+5\|x\|\,Gx$ in the plane. $G$ rotates by $+90°$, so the last term only turns. Every solution comes nearer to 0: $\|x(t)\|=e^{-t/2}\|x(0)\|$.
 #
 # **Predict first.** Two solutions of the whirl start close together. May their distance grow for a while, yes or no?
 
@@ -79,7 +80,8 @@ reply(
 )
 
 # %% [markdown]
-# A certificate, a radius in which no attack can succeed (Section 7.3), compares an input with *every* input near it. A promise about all pairs gives one; a promise about one point, or a frozen one, does not.
+# A certificate, a radius in which no attack can succeed (Section 7.3), compares an input with *every* input near it. Of the four promises only the first gives one.
+#
 # The seven families ($V$ is a Lyapunov function):
 #
 # | family, from Section 9.2 on | idea | compares | measured in |
@@ -87,20 +89,20 @@ reply(
 # | antisymmetric | weights that turn, with friction | frozen $Df$ | eigenvalues, not lengths |
 # | Hamiltonian | layers that move like pendulums | the derivative of each layer | areas, not lengths |
 # | projection | remove what lifts $V$ | one point: the origin | $V$ |
-# | SODEF | a penalty: features attract | one point: the class's feature point | the maximum norm |
-# | LyaNet | a loss that makes $V$ fall | one point: centre of the class | squared distance |
+# | SODEF | a penalty: feature points attract | one point: the feature point of the class | the maximum norm |
+# | LyaNet | a loss that makes $V$ fall | one point: the centre of the class | squared distance |
 # | ELCD | damped matrix times $x-x^*$ | one point: $x^*$ | Euclidean |
 # | monotone equilibrium | the fixed point of one layer | all pairs of inputs | Euclidean |
 #
 # ## 9.2 Antisymmetric networks
 #
-# **Question.** Can the linearisation be kept without a **growing mode**, an eigenvalue with positive real part?
+# **Question.** Which weights allow no **growing mode**, no eigenvalue of $Df(x)$ with positive real part?
 #
 # Take a matrix $S=-S^\top$ and some friction $\gamma\ge0$ (Haber and Ruthotto, 1705.03341; Chang et al., 1902.09689):
 #
 # $$x'=\sigma\big((S-\gamma I)x+b\big),\qquad Df(x)=D(S-\gamma I),$$
 #
-# with the slopes of $\sigma$ at this state in the diagonal matrix $D$.
+# where the diagonal matrix $D$ holds the slopes of $\sigma$ at this state.
 #
 # **Your turn 9.A.** Write this field for $\sigma=\tanh$, from *any* matrix `M` (d, d), with $S=M-M^\top$, a vector `b` (d,), the friction `gamma` and a batch of states `x` (B, d). Return the velocities (B, d).
 
@@ -127,7 +129,7 @@ your_turn("9.A")
 #
 # </details>
 #
-# **What it does not say.** Distances are the job of $\mu=\lambda_{\max}(\mathrm{sym}\,Df)$, with $\mathrm{sym}(M)=\tfrac12(M+M^\top)$: the fastest rate at which neighbours separate (Section 1.3). Let one unit be nearly **saturated** (slope almost 0):
+# **What it does not say.** How fast neighbours separate is another number, $\mu=\lambda_{\max}(\mathrm{sym}\,Df)$ with $\mathrm{sym}(M)=\tfrac12(M+M^\top)$ (Section 1.3). Let one unit be nearly **saturated** (slope almost 0):
 
 # %%
 saturated = torch.diag(torch.tensor([1.0, 0.1])) @ (3 * G - 0.5 * I)  # slopes 1 and 0.1
@@ -149,7 +151,7 @@ assert real_part < 0 < mu
 #
 # </details>
 #
-# Without friction no step $h>0$ is short enough, if $S\ne0$ (Claim 2.3). *Try this:* set the friction to 1 and find the longest allowed step with the slider; then compute it.
+# Without friction no step $h>0$ is short enough, if $S\ne0$ (Claim 2.3). *Try this:* compute the longest step for $\gamma=1$ and $\|S\|=3$. Then set the friction to 1: at which step does "shrink" become "grow"?
 
 # %%
 omega = 3.0
@@ -190,7 +192,8 @@ for name, S in {"antisymmetric": M - M.T, "any matrix": M}.items():
 #
 # The claim is about $\sigma(x)=x$. With $\tanh$ small states grow or shrink in the same way; larger ones grow more slowly. Four hundred layers with $h=0.1$, within the limit for $\gamma=\tfrac12$:
 
-# %%
+# %% jupyter={"source_hidden": true}
+# measuring
 for gamma in (0.0, 0.5):
     x = torch.tensor([[0.1, 0.0]])
     for _ in range(400):
@@ -201,10 +204,10 @@ for gamma in (0.0, 0.5):
 # %% [markdown]
 # ## 9.3 Hamiltonian networks
 #
-# **Question.** Can a deep network lose no information, because every layer can be undone?
+# **Question.** Can a deep network lose no information?
 #
 # Split the state into positions $q$ and momenta $p$, choose an **energy** $H=H_1(q)+H_2(p)$, and follow $q'=\nabla H_2(p)$, $p'=-\nabla H_1(q)$ (Haber and Ruthotto, 1705.03341). The flow keeps $H$ (Claim 1.14).
-# With $H_1(q)=\sum_i\log\cosh\big((Kq+b)_i\big)$ the force $\nabla H_1(q)=K^\top\tanh(Kq+b)$ looks like a layer. **Verlet's step** is half a kick (of $p$), a drift (of $q$), half a kick (Section 2.8):
+# With $H_1(q)=\sum_i\log\cosh\big((Kq+b)_i\big)$ the gradient $\nabla H_1(q)=K^\top\tanh(Kq+b)$ looks like a layer. **Verlet's step** is half a kick (of $p$), a drift (of $q$), half a kick (Section 2.8):
 
 
 # %%
@@ -225,7 +228,7 @@ def euler(q, p, h, first, second):
 
 
 # %% [markdown]
-# With $H=\log\cosh q+\log\cosh p$, two hundred layers from $(0.1,0)$:
+# With $H=\log\cosh q+\log\cosh p$, 200 layers from $(0.1,0)$ (each picture has its own scale):
 
 # %% jupyter={"source_hidden": true}
 # measuring and drawing
@@ -252,9 +255,36 @@ assert orbits["Euler, h = 0.2"][1].max() > 100 and orbits["Verlet, h = 2.1"][1].
 figures.orbits_and_energies(orbits)
 
 # %% [markdown]
-# A matrix $M$ is **symplectic** if $M^\top\Omega M=\Omega$ with $\Omega=\begin{pmatrix}0&I\\-I&0\end{pmatrix}$. In the plane this means $\det M=1$: areas are kept.
+# Small motions stay small up to $h=2$. At $h=2.1$ they grow, until $\tanh$ saturates.
 #
-# Small motions stay small up to $h=2$ (folded below: why). At $h=2.1$ they grow, until the slope $\tanh$ of $H$ saturates. The structure survives even that:
+# <details><summary>Why is 2 the limit?</summary>
+#
+# Near the origin $H\approx\tfrac12(q^2+p^2)$, and Verlet's step is a matrix with determinant 1 and trace $2-h^2$. For $0<h<2$ its eigenvalues are a complex pair $\lambda,\bar\lambda$ with product $|\lambda|^2=1$: nothing grows. For $h>2$ they are real, $\lambda$ and $1/\lambda$, and one is larger than 1 in size.
+#
+# </details>
+#
+# **Predict first.** Go on from the end of the last picture with 200 Verlet layers of step $-2.1$. Are you back at $(0.1,0)$, yes or no?
+
+# %%
+my_guess = ...  # "yes" or "no"
+
+# %% tags=["reveal"]
+for layer, h in ((euler, 0.2), (verlet, 2.1)):
+    q, p = torch.tensor([[0.1]]), torch.zeros(1, 1)
+    for signed in 200 * [h] + 200 * [-h]:
+        q, p = layer(q, p, signed, unit, unit)
+    missed = math.hypot(q.item() - 0.1, p.item())
+    print(f"{layer.__name__:6s} {h}, then {-h}: at distance {missed:.0e} from the start")
+assert missed < 1e-9
+reply(
+    my_guess,
+    "yes",
+    "Backwards the same kicks and drifts come off, the last one first.",
+    wrong={"no": "the step is too long for the energy, but not for the way back."},
+)
+
+# %% [markdown]
+# A matrix $M$ is **symplectic** if $M^\top\Omega M=\Omega$ with $\Omega=\begin{pmatrix}0&I\\-I&0\end{pmatrix}$. In the plane this means $\det M=1$: areas are kept.
 #
 # > **Claim 9.3 (Verlet layers).** The derivative $M$ of a Verlet step, of any length $h$, satisfies $M^\top\Omega M=\Omega$: it is symplectic. And the step with $-h$ undoes the step with $h$.
 #
@@ -266,19 +296,14 @@ figures.orbits_and_energies(orbits)
 #
 # </details>
 #
-# <details><summary>Why is 2 the limit?</summary>
-#
-# Near the origin $H\approx\tfrac12(q^2+p^2)$, and Verlet's step is a matrix with determinant 1 and trace $2-h^2$. For $0<h<2$ its eigenvalues are a complex pair $\lambda,\bar\lambda$ with product $|\lambda|^2=1$: nothing grows. For $h>2$ they are real, $\lambda$ and $1/\lambda$, and one is larger than 1 in size.
-#
-# </details>
-#
 # So backpropagation need not store states: it undoes the layers. **What it does not say:** anything about distances. A set may become long and thin.
 #
 # ### ★ Symplectic for every step
 #
 # Claim 9.3, measured on random layers with three positions and three momenta:
 
-# %%
+# %% jupyter={"source_hidden": true}
+# measuring
 K_1, K_2 = torch.randn(2, 3, 3, generator=generator)
 b_1, b_2 = torch.randn(2, 3, generator=generator)
 Omega = torch.kron(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]), torch.eye(3))
@@ -316,7 +341,7 @@ assert norm >= 1
 # %% [markdown]
 # ## 9.4 Stable by projection
 #
-# **Question.** Can you *repair* a field $\hat f$, so that all states tend to the origin?
+# **Question.** Can you *repair* a field $\hat f$ so that all states tend to the origin?
 #
 # Take a **Lyapunov function** $V$ (Section 1.8), positive except at the origin. Where $\nabla V^\top\hat f>-\alpha V$, remove the surplus along $\nabla V$ (Kolter and Manek, 2001.06116):
 #
@@ -327,7 +352,8 @@ assert norm >= 1
 # %%
 ### BEGIN SOLUTION
 ### GIVEN f_by_hand = ...  # (first component, second component)
-f_by_hand = (1 - 2 * (2 + 0.5 * 2) / 4, -2.0)  # f_hat = (1, -2), grad V = (2, 0), V = 2
+# f_hat = (1, -2), grad V = (2, 0), V = 2: the surplus is 2 + 1 = 3
+f_by_hand = (1 - 2 * 3 / 4, -2.0)  # = (-0.5, -2)
 ### END SOLUTION
 
 your_turn("9.B")
@@ -335,7 +361,13 @@ your_turn("9.B")
 # %% [markdown]
 # > **Claim 9.5 (projection).** Let $V\ge0$ be differentiable, $V=0$ only at the origin, and $\nabla V\ne0$ elsewhere. Set $f(0)=0$. Every solution of the projected equation satisfies $V(x(t))\le V(x(0))\,e^{-\alpha t}$, whatever $\hat f$ is. If $\alpha>0$ and $V(x)\to\infty$ as $\|x\|\to\infty$, every solution tends to the origin.
 #
-# *Proof.* Either nothing was removed and $\nabla V^\top f\le-\alpha V$, or exactly the surplus was, and $\nabla V^\top f=-\alpha V$. So $V'\le-\alpha V$, and $e^{\alpha t}V$ does not increase. If $\alpha>0$, $V(x(t))\to0$; the solution stays in the bounded set $V\le V(x(0))$, where $V$ is small only near the origin. $\square$
+# *Idea.* Either nothing was removed and $\nabla V^\top f\le-\alpha V$, or exactly the surplus was, and $\nabla V^\top f=-\alpha V$. So $V'\le-\alpha V$.
+#
+# <details><summary>The rest of the proof</summary>
+#
+# So $e^{\alpha t}V$ does not increase. If $\alpha>0$, $V(x(t))\to0$; the solution stays in the bounded set $V\le V(x(0))$, where $V$ is small only near the origin. $\square$
+#
+# </details>
 #
 # As code, and for that spiral:
 
@@ -377,7 +409,19 @@ assert (spiral_along["as it is"][1][1:] > 1).all()
 figures.with_and_without_projection(spiral_times, spiral_along, half_square, side=3)
 
 # %% [markdown]
-# The repaired flow sits exactly *on* the bound.
+# The repaired flow sits exactly *on* the bound. (Do steps along it, too? ★ below.)
+#
+# **What it does not say** is anything about pairs. *Recall* the whirl: what does the projection with $V=\tfrac12\|x\|^2$ and $\alpha=1$ remove?
+#
+# <details><summary>Answer</summary>
+#
+# Nothing: $\nabla V^\top f=-\tfrac12\|x\|^2=-V$ already. So a projected field may tear a pair apart.
+#
+# </details>
+#
+# *Exercise 9.2 asks you to repair any field, with any $V$.*
+#
+# ### ★ Steps and the bound
 #
 # **Predict first.** Euler steps, $h=0.1$, up to $t=5$. Does $V$ keep the bound $V(5)/V(0)\le e^{-5/2}$, yes or no?
 
@@ -398,16 +442,6 @@ reply(
 
 # %% [markdown]
 # An Euler step gives $\|x+hf\|^2=\|x\|^2+2h\,x^\top f+h^2\|f\|^2$; the last term is the price of going straight. Even RK4 ends above the bound, by $7\cdot10^{-7}$.
-#
-# **What it does not say** is anything about pairs. *Recall* the whirl: what does the projection with $V=\tfrac12\|x\|^2$ and $\alpha=1$ remove?
-#
-# <details><summary>Answer</summary>
-#
-# Nothing: $\nabla V^\top f=-\tfrac12\|x\|^2=-V$ already. So a projected field may tear a pair apart.
-#
-# </details>
-#
-# *Exercise 9.2 asks you to repair any field, with any $V$.*
 #
 # ### ★ A flat point of $V$
 #
@@ -474,9 +508,9 @@ figures.with_and_without_projection(V_times, learned_along, convex_V, side=4)
 # %% [markdown]
 # ## 9.5 SODEF: features that attract
 #
-# **Question.** How do you train disturbed features to return to the feature point $z_y$ of their class $y$?
+# **Question.** Each class $y$ has a feature point $z_y$. How do you train $z'=f(z)$ so that disturbed features return to it?
 #
-# Let $f(z_y)\approx0$ and $M=Df(z_y)$. SODEF (Kang et al., 2110.12976) adds a penalty until each diagonal entry of $M$ is negative and outweighs its row. Recall the logarithmic norm for the maximum norm $\max_i|x_i|$ (Section 1.7): $\mu_\infty(M)=\max_i\big(M_{ii}+\sum_{j\ne i}|M_{ij}|\big)$.
+# First, $f(z_y)\approx0$. Then SODEF (Kang et al., 2110.12976) adds a penalty until each diagonal entry of $M=Df(z_y)$ is negative, and larger in size than the rest of its row together. Recall the logarithmic norm for the maximum norm $\max_i|x_i|$ (Section 1.7): $\mu_\infty(M)=\max_i\big(M_{ii}+\sum_{j\ne i}|M_{ij}|\big)$.
 #
 # **Your turn 9.C.** Write $\mu_\infty$ for one matrix `M` (d, d).
 
@@ -496,46 +530,7 @@ your_turn("9.C")
 # %% [markdown]
 # > **Claim 9.6 (row sums).** If $M_{ii}<0$ and $|M_{ii}|>\sum_{j\ne i}|M_{ij}|$ in every row, then $\mu_\infty(M)<0$. Hence all eigenvalues have negative real part, and solutions of $x'=Mx$ shrink in the norm $\max_i|x_i|$, at least like $e^{\mu_\infty t}$.
 #
-# This is Claim 1.9 for the maximum norm. In the *Euclidean* norm solutions may still grow at first. Take $M=\begin{pmatrix}-1&c\\0&-0.1\end{pmatrix}$, with eigenvalues $-1$ and $-0.1$ for every $c$. Its first row dominates for $|c|<1$.
-#
-# *Try this:* from which $c$ on can the Euclidean norm grow ($\mu_2=\lambda_{\max}(\mathrm{sym}\,M)>0$)? Find it with the slider, then from $\det\mathrm{sym}\,M$.
-
-
-# %%
-def logarithmic_norms(c):
-    """mu_inf and mu_2 of M, for a tensor of couplings."""
-    return (c.abs() - 1).clamp_min(-0.1), -0.55 + 0.5 * (0.81 + c**2).sqrt()
-
-
-def growth_of_disturbances(c, times):
-    """The norms of exp(t M): the maximum norm, and the Euclidean one."""
-    M = torch.tensor([[-1.0, c], [0.0, -0.1]])
-    flows = torch.linalg.matrix_exp(times[:, None, None] * M)
-    return flows.abs().sum(2).max(1).values, torch.linalg.matrix_norm(flows, 2)
-
-
-live_rows = figures.growth_in_two_norms(growth_of_disturbances, logarithmic_norms)
-live_rows.still(c=0.95)
-
-# %%
-live_rows
-
-# %% [markdown]
-# <details><summary>Answer</summary>
-#
-# $\det\mathrm{sym}\,M=0.1-c^2/4$ is negative for $c>\sqrt{0.4}=0.632$.
-#
-# </details>
-#
-# Beyond $c=1$ both norms grow at first. But every disturbance still dies out: the eigenvalues stay $-1$ and $-0.1$, only $\mu_\infty<0$ is lost. (For other matrices an eigenvalue may become positive.)
-#
-# **What it does not say.** The claim is about $x'=Mx$, that is, *small* disturbances, without a radius. And a penalty is a wish: check $\mu_\infty$ after training.
-#
-# *Exercise 9.4 asks for $\mu_\infty$ and $\mu_2$, Exercise 9.5 for a norm that falls.*
-#
-# ### ★ Train it
-#
-# Train with feature points $(\pm1.5,0)$: once only $f(z_y)=0$, once also $\mu_\infty\le-2$. Then follow twelve features around each, at distance 0.28:
+# This is Claim 1.9 for the maximum norm. Now train, with the feature points $(\pm1.5,0)$: once only $f(z_y)=0$, once also $\mu_\infty\le-2$. Then follow twelve features around each, at distance 0.28:
 
 # %%
 features = torch.tensor([[-1.5, 0.0], [1.5, 0.0]])
@@ -603,11 +598,50 @@ figures.two_fields(feature_fields, feature_paths, features, "seed 1, to t = 20")
 # %% [markdown]
 # With the penalty all return. Without it an eigenvalue may have a positive real part, and features leave.
 #
+# **What it does not say.** The claim is about $x'=Mx$, that is, *small* disturbances, without a radius. Their *Euclidean* norm may still grow at first (★ below). And a penalty is a wish: check $\mu_\infty$ after training.
+#
+# *Exercise 9.4 asks for $\mu_\infty$ and $\mu_2$, Exercise 9.5 for a norm that falls.*
+#
+# ### ★ Two norms
+#
+# Take $M=\begin{pmatrix}-1&c\\0&-0.1\end{pmatrix}$, with eigenvalues $-1$ and $-0.1$ for every $c$. Its first row dominates for $|c|<1$.
+#
+# *Try this:* from which $c$ on can the Euclidean norm grow ($\mu_2=\lambda_{\max}(\mathrm{sym}\,M)>0$)? Find it with the slider, then from $\det\mathrm{sym}\,M$.
+
+
+# %%
+def logarithmic_norms(c):
+    """mu_inf and mu_2 of M, for a tensor of couplings."""
+    return (c.abs() - 1).clamp_min(-0.1), -0.55 + 0.5 * (0.81 + c**2).sqrt()
+
+
+def growth_of_disturbances(c, times):
+    """The norms of exp(t M): the maximum norm, and the Euclidean one."""
+    M = torch.tensor([[-1.0, c], [0.0, -0.1]])
+    flows = torch.linalg.matrix_exp(times[:, None, None] * M)
+    return flows.abs().sum(2).max(1).values, torch.linalg.matrix_norm(flows, 2)
+
+
+live_rows = figures.growth_in_two_norms(growth_of_disturbances, logarithmic_norms)
+live_rows.still(c=0.95)
+
+# %%
+live_rows
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# $\det\mathrm{sym}\,M=0.1-c^2/4$ is negative for $c>\sqrt{0.4}=0.632$.
+#
+# </details>
+#
+# Beyond $c=1$ both norms grow at first. But every disturbance still dies out: the eigenvalues stay $-1$ and $-0.1$, only $\mu_\infty<0$ is lost. (For other matrices an eigenvalue may become positive.)
+#
 # ## 9.6 LyaNet: train the speed of convergence
 #
 # **Question.** Why not put the Lyapunov inequality itself into the loss?
 #
-# Here $x$ is the *input* to be classified, and $\eta$ the *state*. It starts at 0 and follows $\eta'=f(\eta,x)$ to the centre $c_y=(\mp1.5,0)$ of the class $y$. The network $f$ takes the four numbers of $\eta$ and $x$ and returns a velocity. Let $V_y(\eta)=\tfrac12\|\eta-c_y\|^2$. LyaNet (Rodriguez et al., 2202.02526) minimises the mean over inputs and *sampled states* of
+# Here $x$ is the *input* to be classified, and $\eta$ the *state*. It starts at 0 and follows $\eta'=f(\eta,x)$, with a network $f$. It shall reach the centre of its class, $c_0=(-1.5,0)$ or $c_1=(1.5,0)$. Let $V_y(\eta)=\tfrac12\|\eta-c_y\|^2$. LyaNet (Rodriguez et al., 2202.02526) minimises the mean over inputs and *sampled states* of
 #
 # $$\mathrm{relu}\big(\nabla V_y(\eta)^\top f(\eta,x)+\kappa V_y(\eta)\big).$$
 #
@@ -615,7 +649,7 @@ figures.two_fields(feature_fields, feature_paths, features, "seed 1, to t = 20")
 #
 # *Proof.* $V_y'\le-\kappa V_y$. So $e^{\kappa t}V_y(\eta(t))$ does not increase. $\square$
 #
-# The usual way instead: ask only that $V_y(\eta(1))$ be small. Both are trained on two half moons of points ($\kappa=4$).
+# The usual way asks only that $V_y(\eta(1))$ be small. Train both on two half moons of points, with $\kappa=4$.
 #
 # **Predict first.** The usual way puts the states at their centres at $t=1$. Follow them on to $t=5$: are they near the centres, or far away?
 
@@ -696,7 +730,7 @@ reply(
 )
 
 # %% [markdown]
-# The endpoint network is at its centre at $t=1$ and far from it at $t=5$. LyaNet stays near, but its states exceed the bound at $t=5$ (for the share of inputs printed above), because training made the loss small *on average over samples*, not zero along the solution. A small loss is not a proof.
+# The endpoint network is at its centre at $t=1$ and far from it at $t=5$. LyaNet stays near (in its picture $\eta_2$ is stretched). But in the end it exceeds its bound: training made the loss small *on average over samples*, not zero along the solution. A small loss is not a proof.
 #
 # ### ★ How the two were trained
 #
@@ -716,9 +750,14 @@ reply(
 #
 # *Proof.* $\tfrac{d}{dt}\tfrac12\|x-x^*\|^2=(x-x^*)^\top A(x)(x-x^*)\le-\alpha\|x-x^*\|^2$. $\square$
 #
-# Untrained networks will do. From distance 2, with $\alpha=\tfrac12$, twelve states must come within $2e^{-1}$ by $t=2$:
+# Untrained networks will do.
+#
+# **Predict first.** States start at distance 2 from $x^*$, and $\alpha=\tfrac12$. Which largest distance can you promise for $t=2$?
 
 # %%
+my_guess = ...  # a number
+
+# %% tags=["reveal"]
 _ = torch.manual_seed(1)
 entries = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 8))
 goal = torch.tensor([0.5, -0.5])  # x*
@@ -736,9 +775,23 @@ for damp in (True, False):
     far = (end - goal).norm(dim=1).max().item()
     print(f"sym A as above: {damp!s:5s}  largest distance {far:.3g}, bound {2 * math.exp(-1):.3g}")
     assert (far <= 2 * math.exp(-1)) == damp
+reply(
+    my_guess,
+    0.736,
+    "Every distance falls to at most e^(-1/2 * 2) = e^(-1) of the first.",
+    wrong={0.271: "that is the rate 1.", 1.213: "that is the promise for t = 1."},
+)
 
 # %% [markdown]
-# **What it does not say.** Its authors show contraction with respect to some **metric** (lengths may be measured differently from place to place), not in the Euclidean norm. With $P=0$, $Q=\tfrac52\|x\|G$, $x^*=0$ and $\alpha=\tfrac12$ it is the whirl of Section 9.1, which lets pairs separate.
+# With another symmetric part (second line) the promise is lost.
+#
+# **What it does not say.** The authors of ELCD show contraction with respect to some **metric** (lengths may be measured differently from place to place), not in the Euclidean norm. *Recall* the whirl of Section 9.1: pairs separate. Which $P$, $Q$, $\alpha$ and $x^*$ give it?
+#
+# <details><summary>Answer</summary>
+#
+# $P=0$, $Q=\tfrac52\|x\|G$, $\alpha=\tfrac12$ and $x^*=0$: then $Q-Q^\top=5\|x\|G$.
+#
+# </details>
 #
 # ### ★ The limit for all pairs
 #
@@ -770,7 +823,7 @@ reply(
 )
 
 # %% [markdown]
-# *Try this:* lower the speed until *this* pair stays within 0.2, then until the sentence says "no two points".
+# *Try this:* lower the speed until the pair in the picture stays within 0.2, then until the sentence says "no two points".
 
 
 # %%
@@ -842,7 +895,7 @@ reply(
 #
 # > **Claim 9.11 (how to find it).** The iteration $z\leftarrow\mathrm{relu}\big(z-a((I-W)z-q)\big)$ converges to it for every $0<a<\dfrac{2m}{\|I-W\|^2}$.
 #
-# The iteration is called **forward–backward**: an Euler step of $z'=-(I-W)z+q$ (forward), then the relu (backward: it is what an *implicit* Euler step does that keeps $z\ge0$).
+# The iteration is called **forward–backward**: an Euler step of $z'=-(I-W)z+q$ (forward), then the relu (backward, to $z\ge0$).
 #
 # *Idea.* Both equations have the same solutions. And one iteration multiplies squared distances by at most $1-2am+a^2\|I-W\|^2$: below 1 for these $a$, and smallest at half the limit.
 #
@@ -890,8 +943,8 @@ def limit_of(W, m):
 
 half = limit_of(W, m) / 2
 runs = {
-    "a = 1: plain repetition": (iterations(W, q, 1.0, [1.0, 1.0]), solution),
-    f"a = {half:.3f}, half the limit": (iterations(W, q, half, [1.0, 1.0]), solution),
+    "a = 1: plain repetition": (iterations(W, q, 1.0, [0.0, 0.0]), solution),
+    f"a = {half:.3f}, half the limit": (iterations(W, q, half, [0.0, 0.0]), solution),
 }
 factor = math.sqrt(1 - m * half)
 print(
@@ -903,11 +956,13 @@ assert ends[0] > 1 and ends[1] < 0.01
 figures.forward_backward(
     runs,
     (-0.2, 2.2),
+    (-0.2, 1.2),
+    (8, 2.7),
     "Plain repetition goes round a triangle. With half the limit the run ends at the star.",
 )
 
 # %% [markdown]
-# Plain repetition goes round for ever; the iteration of Claim 9.11 reaches the solution. The promise about all pairs:
+# The iteration reaches the solution. And here is the promise about all pairs:
 #
 # > **Claim 9.12 (sensitivity).** The equilibrium is a Lipschitz function of $x$ with constant at most $\|U\|/m$.
 #
@@ -942,6 +997,8 @@ assert ends[0] < 0.7 and ends[1] > 1.5
 figures.forward_backward(
     sharp_runs,
     (0, 6),
+    (0, 6),
+    (6.6, 3.3),
     "With 0.9 times the limit the run spirals in, with 1.1 times the limit it spirals out.",
 )
 
@@ -984,8 +1041,8 @@ for shift in (-1.0, 1.0):
 # | you want | take | what breaks it, or is not said |
 # |---|---|---|
 # | a certificate against attacks | Section 5.1, or monotone equilibrium | long steps ($\tau$, $a$); $m\le0$ |
-# | one built on a given network | randomised smoothing (below) | many evaluations; it certifies the majority vote, with high probability |
-# | a reversible network | Hamiltonian | Euler steps; distances. (Long Verlet steps spoil only the energy) |
+# | one built on a given network | randomised smoothing (★ below) | many evaluations; it certifies the majority vote, with high probability |
+# | a reversible network | Hamiltonian | Euler steps; distances; the energy, for long Verlet steps |
 # | a recurrent network | antisymmetric, small $\gamma$ | long steps (Claim 9.2 is for $\sigma(x)=x$: measure yours); distances |
 # | to repair a field | projection | $\nabla V=0$ off the origin; long steps; pairs |
 # | a known target and a rate | ELCD | another symmetric part; pairs |
@@ -1032,9 +1089,9 @@ figures.map_of_rates(measured)
 #
 # ## Recap
 #
-# * Ask who is compared. Only a promise about all pairs protects two arbitrary inputs: monotone equilibrium (Claim 9.10, Claim 9.11, Claim 9.12).
+# * Ask what is compared. Only a promise about all pairs protects two arbitrary inputs: monotone equilibrium (Claim 9.10, Claim 9.11, Claim 9.12).
 # * Towards one point: projection (Claim 9.5), SODEF (Claim 9.6), LyaNet (Claim 9.7), ELCD (Claim 9.8). Pairs may separate.
-# * Frozen: antisymmetric (Claim 9.1, Claim 9.2). Structure of every layer, without distances: Hamiltonian (Claim 9.3, Claim 9.4).
+# * Frozen: antisymmetric (Claim 9.1, Claim 9.2). Structure of every layer, without distances: Hamiltonian (Claim 9.3; ★ Claim 9.4).
 #
 # ## What can go wrong in practice
 #
