@@ -149,7 +149,7 @@ def settings_of(
     settings["penalty"] = PENALTY
     settings["device"] = device.type
     settings["processes"] = processes
-    settings["checksum"] = [zlib.crc32(part.numpy().tobytes()) for part in images[:4]]
+    settings["checksum"] = [zlib.crc32(part.numpy()) for part in images[:4]]
     return settings
 
 
@@ -306,15 +306,18 @@ def run(options: Namespace) -> None:
         experiment(options, images.to(fabric.device), settings, fabric)
 
 
+def write_rows(results: Path, settings: Named, versions: Named, rows: list[dict]) -> None:
+    content = {"settings": settings, "versions": versions, "rows": rows}
+    replace_file(results, (json.dumps(content, indent=1) + "\n").encode())
+
+
 def experiment(options: Namespace, images: data.ImageData, settings: Named, fabric: Fabric) -> None:
     versions = {"torch": str(torch.__version__), "python": sys.version.split()[0]}
     rows = finished_rows(options.results, settings, versions)
 
     def write() -> None:
         if fabric.is_global_zero:
-            content = {"settings": settings, "versions": versions, "rows": rows}
-            text = json.dumps(content, indent=1) + "\n"
-            replace_file(options.results, text.encode())
+            write_rows(options.results, settings, versions, rows)
 
     write()  # at once: a folder that cannot be written to is told before the first step
     fabric.barrier()

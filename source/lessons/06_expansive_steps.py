@@ -437,7 +437,7 @@ assert ratios["enforced"] > 1 - 1e-9
 
 # %%
 W = torch.linalg.qr(torch.randn(5, 5, generator=generator)).Q
-moves = image_operators.ShiftOperator.MOVES  # none, up, down, left, right: one for each channel
+moves = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  # none, up, down, left, right: one a channel
 kernel = torch.zeros(5, 5, 3, 3)
 for channel, (dy, dx) in enumerate(moves):
     kernel[:, channel, 1 - dy, 1 - dx] = W[:, channel]  # a shift is a kernel with a single one
