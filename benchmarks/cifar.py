@@ -49,11 +49,11 @@ def options_of(parser: ArgumentParser, arguments: list[str] | None) -> Namespace
     add("--margins", nargs="+", default=list(SETTINGS), choices=SETTINGS)
     add("--seeds", nargs="+", type=int, default=[0])
     counts = {
-        "epochs": 40,
+        "epochs": 36,
         "channels": 256,
         "width": 128,
         "depth": 6,
-        "batch-size": 128,
+        "batch-size": 256,
         "attack-images": 500,
         "attack-steps": 200,
         "restarts": 1,

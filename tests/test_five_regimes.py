@@ -330,6 +330,8 @@ def test_a_protected_folder_stops_the_experiment_at_once(begun, tmp_path, monkey
 
 def test_without_the_library_it_says_so_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    monkeypatch.delitem(sys.modules, "resumable")
+    monkeypatch.setattr(sys, "argv", ["five_regimes.py"])
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(ROOT / "benchmarks" / "five_regimes.py"))
     assert stop.value.code == 'five_regimes.py needs Lightning Fabric: pip install -e ".[dev]"'
