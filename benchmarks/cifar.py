@@ -14,10 +14,11 @@ attack that an attack got: it must be 0.
 
 Two settings of one recipe: "far" asks for a large margin, "near" for a smaller one, which is better
 at 36/255 and worse further away. The run may be killed at any moment: the same command continues
-it; the trained networks are beside the results (*.pt). It needs Lightning Fabric and foolbox:
-pip install -e ".[dev]"
+it. The trained networks (*.pt) and an image of each class, attacked, are beside the results. It
+needs Lightning Fabric and foolbox:  pip install -e ".[dev]"
 """
 
+import io
 import resource
 import sys
 import time
@@ -25,17 +26,22 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from functools import partial
 from pathlib import Path
 
+import foolbox
 import torch
 import torch.nn.functional as F
 from five_regimes import count, positive, settings_of, survivors, write_rows
+from PIL import Image
 from resumable import Named, fabric_of, finished_rows, the_only_run, train
 from torch import Generator, Tensor, nn
 
 from chapter_utils import attacks, certificates, data, models, muon, operators, training
+from files import replace_file
 
 SETTINGS = {"far": 1.0, "near": 0.6}  # the margin asked for
 TEMPERATURE = 0.25
-RADII = [36 / 255, 72 / 255, 108 / 255, 1.0]
+RADII = [36 / 255, 72 / 255, 108 / 255]
+GRID = [0.05 * number for number in range(31)]  # radii of the certified curve
+ATTACK = ("attack_images", "attack_steps", "restarts")  # the options no training depends on
 HELD_OUT = 5000
 REACH = 1  # pixels by which an image moves at most
 
@@ -131,6 +137,7 @@ def train_one(
 
 
 def evaluate(options: Namespace, seed: int, model: nn.Module, images: data.ImageData) -> Named:
+    """Certificates of all test images, attacks on some of them, in float64."""
     x = images.test_images
     y = images.test_labels
     exact = model.double()
@@ -138,42 +145,66 @@ def evaluate(options: Namespace, seed: int, model: nn.Module, images: data.Image
     levels = [0.0, *RADII]
     certified = torch.stack([radius > eps for eps in levels])
     chosen = torch.randperm(len(x), generator=Generator().manual_seed(0))[: options.attack_images]
-    chosen = chosen.to(x.device)
     few = x[chosen].double()
+    labels = y[chosen]
     attack = Namespace(attack_steps=options.attack_steps, restarts=options.restarts, seed=seed)
-    standing = []
-    for part in batches(few, y[chosen]):
-        standing.append(survivors(attack, exact, *part, levels))
-    standing = torch.cat(standing, 1)
+    parts = [survivors(attack, exact, *part, levels) for part in batches(few, labels)]
+    standing = torch.cat(parts, 1)
     sure = certified[:, chosen]
-    nearest = nearest_error(exact, few, y[chosen])
-    broken = 2 * (sure & ~standing).sum() + (nearest < radius[chosen]).sum()
+    distance, _ = nearest_errors(exact, few, labels)
+    broken = 2 * (sure & ~standing).sum() + (distance < radius[chosen]).sum()
     pairs = 2 * sure[1:].sum() + (radius[chosen] > 0).sum()
     return {
         "bound": certificates.lipschitz_bound(exact, tuple(x.shape[1:])),
         "radii": levels,
         "certified": certified.double().mean(1).tolist(),
         "attacked": standing.double().mean(1).tolist(),
+        "curve": [(radius > eps).double().mean().item() for eps in GRID],
         "pairs": pairs.item(),
         "broken": broken.item(),
         "MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
     }
 
 
+def write_pictures(name: str, model: nn.Module, images: data.ImageData) -> None:
+    """The first test image of each class above the nearest error that DDN finds, and a text file.
+
+    The text has a line for each: the class, what is seen in the image, the certified radius, the
+    distance of the error and what is seen there.
+    """
+    y = images.test_labels
+    first = [(y == number).nonzero()[0, 0].item() for number in range(len(images.classes))]
+    x = images.test_images[first].double()
+    radius = certificates.certify(model, x, y[first])
+    distance, moved = nearest_errors(model, x, y[first])
+    with torch.no_grad():
+        seen = model(x).argmax(1)
+        then = model(moved).argmax(1)
+    strip = torch.cat([torch.cat(list(row), 2) for row in (x, moved)], 1)
+    pixels = (255 * strip).round().byte().movedim(0, -1).cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png")
+    replace_file(f"{name}.png", buffer.getvalue())
+    names = images.classes
+    lines = ["class,seen,certified,fooled_at,seen_there"]
+    for number, kind in enumerate(names):
+        numbers = f"{radius[number]:.4f},{distance[number]:.4f}"
+        lines.append(f"{kind},{names[seen[number]]},{numbers},{names[then[number]]}")
+    replace_file(f"{name}.csv", ("\n".join(lines) + "\n").encode())
+
+
 def batches(x: Tensor, y: Tensor, size: int = 250):
     return zip(x.split(size), y.split(size), strict=True)
 
 
-def nearest_error(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Distance (B,) of the nearest misclassified image that DDN finds."""
-    import foolbox
-
+def nearest_errors(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances (B,) of the nearest misclassified images that DDN finds, and these images."""
     rated = foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device)
     attack = foolbox.attacks.DDNAttack(steps=100)
     found = torch.cat([attack(rated, *part, epsilons=None)[0] for part in batches(x, y)])
     with torch.no_grad():
         wrong = attacks.margin_loss(model(found), y) >= 0
-    return torch.where(wrong, (found - x).flatten(1).norm(dim=1), torch.inf)
+    return torch.where(wrong, (found - x).flatten(1).norm(dim=1), torch.inf), found
 
 
 def table(rows: list[dict]) -> str:
@@ -200,14 +231,16 @@ def run(options: Namespace) -> None:
     with the_only_run(options.results):
         rows = finished_rows(options.results, settings, versions)
         write_rows(options.results, settings, versions, rows)
+        of_training = {name: v for name, v in (settings | versions).items() if name not in ATTACK}
         cells = [(setting, seed) for seed in options.seeds for setting in options.margins]
         for setting, seed in cells[len(rows) :]:
-            model, row = train_one(options, setting, seed, images, fabric, settings | versions)
+            model, row = train_one(options, setting, seed, images, fabric, of_training)
             rows.append(row | evaluate(options, seed, model, images))
             write_rows(options.results, settings, versions, rows)
             torch.save(
                 model.state_dict(), options.results.with_suffix(f".{setting}.{seed}.weights")
             )
+            write_pictures(f"{options.results.with_suffix('')}.{setting}.{seed}", model, images)
             print(f"{len(rows)} of {len(cells)} done: {setting}, seed {seed}", flush=True)
     print(table(rows))
 
