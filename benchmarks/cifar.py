@@ -58,7 +58,8 @@ def options_of(parser: ArgumentParser, arguments: list[str] | None) -> Namespace
         "epochs": 36,
         "channels": 256,
         "width": 128,
-        "depth": 6,
+        "depth": 4,
+        "dense": 3,
         "batch-size": 256,
         "attack-images": 500,
         "attack-steps": 200,
@@ -111,7 +112,7 @@ def train_one(
 ) -> tuple[nn.Module, Named]:
     """A trained network and what is known of its training."""
     shape = tuple(images.train_images.shape[1:])
-    size = {"channels": options.channels, "width": options.width, "depth": options.depth}
+    size = {name: vars(options)[name] for name in ("channels", "width", "depth", "dense")}
     model = models.colour_net(shape, len(images.classes), seed=seed, **size)
     loss = partial(training.margin_cross_entropy, margin=SETTINGS[setting], temperature=TEMPERATURE)
     cell = {"setting": setting, "seed": seed}
@@ -141,7 +142,8 @@ def evaluate(options: Namespace, seed: int, model: nn.Module, images: data.Image
     x = images.test_images
     y = images.test_labels
     exact = model.double()
-    radius = torch.cat([certificates.certify(exact, *part) for part in batches(x, y)])
+    radius = radii_of(exact, x, y)
+    seen = radii_of(exact, images.train_images[::10], images.train_labels[::10])
     levels = [0.0, *RADII]
     certified = torch.stack([radius > eps for eps in levels])
     chosen = torch.randperm(len(x), generator=Generator().manual_seed(0))[: options.attack_images]
@@ -160,10 +162,15 @@ def evaluate(options: Namespace, seed: int, model: nn.Module, images: data.Image
         "certified": certified.double().mean(1).tolist(),
         "attacked": standing.double().mean(1).tolist(),
         "curve": [(radius > eps).double().mean().item() for eps in GRID],
+        "train": [(seen > eps).double().mean().item() for eps in levels],
         "pairs": pairs.item(),
         "broken": broken.item(),
         "MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
     }
+
+
+def radii_of(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return torch.cat([certificates.certify(model, *part) for part in batches(x, y)])
 
 
 def write_pictures(name: str, model: nn.Module, images: data.ImageData) -> None:

@@ -51,8 +51,8 @@ class ShiftOperator(LinearOperator):
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         self.check(x.shape[1:])
-        moved = shifted(x.permute(0, 2, 3, 1), 1)  # channels last: mixing is one matrix product
-        return F.linear(moved, self.weight, bias).permute(0, 3, 1, 2)
+        moved = shifted(x.movedim(1, 3), 1)  # channels last: mixing is one matrix product
+        return F.linear(moved, self.weight, bias).movedim(3, 1)
 
     def adjoint(
         self,
@@ -60,8 +60,8 @@ class ShiftOperator(LinearOperator):
         input_shape: Shape = (),
         tau: Tau = None,
     ) -> Tensor:
-        mixed = y.permute(0, 2, 3, 1) @ scaled(self.weight, tau)
-        return shifted(mixed, -1).permute(0, 3, 1, 2)
+        mixed = y.movedim(1, 3) @ scaled(self.weight, tau)
+        return shifted(mixed, -1).movedim(3, 1)
 
 
 class ConvOperator(LinearOperator):

@@ -87,10 +87,11 @@ def nonexpansive_net(
 def colour_net(
     image_shape: Shape = (3, 32, 32),
     classes: int = 10,
-    channels: int = 128,
-    width: int = 64,
-    depth: int = 16,
+    channels: int = 256,
+    width: int = 128,
+    depth: int = 4,
     patch: int = 4,
+    dense: int = 3,
     seed: int = 0,
 ) -> Sequential:
     """Non-expansive network for colour images: all its work is matrix products (lesson 7).
@@ -98,7 +99,8 @@ def colour_net(
     Each `patch` x `patch` patch becomes a pixel of `channels` channels. `depth` blocks
     x - tau A^T relu(A x + b) follow, c = 2; A has `width` orthonormal rows and mixes the channels
     of every pixel. Before a block the channels move to the neighbouring pixels, before the next one
-    back. Raises ValueError for sides not divisible by `patch` and for too few channels.
+    back. At the end stands a `nonexpansive_net` with `dense` blocks of 32 rows. Raises ValueError
+    for sides not divisible by `patch` and for too few channels.
     """
     _need_divisible(image_shape, patch)
     numbers = image_shape[0] * patch**2  # in a patch
@@ -107,8 +109,8 @@ def colour_net(
         for number in range(depth):
             A = DenseOperator(channels, width, orthonormal=True)
             layers += [Shift((-1) ** number), NonExpansiveBlock(GradientField(A))]
-        features = math.prod(image_shape) // numbers * channels
-        return Sequential(*layers, Flatten(), NonExpansiveLinear(features, classes))
+    features = math.prod(image_shape) // numbers * channels
+    return Sequential(*layers, *nonexpansive_net((features,), classes, 32, dense, seed=seed))
 
 
 def regime_net(
