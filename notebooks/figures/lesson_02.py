@@ -26,6 +26,8 @@ SYMPLECTIC_EULER = {"color": SKY, "linestyle": "--"}
 RK4 = {"color": PINK, "linestyle": (0, (5, 1))}
 LINEAR = {"color": YELLOW, "linestyle": "--"}
 EDGES = (-6, 2, -4, 4)  # of the part of the complex plane that is shown
+THICK = {"color": ORANGE, "markersize": 5, "linewidth": 2.5}
+AXIS_HELD = "the part of the imaginary axis in the region"
 
 
 def shaded(stability_function, method):
@@ -68,12 +70,19 @@ def regions(methods, stability_function, names):
 
 def three_regions(methods, stability_function) -> None:
     """The stability regions of three explicit methods."""
-    figure, _ = regions(methods, stability_function, ("euler", "heun", "rk4"))
+    names = ("euler", "heun", "rk4")
+    figure, axes = regions(methods, stability_function, names)
+    y = torch.linspace(-4, 4, 401)
+    for axis, name in zip(axes, names, strict=True):
+        held = y[stability_function(methods[name], 1j * y).abs() <= 1 + 1e-9]
+        axis.plot(0 * held, held, "o-", **THICK, markevery=[0, -1], label=AXIS_HELD)
+    figure.set_figheight(3.6)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center")
     plotting.show(
         figure,
         "Shaded: the stability regions of three explicit methods. That of euler is a disc left of "
-        "0, those of heun and rk4 are larger, and only that of rk4 contains a piece of the "
-        "imaginary axis. None reaches far to the left.",
+        "0, those of heun and rk4 are larger. On the imaginary axis (thick) euler and heun hold 0 "
+        "only, rk4 a piece from -2.83 to 2.83. None reaches far to the left.",
     )
 
 
@@ -430,48 +439,73 @@ def midpoint_on_two_ramps(jacobian, hL, excess, proved) -> None:
     )
 
 
-def implicit_methods(methods, stability_function, line, ends) -> None:
-    """Two regions that hold the left half-plane; where implicit steps lead on one ramp."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), width_ratios=[1, 1, 1.1])
-    for axis, name in zip(axes, ("implicit_euler", "trapezoidal"), strict=False):
-        region_on(axis, shaded(stability_function, methods[name]), name)
-    axes[0].set_ylabel("imaginary part of $z$")
-    looks = ({"color": ORANGE, "linestyle": "-"}, {"color": BLACK, "linestyle": "--"})
-    for (name, end), look in zip(ends.items(), (*looks, IMPLICIT_EULER), strict=True):
-        axes[2].plot(line, end, **look, linewidth=2.5, label=name)
-    axes[2].plot(line, -line, **BLACK_DOTS, linewidth=1.2, label="slopes 1 and $-1$")
-    axes[2].plot(line, line, **BLACK_DOTS, linewidth=1.2)
-    axes[2].set(xlim=(-2, 2), ylim=(-4.2, 2), xlabel="before, $x_0$", ylabel="after, $x_1$")
-    axes[2].set_title("one ramp, $hL=5$")
-    axes[2].legend(loc="lower left", fontsize=8)
+def implicit_regions(methods, stability_function) -> None:
+    """Two regions that hold the left half-plane."""
+    figure, _ = regions(methods, stability_function, ("implicit_euler", "trapezoidal"))
     plotting.show(
         figure,
-        "Left and middle: the stability regions of implicit_euler, all but a disc on the right, "
-        "and of trapezoidal, exactly the left half. Right: where a step on one ramp leads. Left of "
-        "0 nothing moves. Right of 0 the line of trapezoidal (solid) falls more steeply than slope "
-        "-1 (dotted), that of implicit_midpoint (dashed) less, and that of implicit_euler "
-        "(dash-dotted) rises gently.",
+        "The stability regions of implicit_euler, all but a disc on the right, and of trapezoidal, "
+        "exactly the left half.",
     )
 
 
-def three_orbits(orbits, energies) -> None:
-    """Orbits of three Euler methods around the oscillator, and their energies."""
-    figure, axes = plt.subplots(1, 4, figsize=(11, 3.4), width_ratios=[1, 1, 1, 1.5])
+def implicit_on_a_ramp(line, ends) -> None:
+    """Where implicit steps lead on one ramp."""
+    figure, axis = plt.subplots(figsize=(6.4, 3.8))
+    looks = ({"color": ORANGE, "linestyle": "-"}, {"color": BLACK, "linestyle": "--"})
+    for (name, end), look in zip(ends.items(), (*looks, IMPLICIT_EULER), strict=True):
+        axis.plot(line, end, **look, linewidth=2.5)
+        axis.text(2.06, end[-1], name, color=look["color"], va="center")
+    for slope in (1, -1):
+        axis.plot(line, slope * line, **BLACK_DOTS, linewidth=1.2)
+        axis.text(2.06, 2 * slope, f"slope {slope}", va="center", fontsize=9)
+    axis.set(xlim=(-2, 2), ylim=(-3.3, 2.2), xlabel="before, $x_0$", ylabel="after, $x_1$")
+    axis.set_title("one step on one ramp, $hL=5$")
+    plotting.show(
+        figure,
+        "Where a step on one ramp leads. Left of 0 nothing moves. Right of 0 the line of "
+        "trapezoidal (solid) falls more steeply than slope -1 (dotted), that of implicit_midpoint "
+        "(dashed) less, and that of implicit_euler (dash-dotted) rises gently.",
+    )
+
+
+def three_orbits(orbits, energies, turn, a) -> None:
+    """Orbits of three Euler methods around the oscillator, and their energies.
+
+    `turn`: once around with symplectic Euler and h omega = a, from (1, 0).
+    """
+    figure, axes = plt.subplots(1, 4, figsize=(11, 3.2), width_ratios=[1, 1, 1, 1.5])
     all_looks = (EULER, IMPLICIT_EULER, SYMPLECTIC_EULER)
     looks = zip(axes, orbits.items(), all_looks, strict=False)
     for axis, (name, states), look in looks:
-        orbit(axis, states[:101], 20, look)
-        plane(axis, name, (-1.8, 1.8), (-1.8, 1.8))
+        if look is SYMPLECTIC_EULER:
+            angle = torch.linspace(0, 2 * torch.pi, 121)
+            long, short = angle.cos() / (2 - a) ** 0.5, angle.sin() / (2 + a) ** 0.5
+            true_circle(axis)
+            ellipse = torch.stack([long - short, long + short], -1).flip(0)
+            axis.plot(*ellipse.T, linewidth=3, color=look["color"])
+            travel(axis, ellipse, 54, look["color"])
+            axis.plot(*turn[1:-1].T, "o", color=BLACK, markersize=4, zorder=7)
+            axis.plot(*turn[0], "o", color=BLACK, markersize=8, zorder=7, markerfacecolor="white")
+            axis.plot(*turn[-1], "o", color=BLACK, markersize=8, zorder=7)
+        else:
+            orbit(axis, states[:101], 20, look)
+        step = a if look is SYMPLECTIC_EULER else 0.1
+        plane(axis, f"{name}, $h\\omega={step}$", (-1.8, 1.8), (-1.8, 1.8))
+        axis.set_title(axis.get_title(loc="left"), fontsize=9, loc="left")
         axis.set(xlabel="position $q$", ylabel="")
         axes[3].semilogy(energies[name], **look, label=name)
     axes[0].set_ylabel("momentum $p$")
-    axes[3].set(xlabel="step $n$", title="energy $H$")
-    figure.legend(*axes[3].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    axes[3].set(xlabel="step $n$", title="energy $H$, all with $h\\omega=0.1$")
+    places = ((430, 300), (400, 8e-4), (990, 1.2))
+    for name, place in zip(energies, places, strict=True):
+        axes[3].text(*place, name, ha="right", fontsize=9)
     plotting.show(
         figure,
-        "Three orbits of 100 steps, clockwise from the open to the filled circle. Explicit Euler "
-        "spirals out of the true circle (dotted), implicit Euler spirals in, symplectic Euler "
-        "stays near it on a slightly flattened ellipse. Right, logarithmic: over 1000 steps the "
+        "Three orbits, clockwise from the open to the filled circle. Explicit Euler spirals out of "
+        "the true circle (dotted) in 100 steps, implicit Euler spirals in. Seven longer steps "
+        "of symplectic Euler (dots) lie on a flattened, tilted ellipse (solid): outside the circle "
+        "along one diagonal, inside along the other. Right, logarithmic: over 1000 steps the "
         "first energy climbs by a factor of 20959, the second falls by as much, the third stays "
         "level.",
     )

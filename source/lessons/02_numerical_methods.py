@@ -2,7 +2,7 @@
 # # 2. Steps that keep the promise
 #
 # Lesson 1 found flows that never move two states apart. A computer takes steps, and a layer of a network *is* such a step (lesson 4).
-# A step that is too long, or of the wrong kind, breaks this promise.
+# A step too long, or of the wrong kind, breaks this promise.
 #
 # **You will learn**
 #
@@ -12,7 +12,7 @@
 # * steps that solve an equation, steps that keep an energy, and steps made of steps.
 #
 # **Before you start:** lesson 1, complex numbers as points of a plane, and paper.
-# **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than a minute. A good place for a break is after Section 2.3.
+# **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than a minute.
 
 # %% tags=["setup"]
 # setup
@@ -78,7 +78,7 @@ reply(
 #
 # It averages the **velocities** (values of $f$) at both ends of Euler's step.
 #
-# What does a method do to $x'=\lambda x$ with a complex $\lambda$? (A negative real part is decay, an imaginary part rotation.) Let $z=h\lambda$. For `heun`
+# Take $x'=\lambda x$ with a complex $\lambda$. (A negative real part is decay, an imaginary part rotation.) Let $z=h\lambda$. For `heun`
 #
 # $$X_1=x,\qquad X_2=(1+z)\,x,\qquad x_{\text{new}}=\big(1+\tfrac z2+\tfrac z2(1+z)\big)x=\big(1+z+\tfrac{z^2}2\big)x .$$
 #
@@ -109,6 +109,8 @@ for z in (-2.5, -0.1, 0.5):
 # > **Claim 2.1 (stability function).** One step of $(A,b)$ for $x'=\lambda x$ is $x\mapsto R(h\lambda)\,x$ with
 # > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$, if the inverse exists (for explicit methods it always does). For $x'=Kx$ with a matrix $K$ it is $x\mapsto R(hK)\,x$, as long as the inverse exists for every eigenvalue of $hK$.
 #
+# In $R(hK)$ the matrix $hK$ stands for $z$, and $I$ for 1: for `heun` $I+hK+\tfrac12(hK)^2$.
+#
 # <details><summary>Proof</summary>
 #
 # The vector of stages is $X=\mathbb 1x+zAX$, hence $X=(I-zA)^{-1}\mathbb 1x$, and the step is $x+z\,b^\top X$. For $x'=Kx$ the same lines hold with $hK$ in place of $z$, because powers of one matrix commute. $\square$
@@ -116,7 +118,7 @@ for z in (-2.5, -0.1, 0.5):
 # </details>
 #
 # So a numerical solution of $x'=\lambda x$ stays bounded exactly if $|R(h\lambda)|\le1$. The set of all $z$ with $|R(z)|\le1$ is the **stability region** of the method. For Euler it is the disc $|1+z|\le1$.
-# As $h$ grows, $h\lambda$ walks along a ray from 0. The step is **stable** while $h\lambda$ is in the region.
+# As $h$ grows, $h\lambda$ walks along a ray from 0. The step is **stable** while it is in the region.
 
 # %% jupyter={"source_hidden": true}
 decays = {"decay": complex(-1, 0), "spiral": complex(-0.3, 1), "rotation": complex(0, 1)}
@@ -152,7 +154,7 @@ live_region.still(method="rk4", system="decay", h=2.9)
 live_region
 
 # %% [markdown]
-# The systems are $\lambda=-1$ (decay), $-0.3+i$ (spiral) and $i$ (rotation). (The last three methods wait for Section 2.6.) Find out:
+# The systems are $\lambda=-1$ (decay), $-0.3+i$ (spiral) and $i$ (rotation). The last three methods wait for Section 2.6. Find out:
 #
 # * *`euler`, decay:* from which $h$ on does it jump from side to side, from which on grow?
 # * *`rk4`:* how far may you go on the decay, how far on the rotation?
@@ -253,7 +255,7 @@ for name, method in TABLEAUS.items():
 # %% [markdown]
 # ## 2.2 Two solutions
 #
-# **Question.** Stability watches one solution of a linear field. Up to which step do no *two* solutions of a *nonlinear* field move apart?
+# **Question.** Up to which step do no *two* solutions of a *nonlinear* field move apart?
 #
 # Take the kindest fields: $f=-\nabla V$ with a convex $V$, where $\nabla V$ is $L$-Lipschitz ($V$ is **$L$-smooth**). The flow never increases distances (lesson 1).
 #
@@ -261,7 +263,7 @@ for name, method in TABLEAUS.items():
 #
 # $$\langle f(x)-f(y),\,x-y\rangle\le-\nu\,\|f(x)-f(y)\|^2 .$$
 #
-# Where velocities differ, they pull the two points together. The more they differ, the stronger they pull.
+# Where velocities differ, they pull the two points together.
 #
 # > **Claim 2.4 (a convex potential gives cocoercivity).** If $V$ is convex and $L$-smooth, then $-f=\nabla V$ is $\tfrac1L$-cocoercive (Baillon and Haddad 1977).
 #
@@ -272,28 +274,30 @@ for name, method in TABLEAUS.items():
 #
 # </details>
 #
-# (Both words are needed, *gradient* and *convex*: see a part marked ★ below.)
-#
 # ### The circle theorem
 #
 # **Euler first.** Let $\Delta_0=x-y$ and $\Delta f=f(x)-f(y)$. After one step the pair differs by $\Delta_0+h\Delta f$. Take squares, then use cocoercivity:
 #
 # $$\|\Delta_0+h\Delta f\|^2=\|\Delta_0\|^2+2h\langle\Delta f,\Delta_0\rangle+h^2\|\Delta f\|^2\le\|\Delta_0\|^2-h(2\nu-h)\|\Delta f\|^2 .$$
 #
-# Up to $h=2\nu$ the pull in the middle wins. A step that moves no two points apart is called **non-expansive**.
+# Up to $h=2\nu$ the middle term wins. A step that moves no two points apart is called **non-expansive**.
 #
-# **Now $s$ stages,** each with its own $\Delta f_i$. In place of $h^2\|\Delta f\|^2$ stands $-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle$, with the symmetric matrix
+# **Now $s$ stages,** with weights $b_i\ge0$. Stage $i$ sees two points $\Delta X_i$ apart, with velocities $\Delta f_i$ apart. So insert $\Delta_0=\Delta X_i-h\sum_ja_{ij}\Delta f_j$ in the middle term:
+#
+# $$2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle=2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-2h^2\sum_{i,j}b_ia_{ij}\langle\Delta f_i,\Delta f_j\rangle .$$
+#
+# The first sum is the **pull**: by cocoercivity at most $-2h\nu\sum_ib_i\|\Delta f_i\|^2$. The second joins the square $h^2\sum_{i,j}b_ib_j\langle\Delta f_i,\Delta f_j\rangle$. Both make $-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle$, with the symmetric matrix
 #
 # $$M=BA+A^\top B-bb^\top,\qquad B=\mathrm{diag}(b).$$
 #
-# (For Euler $A=0$, $b=1$, $M=-1$.) The pull is at least $2h\nu\sum_ib_i\|\Delta f_i\|^2$. It wins if $M+\tfrac{2\nu}hB\succeq0$.
+# ($A^\top$ appears because $i$ and $j$ may swap their names. For Euler $A=0$, $b=1$, $M=-1$.) The pull wins if $M+\tfrac{2\nu}hB\succeq0$.
 #
-# Here $N\succeq0$ (**positive semidefinite**) says that the symmetric matrix $N$ has no negative eigenvalue. That is the same as $v^\top Nv\ge0$ for all $v$.
+# Here $N\succeq0$ (**positive semidefinite**) says that the symmetric matrix $N$ has no negative eigenvalue: $v^\top Nv\ge0$ for all $v$.
 #
 # > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB\succeq0$. If $-f$ is $\nu$-cocoercive, one step is non-expansive for every $h\le2r\nu$.
 # > In particular for $f=-\nabla V$ with $V$ convex and $L$-smooth: for $h\le\dfrac{2r}L$ (Dahlquist and Jeltsch 1979).
 #
-# This $r$ is the **circle-contractivity radius** of the method: $\infty$ if $M\succeq0$ itself, 0 if no number will do. For Euler $-1+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$.
+# This $r$ is the **circle-contractivity radius**: $\infty$ if $M\succeq0$ itself, 0 if no number will do. For Euler $-1+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$.
 #
 # <details><summary>The proof, every step</summary>
 #
@@ -354,7 +358,7 @@ reply(
 )
 
 # %% [markdown]
-# **Why "circle"?** *The disc of radius $r$ that touches 0 from the left lies in the stability region.* So $2r$ is at most the linear limit.
+# **Why "circle"?** *The disc of radius $r$ that touches 0 from the left lies in the stability region.* So $2r$ is at most the **linear limit**, the largest $hL$ up to which the decay $x'=-Lx$ is stable.
 #
 # <details><summary>Why it does</summary>
 #
@@ -362,14 +366,14 @@ reply(
 #
 # </details>
 #
-# The limits of all methods, beside their linear limits on a decay (you need not know the others; $hL$ is the step in units of $1/L$):
+# Both limits of all explicit methods (you need not know the others):
 
 # %%
-two_r = {}
-print("method             pairs: hL <= 2r     one linear solution: hL <=")
+two_r = {name: 2 * runge_kutta.circle_contractivity_radius(m) for name, m in TABLEAUS.items()}
+print("method             pairs: hL <= 2r     linear limit: hL <=")
 for name, method in TABLEAUS.items():
-    two_r[name] = 2 * runge_kutta.circle_contractivity_radius(method)
-    print(f"{name:18s} {two_r[name]:12.3f} {limits[name, 'decay']:25.3f}")
+    if method.explicit:
+        print(f"{name:18s} {two_r[name]:12.3f} {limits[name, 'decay']:20.3f}")
     assert two_r[name] <= limits[name, "decay"] + 1e-6
 
 # %% jupyter={"source_hidden": true}
@@ -377,8 +381,8 @@ chosen = {name: TABLEAUS[name] for name in ("euler", "heun", "midpoint", "rk4")}
 figures.discs(chosen, runge_kutta.circle_contractivity_radius, stability_function)
 
 # %% [markdown]
-# More stages are not better: `rk4` has four and $r=1$ like Euler. For `midpoint` and `heun3` *no* step has a guarantee.
-# To buy longer steps, divide them: see the part marked ★ below, and lesson 5.
+# More stages need not help: `rk4` has four and $r=1$ like Euler. For `midpoint` and `heun3` *no* step has a guarantee.
+# Longer steps: divide them (★ below, and lesson 5).
 #
 # *Exercise 2.2 asks for a function that computes $r$.*
 #
@@ -389,7 +393,6 @@ figures.discs(chosen, runge_kutta.circle_contractivity_radius, stability_functio
 # %%
 W = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.3, 0.8]])
 bias = torch.tensor([0.2, -0.4, 0.1])
-K = torch.tensor([[-1.0, 3.0], [-3.0, -1.0]])  # a spiral, -I - 3 G
 
 
 def valley(x):
@@ -398,7 +401,7 @@ def valley(x):
 
 
 def inward_spiral(x):
-    return x @ K.T
+    return x @ (-torch.eye(2) - 3 * G).T
 
 
 def double_well(x):
@@ -465,10 +468,10 @@ for s in (1, 2, 3, 4):
 #
 # **Question.** Between $2r$ and the linear limit: do pairs really separate, or is the theorem just cautious?
 #
-# Let $V$ change during the step: stage $i$ sees its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
+# Let $V$ depend on time. Stages stand at different times, so stage $i$ sees its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
 #
-# We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane: each force acts in one direction only. Then the step is a matrix.
-# Its **stretch** is its norm, the most by which it lengthens a pair. A search looks for the $u_i$ with the largest stretch.
+# We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane. Then the step is a matrix.
+# Its **stretch** is its norm, the most by which it lengthens a pair. A search looks for the worst $u_i$.
 
 # %% jupyter={"source_hidden": true}
 hL_grid = torch.arange(1, 51) / 10
@@ -517,13 +520,23 @@ for name, method in TABLEAUS.items():
     linear[name] = stability_function(method, -fine_grid).abs().cummax(0).values
     assert (stretches[name][hL_grid <= two_r[name]] <= 1 + 1e-9).all()
     assert (stretches[name][hL_grid > two_r[name] + 0.05] > 1).all()
-figures.three_methods(hL_grid, stretches, fine_grid, linear, two_r)
+
+shown = ("heun", "midpoint", "rk4")
+beyond = torch.tensor([2.001, 2.01, 2.03, 2.06])  # the growth sets in here: more steps to draw
+drawn_at, order = torch.cat([hL_grid, beyond]).sort()
+drawn = {
+    name: torch.cat([stretches[name], worst_stretch(TABLEAUS[name], beyond)[0]])[order]
+    for name in shown
+}
+figures.three_methods(drawn_at, drawn, fine_grid, linear, two_r)
 
 # %% [markdown]
-# The axis is logarithmic, to show small growth too. Linear theory (dashed) cannot tell the twins apart. Yet `midpoint` stretches a pair at every $h$. `rk4` starts right after 2, linear theory only at 2.785.
-# All three expand once their $2r$ is passed, and none does before. Claim 2.7 (★) shows growth beyond $2r$ for all methods with $b_i\ge0$.
+# The axis is logarithmic, to show small growth too. Linear theory (dashed) cannot tell the twins apart. Yet `midpoint`, with $2r=0$, stretches a pair at every step.
+# `heun` and `rk4` stretch none up to $2r=2$, and some right after; for `rk4` linear theory sees this only at 2.785. Claim 2.7 (★): beyond $2r$ all methods with $b_i\ge0$ expand.
 #
-# Here is the worst pair found, for each method and step:
+# ### ★ The worst pair of each method
+#
+# All pairs one apart form a circle. This is what the worst step found makes of them:
 
 
 # %% jupyter={"source_hidden": true}
@@ -533,13 +546,13 @@ def worst_step(name, k):
 
 
 live_stretch = figures.worst_stretch(hL_grid, stretches, fine_grid, linear, two_r, worst_step)
-live_stretch.still(method="three_eighths", hL=2.0)
+live_stretch.still(method="kutta3", hL=2.0)
 
 # %%
 live_stretch
 
 # %% [markdown]
-# *Find out:* `kutta3`, $hL$ from 1 to 2.5. What do linear theory and the pairs do?
+# *Find out:* `kutta3` (three stages), $hL$ from 1 to 2.5. What do linear theory and the pairs do?
 #
 # <details><summary>Answer</summary>
 #
@@ -566,13 +579,13 @@ live_stretch
 #
 # **Question.** With *one* convex potential, fixed for all times, is `midpoint` safe?
 #
-# No: some methods fail at every step size (Sanz-Serna and Zygalakis). A small example has two **ramps**, in the directions $u=(1,0)$ and $w=(\cos60^\circ,\sin60^\circ)$, and a constant force $-c$:
+# No (Sanz-Serna and Zygalakis). A small example has two **ramps**, in the directions $u=(1,0)$ and $w=(\cos60^\circ,\sin60^\circ)$, and a constant force $-c$:
 #
 # $$V(x)=c\cdot x+\tfrac12\max(w\cdot x,0)^2+\tfrac12\max(u\cdot x,0)^2,\qquad w\cdot c=20,\quad u\cdot c=-20 .$$
 #
-# It is convex, and $L=\|ww^\top+uu^\top\|=1+u\cdot w=1.5$. A ramp acts only where its $\max$ is positive.
+# A ramp acts only where its $\max$ is positive. $V$ is convex. Where both act its Hessian is $C=ww^\top+uu^\top$, with $C(u+w)=(1+u\cdot w)(u+w)$, the largest eigenvalue. So $L=1+u\cdot w=1.5$.
 #
-# In half a step $-c$ alone changes $w\cdot x$ by $-\tfrac h2\cdot20=-10h$, and $u\cdot x$ by $+10h$. So start at $w\cdot x=5h$, $u\cdot x=-5h$. Half-way both have changed their signs:
+# Start at $w\cdot x=5h$, $u\cdot x=-5h$. In half a step $-c$ changes $w\cdot x$ by $-\tfrac h2\cdot20=-10h$, and $u\cdot x$ by $+10h$. The ramp $w$, which acts at the start, adds $-\tfrac52h^2$ and $-\tfrac54h^2$. So half-way both have changed their signs, if $h<4$:
 
 # %%
 u = torch.tensor([1.0, 0.0])
@@ -594,23 +607,7 @@ start = crossing_point(2 / 3)
 figures.where_ramps_act(rows, start, start + two_ramps(start) / 3)
 
 # %% [markdown]
-# The start feels only the ramp $w$, the point half-way only the ramp $u$.
-#
-# **Your turn 2.C.** The midpoint step is $x\mapsto x+h\,f(X)$ with $X=x+\tfrac h2f(x)$. Find its Jacobian with the chain rule. (Its norm is the stretch of very short pairs at $x$.)
-# Given are `at_start` $=Df(x)$ and `half_way` $=Df(X)$, of shape $(d,d)$, and the number `h`.
-
-
-# %%
-def midpoint_jacobian(at_start, half_way, h):
-    """The Jacobian (d, d) of one midpoint step."""
-    ### BEGIN SOLUTION
-    I = torch.eye(len(at_start))
-    of_X = I + h / 2 * at_start
-    return I + h * half_way @ of_X
-    ### END SOLUTION
-
-
-your_turn("2.C")
+# The start feels only the ramp $w$, the point half-way only the ramp $u$. The norm of a step's Jacobian is the stretch of very short pairs:
 
 
 # %%
@@ -622,9 +619,6 @@ def stretches_of_step(f, x, h, name):
 for name in ("midpoint", "euler", "heun"):
     measured = stretches_of_step(two_ramps, crossing_point(2 / 1.5)[None], 2 / 1.5, name)
     print(f"{name:9s} stretch at hL = 2: {measured.item():.4f}")
-if passed("2.C"):
-    yours = midpoint_jacobian(-torch.outer(w, w), -torch.outer(u, u), 2 / 1.5)
-    print(f"yours     norm at hL = 2:    {torch.linalg.matrix_norm(yours, 2):.4f}")
 
 # %% [markdown]
 # > **Claim 2.8 (midpoint fails at every step size).** For this $V$ and every $h>0$ the midpoint step moves some pair apart. For $0<h<4$ its Jacobian at the point above is $I-h\,uu^\top+\tfrac{h^2}2(u\cdot w)\,uw^\top$, with a norm of at least
@@ -653,15 +647,38 @@ jacobian = torch.eye(2) - h * torch.outer(u, u) + h**2 / 2 * (u @ w) * torch.out
 figures.midpoint_on_two_ramps(jacobian, 1.5 * steps, measured - 1, proved - 1)
 
 # %% [markdown]
-# The midpoint rule moves the pair *here* as the velocities *there* say. Euler uses one place only, heun averages both, and Claim 2.5 protects these two up to $hL=2$.
-# At small steps the growth is tiny. But a bound that is almost true is not a bound.
-# (`rk4` fails on one fixed potential too, at $hL=2.7$: see the last part marked ★.)
+# The midpoint rule moves the pair *here* as the velocities *there* say. At small steps the growth is tiny. But an almost true bound is no bound.
+# (The worst pair leans a little and gains like $h^3$; the proof takes the upright pair, which gains only like $h^4$.)
 #
-# *Exercise 2.3: the stretch of a midpoint step.*
+# *Exercise 2.3: the stretch of a midpoint step.* (`rk4` on one fixed potential: last part marked ★.)
 #
+# ### ★ The Jacobian by hand
+#
+# **Your turn 2.C.** The midpoint step is $x\mapsto x+h\,f(X)$ with $X=x+\tfrac h2f(x)$. Find its Jacobian with the chain rule. (Its norm is the stretch of very short pairs at $x$.)
+# Given are `at_start` $=Df(x)$ and `half_way` $=Df(X)$, of shape $(d,d)$, and the number `h`.
+
+
+# %%
+def midpoint_jacobian(at_start, half_way, h):
+    """The Jacobian (d, d) of one midpoint step."""
+    ### BEGIN SOLUTION
+    I = torch.eye(len(at_start))
+    of_X = I + h / 2 * at_start
+    return I + h * half_way @ of_X
+    ### END SOLUTION
+
+
+your_turn("2.C")
+
+# %%
+if passed("2.C"):
+    yours = midpoint_jacobian(-torch.outer(w, w), -torch.outer(u, u), 2 / 1.5)
+    print(f"yours, norm at hL = 2: {torch.linalg.matrix_norm(yours, 2):.4f}")
+
+# %% [markdown]
 # ### ★ The promise on `valley`
 #
-# Claim 2.5 promises that no step up to $2r/L$ stretches a pair. We look at 2,000 points:
+# Claim 2.5 promises that no step up to $2r/L$ stretches a pair. We look at 2,000 points, with `valley` from Section 2.2 (★, run it first):
 
 # %%
 points = 2 * torch.randn(2000, 2, generator=torch.Generator().manual_seed(1))
@@ -687,6 +704,7 @@ for name in ("euler", "ralston2", "kutta3", "rk4"):
 my_guess = ...  # a number
 
 # %% tags=["reveal"]
+K = torch.tensor([[-1.0, 3.0], [-3.0, -1.0]])
 for h in (0.05, 0.1, 0.2, 2 / math.sqrt(10)):
     factor = torch.linalg.matrix_norm(torch.eye(2) + h * K, 2).item()
     print(f"h = {h:.3f}:  distances are multiplied by {factor:.3f}")
@@ -713,8 +731,6 @@ reply(
 # </details>
 #
 # As $m\to0$ this limit goes to 0, as in Claim 2.3. With a potential, $m=0$ costs nothing. This is why the layers of lesson 5 follow gradients: $-W^\top\mathrm{relu}(Wx+b)$, a matrix inside and its transpose outside.
-#
-# *Exercise 2.5: the longest Euler step of any matrix field with $\mu<0$.*
 #
 # ### ★ With a potential $m>0$ buys a rate
 #
@@ -743,11 +759,11 @@ for name, h in (("0.2", 0.2), ("2/(m+L)", 2 / (m + L)), ("2/L", 2 / L)):
 #
 # **Question.** No explicit method is A-stable. Which methods are?
 #
-# Use the velocity at the *end* of the step. This is `implicit_euler`:
+# `implicit_euler` uses the velocity at the *end* of the step:
 #
 # $$x_{n+1}=x_n+h\,f(x_{n+1}).$$
 #
-# Now $x_{n+1}$ stands on both sides: each step solves an equation. Such a method is **implicit**; its $A$ also has entries on the diagonal.
+# Each step solves an equation. Such a method is **implicit**; its $A$ also has entries on the diagonal.
 #
 # **Predict first.** Let $f(x)=-10x$ and $h=1$, five times Euler's limit of Section 2.1. Solve the equation: by which factor does one step multiply $x$?
 
@@ -759,7 +775,7 @@ end = runge_kutta_step(lambda x: -10 * x, torch.ones(1), 1.0, TABLEAUS["implicit
 reply(
     my_guess,
     round(end, 4),
-    "x_new = x - 10 x_new, so 11 x_new = x.",
+    "x_new = x - 10 x_new, so 11 x_new = x: the factor is 1/11 = 0.0909.",
     wrong={-9: "that is Euler's 1 - 10h.", 0.1: "x_new itself stands on the left, too."},
     within=0.03,
 )
@@ -767,7 +783,7 @@ reply(
 # %% [markdown]
 # In general $R(z)=\frac1{1-z}$. Two more implicit methods use both ends of the step. `trapezoidal` adds $\tfrac h2\big(f(x_n)+f(x_{n+1})\big)$ to $x_n$, and `implicit_midpoint` adds $hf\big(\tfrac12(x_n+x_{n+1})\big)$. Both have $R=\frac{2+z}{2-z}$. All three are A-stable: a $z$ on the left has at least distance 1 from 1, and is nearer to $-2$ than to 2.
 #
-# Do they also keep pairs together? Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$:
+# Do they also keep pairs together? Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$. Where do 1 and 2 go?
 
 
 # %%
@@ -776,8 +792,8 @@ def ramp(x):
 
 
 for name in ("trapezoidal", "implicit_midpoint", "implicit_euler"):
-    one, two = runge_kutta_step(ramp, torch.tensor([[1.0], [2.0]]), 5.0, TABLEAUS[name])[:, 0]
-    print(f"{name:18s} 1 and 2 go to {one:7.4f} and {two:7.4f}   distance {(one - two).abs():.4f}")
+    y1, y2 = runge_kutta_step(ramp, torch.tensor([[1.0], [2.0]]), 5.0, TABLEAUS[name])[:, 0]
+    print(f"{name:18} 2r = {two_r[name]:3.0f}  {y1:7.4f} and {y2:7.4f}, {abs(y1 - y2):.2f} apart")
 
 # %% jupyter={"source_hidden": true}
 line = torch.linspace(-2, 2, 81)[:, None]
@@ -785,7 +801,7 @@ ramp_ends = {
     name: runge_kutta_step(ramp, line, 5.0, TABLEAUS[name])[:, 0]
     for name in ("trapezoidal", "implicit_midpoint", "implicit_euler")
 }
-figures.implicit_methods(TABLEAUS, stability_function, line[:, 0], ramp_ends)
+figures.implicit_on_a_ramp(line[:, 0], ramp_ends)
 
 # %% [markdown]
 # > **Claim 2.11 (A-stable is not contractive).** For $f(x)=-L\max(x,0)$ the trapezoidal rule maps $x_0>0$ with slope $1-\tfrac{hL}2$ if $hL\ge2$. So it moves points apart exactly for $hL>4=2r$.
@@ -796,7 +812,11 @@ figures.implicit_methods(TABLEAUS, stability_function, line[:, 0], ramp_ends)
 #
 # </details>
 #
-# Linear theory cannot see this: here $f$ is switched on at one end only. The other two have $r=\infty$: on a convex potential no step is too long. The price is an equation in every step.
+# Linear theory cannot see this: here $f$ is switched on at one end only. The other two have $r=\infty$: on a convex potential no step is too long.
+#
+# *Exercise 2.4: solve the trapezoidal step on a ramp for every $h$. Exercise 2.5: the longest Euler step of any matrix field with $\mu<0$, as in Section 2.5.*
+#
+# ### ★ The regions of implicit methods
 #
 # *Find out:* choose `trapezoidal` in the live figure of Section 2.1, then in that of Section 2.3. Where does it fail?
 #
@@ -805,9 +825,11 @@ figures.implicit_methods(TABLEAUS, stability_function, line[:, 0], ramp_ends)
 # $|R|\le1$ for every decay, spiral and rotation and every step. But pairs grow beyond $2r=4$, to 1.5 times their length at $hL=5$.
 #
 # </details>
-#
-# *Exercise 2.4: solve the trapezoidal step on a ramp for every $h$.*
-#
+
+# %% jupyter={"source_hidden": true}
+figures.implicit_regions(TABLEAUS, stability_function)
+
+# %% [markdown]
 # ### ★ Implicit Euler without a potential
 #
 # Implicit midpoint and implicit Euler have $M\succeq0$, so they keep pairs together even with $\nu=0$. More can be said of implicit Euler:
@@ -871,7 +893,7 @@ def symplectic_euler(q, p, h, omega):
 your_turn("2.D")
 
 # %% [markdown]
-# Now 1,000 steps of three methods from $(1,0)$, with $h\omega=0.1$:
+# Now 1,000 steps of three methods from $(1,0)$, with $h\omega=0.1$. The third panel takes $h\omega=0.8$, to show how the circle is flattened:
 
 
 # %% jupyter={"source_hidden": true}
@@ -902,7 +924,10 @@ for name, step in steppers.items():
 energies = {name: states.square().sum(1) / 2 for name, states in orbits.items()}
 for name, energy in energies.items():
     print(f"{name:17s} energy at first {energy[0]:.1f}, at the end {energy[-1]:.3g}")
-figures.three_orbits(orbits, energies)
+turn = [torch.tensor([1.0, 0.0])]  # not quite once around
+for _ in range(7):
+    turn.append(symplectic_step(turn[-1], 0.8))
+figures.three_orbits(orbits, energies, torch.stack(turn), 0.8)
 
 # %% [markdown]
 # Each Euler step multiplies the energy by $1+0.1^2$, and $1.01^{1000}\approx21{,}000$. Why does that of symplectic Euler only swing a little?
@@ -920,7 +945,7 @@ figures.three_orbits(orbits, energies)
 #
 # </details>
 #
-# In the figure $\tilde H=\tfrac12$. Here are its bounds, and larger steps:
+# For $h\omega=0.1$ and our start $\tilde H=\tfrac12$. Here are the bounds, and larger steps:
 
 # %%
 q, p = orbits["symplectic Euler"].T
@@ -944,8 +969,12 @@ for a in (1.9, 2.0, 2.1):
 #
 # *Proof.* $\|S_2(S_1x)-S_2(S_1y)\|\le\|S_1x-S_1y\|\le\|x-y\|$. $\square$
 #
-# This line makes networks from layers. It also lets us **split** a field, $f=f_1+f_2$, and treat each part as suits it.
-# Here $f_1(x)=-W^\top\mathrm{relu}(Wx+b)$ (`valley`) has a convex potential, and $f_2$ belongs to a very steep potential, $V_2(x)=500\,x_2^2$. We take an Euler step on $f_1$, then an implicit one on $f_2$:
+# So a network of such layers keeps the promise, too.
+#
+# ### ★ Splitting a field
+#
+# Claim 2.14 also lets us **split** a field, $f=f_1+f_2$, and treat each part as suits it.
+# Here $f_1(x)=-W^\top\mathrm{relu}(Wx+b)$ (`valley` of Section 2.2, ★: run it first) has a convex potential, and $f_2$ belongs to a very steep potential, $V_2(x)=500\,x_2^2$. We take an Euler step on $f_1$, then an implicit one on $f_2$:
 
 
 # %%
@@ -1013,7 +1042,7 @@ figures.errors_of_splitting(counts, *errors.T)
 
 # %% [markdown]
 # Move half a step from the beginning to the end, and the order doubles. In a long product the half steps merge, so Strang costs almost nothing extra.
-# **Drop "exact"**: take an Euler step for each part, and the second order is gone: a chain is as accurate as its worst link. (The last line splits the spiral of Section 2.1 from the drift. For kick and drift Euler's step *is* the exact flow, because their squares are 0.) The *promise* of Claim 2.14 needs no accuracy at all.
+# **Drop "exact"**: take an Euler step for each part, and the second order is gone: a chain is as accurate as its worst link. (The last line splits the spiral of Section 2.1, ★, from the drift. For kick and drift Euler's step *is* the exact flow, because their squares are 0.) The *promise* of Claim 2.14 needs no accuracy at all.
 #
 # ### ★ One fixed potential for `rk4`
 #
@@ -1073,7 +1102,7 @@ assert pair_growth > 1.05
 #
 # ## What can go wrong in practice
 #
-# * *A step that was short enough yesterday.* Training may make $L$ grow, and then $2r/L$ shrinks (lesson 5).
+# * *A step that was short enough yesterday.* If $L$ grows in training, $2r/L$ shrinks (lesson 5).
 # * *A "better" solver.* Replacing Euler by `midpoint` in a layer removes its guarantee.
 # * *Checking one trajectory.* Check pairs, or Jacobian norms.
 #
