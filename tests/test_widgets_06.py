@@ -52,3 +52,14 @@ def test_regions_end_at_the_limits(names):
     x, y = monotone.get_data()
     assert dict(zip(x, y, strict=True))[0.5] == pytest.approx(0.1547, abs=1e-4)
     assert all(height == 0 for h1, height in zip(x, y, strict=True) if h1 >= 1)
+
+
+def test_three_parts_make_the_regions_three_times_as_wide_and_high(names):
+    peaks = {}
+    for s in (1, 3):
+        names["live_map"].update(h1=0.5, h2=0.2, s=s, lambda_min=1.0)
+        (gradient,) = artists(names["live_map"], "gradient")
+        x, y = gradient.get_data()
+        peaks[s] = max(zip(y, x, strict=True))
+        assert x[-1] == gradient.axes.get_xlim()[1] and max(y) < gradient.axes.get_ylim()[1]
+    assert peaks[3] == pytest.approx([3 * value for value in peaks[1]])

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 6. Expansive steps inside a 1-Lipschitz network
 #
-# In lesson 5 no layer moved two points apart. That is more than we need: only the *network* must not. Here single layers expand, after another layer has shrunk.
+# In lesson 5 no layer moved two points apart. But only the *network* must not. Here a layer may expand after another has shrunk.
 #
-# **You will learn** how a step that shrinks pays for one that expands, what a nearly orthogonal matrix costs, what 1-Lipschitz networks can draw, and how to read a table of robustness.
+# **You will learn** how a step that shrinks pays for one that expands, what 1-Lipschitz networks can draw, and how to read a table of robustness.
 #
-# **Before you start:** lesson 5. There the layer $x-\tau A^\top\sigma(Ax+b)$ did not expand if its step $\tau$ was not too long.
+# **Before you start:** lesson 5, above all its layer $x-\tau A^\top\sigma(Ax+b)$.
 # **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than two minutes.
 
 # %% tags=["setup"]
@@ -57,7 +57,7 @@ torch.set_num_threads(1)  # small networks: one thread is fastest
 #
 # $$T_\uparrow(x)=x+h_2B^\top\mathrm{relu}(Bx+b'),\qquad h_2\ge0.$$
 #
-# It multiplies a distance by at most $1+h_2$ (triangle inequality). Ten layers of each kind:
+# It multiplies a distance by at most $1+h_2$. Ten layers of each kind:
 
 
 # %%
@@ -84,11 +84,14 @@ for k in range(10):
         print("after {:2d}: only down {:.3f}   down and up {:.3f}".format(k + 1, *distances))
 
 # %% [markdown]
-# Ten downhill layers leave almost nothing. Uphill layers give some of it back. How much may they give?
+# Ten downhill layers leave almost nothing. Uphill layers give some back. How much may they give?
 #
 # Where no entry of $Ax+b$ changes its sign, $T_\downarrow$ is linear. Its matrix is $I-h_1A^\top DA$, with a diagonal $D$ of entries $a$ or 1.
-# In the same way $T_\uparrow$ has the matrices $I+h_2B^\top DB$, with entries 0 (unit off) or 1 (on).
-# With suitable biases every combination occurs. So the largest norm of all products is the Lipschitz constant for the worst biases. The closed cell computes it (`worst_slope`).
+# $T_\uparrow$ has the matrices $I+h_2B^\top DB$, with entries 0 (unit off) or 1 (on).
+# With suitable biases every combination occurs. So for the worst biases the Lipschitz constant is the largest norm of all products.
+#
+# In the closed cell, `linear_pieces(step, M, slopes)` lists all matrices $I+\mathrm{step}\,M^\top DM$ with entries from `slopes`, and `worst_slope(first, second)` is the largest norm of all products of two such lists.
+# `A` and `B` are orthogonal, `pieces_down` is the list of $T_\downarrow$ for $h_1=\tfrac12$.
 
 
 # %% jupyter={"source_hidden": true}
@@ -140,7 +143,7 @@ reply(
 # > **Claim 6.1 (contractive step).** Let $\sigma$ have slopes in $[a,1]$ with $0<a\le1$, and $A^\top A=I$. Then for every $b$ and $h_1\ge0$ the Lipschitz constant of $T_\downarrow$ is at most
 # > $\max(|1-ah_1|,\,|1-h_1|)$. For the leaky ReLU it is equal for suitable $b$.
 #
-# *Idea.* Each difference is multiplied by a symmetric matrix $I-h_1A^\top DA$, whose eigenvalues lie between $1-h_1$ and $1-ah_1$.
+# *Idea.* Each difference is multiplied by a symmetric matrix $I-h_1A^\top DA$. Since $\|Av\|=\|v\|$, we have $a\|v\|^2\le v^\top A^\top DAv\le\|v\|^2$. So its eigenvalues lie between $1-h_1$ and $1-ah_1$.
 #
 # <details><summary>The proof</summary>
 #
@@ -163,7 +166,7 @@ your_turn("6.A")
 # %% [markdown]
 # ### ★ If the field is no gradient
 #
-# The idea needs a *symmetric* $A^\top DA$: the field $A^\top\sigma(Ax+b)$ is a gradient. The paper discussed below (Celledoni et al., 2210.02373) uses less in its code:
+# The idea needs a *symmetric* $A^\top DA$: the field $A^\top\sigma(Ax+b)$ is a gradient. The paper discussed below (Celledoni et al., 2210.02373) uses less:
 # only that a field $g$ is **strongly monotone**, $\langle g(x)-g(y),x-y\rangle\ge a\|x-y\|^2$, and 1-Lipschitz.
 #
 # > **Claim 6.2 (monotone only).** For such a field and $h_1\ge0$ the step $x-h_1g(x)$ has a Lipschitz constant of at most $\sqrt{1-2ah_1+h_1^2}$. If nothing more is known of $g$, no smaller number is true (in two or more dimensions).
@@ -196,7 +199,7 @@ for h1 in (0.5, 1.0, 4 / 3):
 #
 # ### The account of a pair
 #
-# A step down of length 3 expands: $|1-3|=2$. Three steps of length 1 shrink, each to a half. So cut long steps:
+# A step down of length 3 expands: $|1-3|=2$. Three of length 1 shrink, each to a half. So cut long steps:
 # $s_1$ parts down of length $h_1/s_1$ each, with the same $A$ and $b$, then $s_2$ parts up of length $h_2/s_2$ each, with the same $B$ and $b'$.
 #
 # > **Claim 6.3 (pair).** Let $A^\top A=I$, $\|B\|\le1$, $h_1,h_2\ge0$, and let $q(h)=\max(|1-ah|,|1-h|)$ be the factor of Claim 6.1. The pair is 1-Lipschitz if
@@ -233,7 +236,7 @@ biases = (-100.0, 100.0)
 your_turn("6.B")
 
 # %% [markdown]
-# Biases of zero do less harm:
+# With biases of zero the worst pair grows nearly as much, but the median pair shrinks:
 
 # %% jupyter={"source_hidden": true}
 starts, ends = 3 * torch.randn(2, 1000, 3, generator=generator)
@@ -243,15 +246,21 @@ if passed("6.B"):
 for name, (b, b_up) in tries.items():
     moved = [up(down(x, A, b, 0.5), B, b_up, 0.4) for x in (starts, ends)]
     growth = (moved[0] - moved[1]).norm(dim=1) / (starts - ends).norm(dim=1)
-    print(f"{name}: distances are multiplied by {growth.min():.3f} to {growth.max():.3f} <= 1.05")
-    assert growth.max() <= 1.05 + 1e-9
+    print(
+        f"{name}: distances are multiplied by {growth.min():.3f} to {growth.max():.3f} <= 1.05",
+        end="",
+    )
+    print(f", in the median by {growth.median():.3f}")
+    assert growth.max() <= 1.05 + 1e-9 and (name == "yours" or growth.median() < 0.95)
 
 # %% [markdown]
 # Call the condition of Claim 6.3 *the sharp rule*. The paper that introduced these pairs (Celledoni et al., 2210.02373) is more careful: *the paper's rule* has $\sqrt{1-2ah+h^2}$ in place of $q(h)$.
-# It holds even if the field is no gradient (★ Claim 6.2).
 #
-# The live figure shows on the left the allowed pairs, with $s_1=s_2=s$. On the right are both rules, and the worst slope for $2\times2$ matrices. Leave lambda_min at 1 until Section 6.2.
-# What changes with $s=3$, that is, with three parts of length $h_1/3$ and three of length $h_2/3$?
+# Why? It also covers steps $x-hg(x)$ without the symmetric $A^\top DA$. Say $g$ turns a difference $v$ into a $w$ with $\langle v,w\rangle\ge a\|v\|^2$ and $\|w\|\le\|v\|$. Such a $w$ may point sideways.
+# Then $\|v-hw\|^2=\|v\|^2-2h\langle v,w\rangle+h^2\|w\|^2$ may reach $(1-2ah+h^2)\|v\|^2$ (★ Claim 6.2).
+#
+# The live figure shows the allowed pairs, with $s_1=s_2=s$, and beside them the worst slope, for $2\times2$ matrices, and the left sides of both rules. Leave lambda_min at 1 until Section 6.2.
+# What changes with $s=3$, that is, with three parts each?
 
 
 # %%
@@ -275,8 +284,8 @@ live_map.still(h1=0.5, h2=0.25, s=1, lambda_min=1.0)
 live_map
 
 # %% [markdown]
-# The worst slope *equals* the sharp rule: nothing is left to gain. For $s=1$ the paper's region is a small hill that ends at $h_1=2a=1$, with its top at 0.155.
-# With three parts each *part* may be as long as a whole step before. So both regions are three times as wide and as high, and leave the picture.
+# The worst slope *equals* the sharp rule: nothing is left to gain. For $s=1$ the paper's region is a small hill that ends at $h_1=2a=1$.
+# With $s=3$ each *part* may be as long as a whole step before. So both regions grow to three times the width and height: look at the axes, and at the dotted curve.
 #
 # *Exercise 6.2: several steps down. Exercise 6.3: the pair in parts.*
 #
@@ -320,11 +329,11 @@ for name, h1, h2, s1, s2 in (
 # **Question.** If training leaves $A^\top A$ only *nearly* the identity, what remains of the promise?
 #
 # Let $\lambda_{\min}$ and $\lambda_{\max}$ be the smallest and the largest eigenvalue of $A^\top A$, and $\lambda=\lambda_{\min}/\lambda_{\max}$. If $A$ has fewer rows than columns, $\lambda=0$.
-# As in lesson 5 we measure the step in units of $1/\lambda_{\max}$. Then 2 stays the longest.
+# The eigenvalues of $A^\top DA$ now lie between $a\lambda_{\min}$ and $\lambda_{\max}$. With a step $h_1/\lambda_{\max}$ again $h_1=2$ is the longest that does not expand.
 #
 # > **Claim 6.4 (nearly orthogonal).** With the slopes of Claim 6.1 the Lipschitz constant of $x-\frac{h_1}{\lambda_{\max}}A^\top\sigma(Ax+b)$ is at most $\max(|1-a\lambda h_1|,\,|1-h_1|)$, and for the leaky ReLU equal for suitable $b$.
 #
-# *Proof.* As for Claim 6.1: the eigenvalues of $A^\top DA$ lie between $a\lambda_{\min}$ and $\lambda_{\max}$. $\square$
+# *Proof.* As for Claim 6.1, with these eigenvalues. $\square$
 #
 # In Claim 6.3 $|1-ah|$ becomes $|1-a\lambda h|$. Lower $\lambda_{\min}$ in the live figure (there $\lambda_{\max}=1$): both regions shrink.
 #
@@ -355,24 +364,15 @@ reply(
 )
 
 # %% [markdown]
-# Not much room: if one eigenvalue is 13 per cent too small, the pair may expand.
+# Not much room: with one eigenvalue 13 per cent too small the pair may expand.
 # *(Exercise 6.1: the factor for any matrix. Exercise 6.5: the smallest $\lambda$ that a pair can bear.)*
 #
-# *Convolutions.* With zero padding, what moves out of the image is lost, and $\lambda$ may be 0. *Shift convolutions* move it to the opposite border instead, and can be orthogonal:
-#
-# > **Claim 6.5 (shift convolution).** Shifts of the channels around the border, followed by a matrix $W$ on the channels of each pixel, have the singular values of $W$.
-#
-# <details><summary>The proof</summary>
-#
-# The shifts renumber the entries: a permutation, which is orthogonal. The second map is block diagonal with $W$ in every block. So the convolution is orthogonal exactly if $W$ is. $\square$
-#
-# </details>
-#
-# *Training.* How does $A$ stay orthogonal while it learns? One can *ask*, by a penalty in the loss, or *enforce*: move $A$ back to an orthogonal matrix after each step of the optimiser (★ below).
-# After training the library's `SwitchingBlock` (one pair) measures $\lambda$, and cuts $h_2$ if the pair is not allowed. It can also *learn* $h_1$ and $h_2$ (★ Section 6.3).
+# To keep $A$ orthogonal while it learns, one can *ask*, by a penalty in the loss, or *enforce*: move $A$ back after each step of the optimiser (★ below).
+# Convolutions can be orthogonal, too (★ Claim 6.5).
 #
 # ### ★ Asking or enforcing
 #
+# The library's `SwitchingBlock` is one pair. After training it measures $\lambda$, and cuts $h_2$ if the pair is not allowed.
 # We train three prescribed pairs to tell two half circles of points apart. The penalty is a multiple of the sum of all squared entries of $A^\top A-I$; `restore_orthonormal_rows` enforces.
 
 
@@ -433,7 +433,17 @@ assert ratios["enforced"] > 1 - 1e-9
 #
 # ### ★ Convolutions: mind the border
 #
-# The simplest orthogonal convolution shifts some channels by one pixel and then mixes the channels of each pixel by an orthogonal matrix $W$. We compare two kinds of padding.
+# A *shift convolution* moves some channels by one pixel and then mixes the channels of each pixel by a matrix $W$. What moves out of the image comes in at the opposite border:
+#
+# > **Claim 6.5 (shift convolution).** Shifts of the channels around the border, followed by a matrix $W$ on the channels of each pixel, have the singular values of $W$.
+#
+# <details><summary>The proof</summary>
+#
+# The shifts renumber the entries: a permutation, which is orthogonal. The second map is block diagonal with $W$ in every block. So the convolution is orthogonal exactly if $W$ is. $\square$
+#
+# </details>
+#
+# With zero padding what moves out is lost instead. We compare the two, with an orthogonal $W$.
 
 # %%
 W = torch.linalg.qr(torch.randn(5, 5, generator=generator)).Q
@@ -458,7 +468,7 @@ for convolution in (circular, zero_padded):
 # %% [markdown]
 # With zero padding the smallest eigenvalue drops to 0: a step down cannot shrink what is moved out entirely. Claim 6.4 then allows no $h_2>0$ at all.
 #
-# Circular padding shifts around the border, as in Claim 6.5. There the library computes $\lambda_{\min}$ from the small matrix $W$ alone, as the square of its smallest singular value. To test it, halve one column of $W$:
+# With circular padding, as in Claim 6.5, the library computes $\lambda_{\min}$ from the small matrix $W$ alone, as the square of its smallest singular value. To test it, halve one column of $W$:
 # that singular value becomes $\tfrac12$, and $\lambda_{\min}$ must be $\tfrac14$. The other number comes from the dense matrix of the convolution, with 180 rows.
 
 # %% jupyter={"source_hidden": true}
@@ -516,7 +526,7 @@ reply(my_guess_3, 1, because, within=0.01)
 #
 # ## 6.4 What can a 1-Lipschitz network draw?
 #
-# **Question.** Which functions can a network approximate that is never steeper than 1? Here is one that is as steep as allowed, everywhere outside a set:
+# **Question.** Which functions can a network approximate that is never steeper than 1? Here is one as steep as allowed:
 #
 # > **Claim 6.6 (distance to a set).** For every non-empty set $Z$ the distance $\operatorname{dist}(x,Z)=\inf_{z\in Z}\|x-z\|$ is 1-Lipschitz, and outside the closure of $Z$ it falls at the rate 1 towards a nearest point.
 # > Its square is not 1-Lipschitz where the distance exceeds $\tfrac12$.
@@ -541,24 +551,9 @@ for name, power in (("distance", 1), ("its square", 2)):
     assert (slope <= 1 + 1e-9) is (power == 1)
 
 # %% [markdown]
-# Deep and wide networks of gradient steps come arbitrarily close to *every* scalar 1-Lipschitz function on a bounded closed set (Murari et al., 2505.12003).
-# But does training find them? First: how much of a slope does a block keep?
+# Deep and wide networks of gradient steps come arbitrarily close to *every* scalar 1-Lipschitz function on a bounded closed set (Murari et al., 2505.12003). Does training find them?
 #
-# **Your turn 6.D.** Take one unit: $d=1$, $A=B=1$. Where it is off, a step $x-c\,\mathrm{relu}(x+b)$ has slope 1; where it is on, slope $1-c$.
-# The pair $h_1=0.8$, $h_2=\tfrac23$, $a=\tfrac12$, one part each, has four slopes: two factors of the step down times two of the step up.
-# Give `least_kept`, three numbers: the smallest size of a slope for the step with $c=1$, for the one with $c=2$, and for the pair.
-
-# %%
-### BEGIN SOLUTION
-### GIVEN least_kept = ...
-# c = 1, on: 0.  c = 2: on and off 1.  Pair: down 0.6 or 0.2, up 1 or 5/3; the least is 0.2 * 1.
-least_kept = (0, abs(1 - 2), abs(1 - 0.8))
-### END SOLUTION
-
-your_turn("6.D")
-
-# %% [markdown]
-# Now we train four networks on the distance to a circle of radius 0.6: a crater with a sharp peak in the middle. Each has six blocks of width 16:
+# We train four networks on the distance to a circle of radius 0.6: a crater with a sharp peak in the middle. Each has six blocks of width 16:
 #
 # * *spectral*: ReLU layers, each matrix divided by an estimate of its norm;
 # * *c = 1* and *c = 2*: gradient steps;
@@ -614,33 +609,33 @@ grid = torch.cartesian_prod(fine, fine)
 distance = distance_to_circle(grid)
 surfaces = {"the distance": distance.reshape(81, 81).T}
 errors = {}
+bounds = {}
 for name, network in painters.items():
     with torch.no_grad():
         drawn = network(grid)[:, 0]
     surfaces[name] = drawn.reshape(81, 81).T
     errors[name] = (drawn - distance).abs().max().item()
+    bounds[name] = f"guaranteed bound {certificates.lipschitz_bound(network, (2,)):.3f}"
 errors["the best constant"] = ((distance.max() - distance.min()) / 2).item()
 
 # %% [markdown]
-# **Predict first.** One of the four has a far smaller error than the others. Which one? (Think of Your turn 6.D.)
+# **Predict first.** One of the four has a far smaller error than the others. Which one?
+# (The crater has slope 1 nearly everywhere. What is left of a slope after a unit that is on, or off?)
 
 # %%
 my_guess_4 = ...  # "spectral", "c = 1", "c = 2" or "pairs"
 
 # %% tags=["reveal", "nbval-ignore-output"]
 for name, error in errors.items():
-    print(f"{name:17s} largest error {error:.3f}", end="   ")
-    bound = certificates.lipschitz_bound(painters[name], (2,)) if name in painters else 0.0
-    print(f"guaranteed bound {bound:.3f}" if bound else "")
+    print(f"{name:17s} largest error {error:.3f}   {bounds.get(name, '')}")
 assert all(name == "c = 2" or errors["c = 2"] < error / 2 for name, error in errors.items())
 reply(
     my_guess_4,
     "c = 2",
-    "The crater has slope 1 everywhere off the circle and the centre. Only a step with c = 2 "
-    "keeps a slope whether its unit is on or off; what the others lose, they lose six times.",
+    "Six blocks in a row must leave a slope of size 1. How much each leaves, you count next.",
     wrong={
-        "pairs": "a pair keeps the slope 1 only where all slopes are the favourable ones.",
-        "c = 1": "such a step keeps nothing where its unit is on.",
+        "pairs": "no slope exceeds 1, but how much of it may a pair take away?",
+        "c = 1": "look at a unit that is on.",
         "spectral": "a ReLU layer keeps nothing where its unit is off.",
     },
 )
@@ -649,8 +644,25 @@ reply(
 figures.crater(fine, surfaces)
 
 # %% [markdown]
-# Only $c=2$ draws the crater. Six such steps of Your turn 6.D keep slopes of size 1 everywhere; six such pairs may leave $0.2^6\approx0.00006$ of a slope.
-# But this is one training of each. The bound of the pairs is far below 1: they did not even use what they were allowed. So the picture shows what they learned, not what they can.
+# Only $c=2$ draws the ring-shaped valley and the peak. Why?
+#
+# **Your turn 6.D.** Look at a single unit: $x$ is a number, $A=B=1$. Where it is off, a step $x-c\,\mathrm{relu}(x+b)$ has slope 1; where it is on, slope $1-c$.
+# The pair $h_1=0.8$, $h_2=\tfrac23$, $a=\tfrac12$, one part each, has four slopes: two factors of the step down times two of the step up.
+# Give `least_kept`, three numbers: the smallest size of a slope for the step with $c=1$, for the one with $c=2$, and for the pair.
+
+# %%
+### BEGIN SOLUTION
+### GIVEN least_kept = ...
+# c = 1, on: 0.  c = 2: on and off 1.  Pair: down 0.6 or 0.2, up 1 or 5/3; the least is 0.2 * 1.
+least_kept = (0, abs(1 - 2), abs(1 - 0.8))
+### END SOLUTION
+
+your_turn("6.D")
+
+# %% [markdown]
+# A step with $c=2$ loses nothing of a slope. (With more units that needs an orthogonal $A$, which we did not enforce here.) Six such pairs *may* leave only $0.2^6\approx0.00006$ of it.
+#
+# May, not must: training made our pairs contract, far below the bound 1 they were allowed. One run shows what they learned, not what they can.
 #
 # <details><summary>Why c = 2 keeps slopes but not distances, and two numbers that may surprise you</summary>
 #
@@ -664,7 +676,8 @@ figures.crater(fine, surfaces)
 #
 # **Question.** Constrain nothing, ask, forbid expansion, or allow it in pairs: what stands an attack best?
 #
-# The paper compares five designs (it says *regimes*) of a residual network. Our small version uses handwritten digits (MNIST) and shift convolutions.
+# The paper compares five designs (it says *regimes*) of a residual network. Our small version reads handwritten digits (MNIST): $2\times2$ pixels become one with four channels, filled up by zeros to 12. Then come a block, another merging of $2\times2$ pixels, a block, and a linear layer with ten outputs.
+# $A$ and $B$ are convolutions:
 #
 # | design | block | orthogonality |
 # |---|---|---|
@@ -683,7 +696,7 @@ figures.crater(fine, surfaces)
 #
 # > **Claim 6.7 (naive block).** $\frac12\big(x+B\,\mathrm{relu}(Ax+b)\big)$ has a Lipschitz constant of at most $\frac12(1+\|A\|\,\|B\|)$. That is 1 if $A$ and $B$ are orthogonal, and for $B=A^\top$ it is attained.
 #
-# So naive blocks would be 1-Lipschitz if the penalty were obeyed exactly. It is not, and the last layer is not even asked: see the bound printed below.
+# The penalty is not obeyed exactly, and the naive design's linear layer is free. (In the enforced designs its norm is at most 1.)
 #
 # <details><summary>The proof</summary>
 #
@@ -691,7 +704,7 @@ figures.crater(fine, surfaces)
 #
 # </details>
 #
-# For an image the network $F$ has ten outputs $F_0,\dots,F_9$, one for each digit. Let $y$ be the right digit, and $L$ a bound of the Lipschitz constant of $F$.
+# Let $F_0,\dots,F_9$ be the outputs of the network $F$, $y$ the right digit, and $L$ a bound of the Lipschitz constant of $F$.
 # We train with the **hinge loss** $\sum_{j\ne y}\max(0,\,0.7-F_y+F_j)$: each wrong output $F_j$ is to stay a *margin* of 0.7 below $F_y$.
 # If the image moves by a length of $\varepsilon$ (pixel values in $[0,1]$), $F_y-F_j$ falls by at most $\sqrt2L\varepsilon$ (Section 5.7). So for $L=1$ this margin certifies the radius $0.7/\sqrt2\approx0.49$.
 
@@ -784,17 +797,17 @@ for name, network in five.items():
 figures.five_designs(radii, curves)
 
 # %% [markdown]
-# With 200 images, differences below five points (0.05) are *not to be told apart*. In our run:
+# For 200 images, the difference of two independent shares near 0.5 has a standard error of five points (0.05). So we read only differences above ten:
 #
-# * Without an attack both pairs are about five to seven points behind the others (on all 1,000 test digits, printed further up).
-# * At radius 1 the order is non-expansive, the pairs (not to be told apart), naive, unconstrained.
-# * At radius 0.5 the enforced designs certify between 0.4 and 0.65 of the images, the others none.
+# * At radius 1 the enforced designs are ahead of the two others. Their own order is open.
+# * At radius 0.5 they certify between 0.4 and 0.65 of the images, the others none.
+# * Without an attack both pairs are five to seven points behind. (This is on the 1,000 digits above, with a standard error below two.)
 #
 # ## 6.6 Reading a published table
 #
 # **Question.** What did the paper find on photographs, and how far can we trust it?
 #
-# Its repository stores accuracies under attack for the photographs CIFAR-10 and CIFAR-100, with three training margins each. The area under such a curve (AUC), from $\varepsilon=0$ to 1, says in one number how much a network stands.
+# Its repository stores accuracies under attack for the photographs CIFAR-10 and CIFAR-100, with three training margins each. The area under such a curve (AUC), from $\varepsilon=0$ to 1, sums it up.
 
 # %% jupyter={"source_hidden": true}
 with open("figures/regimes_celledoni2022.csv") as file:
@@ -824,9 +837,9 @@ for place in range(6):
     column = [areas[design][place] for design in designs.values()]
     assert column[0] < column[1] < min(column[2:]) and column[4] > column[2]
     spread.append(max(column[2:]) - min(column[2:]))
-    assert column[0] + 0.03 < column[1]  # less is not to be told apart
-    assert (column[1] + 0.03 < min(column[2:])) is (place != 4)
-    assert (max(column[3:]) > column[2] + 0.03) is (place in (3, 4))
+    assert column[0] + 0.04 < column[1]  # less may be chance
+    assert (column[1] + 0.04 < min(column[2:])) is (place < 3)
+    assert (max(column[3:]) > column[2] + 0.04) is (place in (3, 4))
 assert max(spread[:3]) < 0.02 < max(spread[3:]) < 0.07
 
 # %%
@@ -834,13 +847,25 @@ one_column = {design: accuracies["CIFAR10", "0.15", design] for design in design
 figures.published_table(published_radii, one_column, areas, margins)
 
 # %% [markdown]
-# Each point is one training, attacked on 1,024 images: differences below 0.03 are not to be told apart. By the area the unconstrained network is last in all six cases, the naive one next (once by a hair).
-# The other three cannot be told apart for CIFAR-10. For CIFAR-100 a pair is ahead of the non-expansive network at two margins.
+# A caveat: for CIFAR-10 the prescribed networks were attacked with perturbations about a fifth smaller than the axis says (they were evaluated with another normalisation of the pixels).
 #
-# Now the warning. The attack behind these numbers is weak: 10 steps of PGD, each $0.025\,\varepsilon$ long. We try it on our own five networks, at radius $\varepsilon=1$.
+# Each point is one training, attacked on 1,024 images: differences below 0.04 (two standard errors) may be chance. The unconstrained network has the smallest area in all six cases. The naive one is next, for CIFAR-100 by too little to tell.
+# Only for CIFAR-100, at two margins, is a pair clearly ahead of the non-expansive network.
 #
-# **Predict first.** How far do ten such steps lead from their random start? (The start itself is almost harmless: a length of at most 1, spread over 784 pixels.)
-# Look up in the table of Section 6.5 which share survives the strong attack at *that* radius, for the unconstrained network. Predict the share that survives the weak one at radius 1.
+# A warning: the attack behind these numbers is weak, 10 steps of PGD, each $0.025\,\varepsilon$ long. We try it on our own networks, at radius $\varepsilon=1$. First: what does a random start do alone?
+
+# %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
+noise = torch.randn(x_test.shape, generator=generator).to(x_test)
+noise = noise / noise.flatten(1).norm(dim=1)[:, None, None, None]
+with torch.no_grad():
+    start_right = (five["unconstrained"]((x_test + noise).clamp(0, 1)).argmax(1) == y_test).double()
+print(f"unconstrained, random start at distance 1: {start_right.mean():.3f} survive", end="")
+print(f"   (images themselves: {curves['unconstrained'][0][0]:.3f})")
+assert curves["unconstrained"][0][0] - start_right.mean() < 0.03
+
+# %% [markdown]
+# **Predict first.** How far do ten such steps lead from their start?
+# Look up in the table of Section 6.5 which share survives the strong attack at *that* radius, for the unconstrained network. Predict the share that survives the weak one.
 
 # %%
 my_guess_6 = ...  # a number between 0 and 1
@@ -849,7 +874,7 @@ my_guess_6 = ...  # a number between 0 and 1
 weak = {}
 at_one = {name: share[radii.index(1.0)] for name, (share, _) in curves.items()}
 others = at_one["unconstrained"], at_one["naive"]
-assert min(at_one[name] for name in models.CERTIFIED) > max(others)
+assert min(at_one[name] for name in models.CERTIFIED) > max(others) + 0.1
 quarter = {name: share[radii.index(0.25)] for name, (share, _) in curves.items()}
 print("surviving:     weak, radius 1   strong, radius 0.25   strong, radius 1")
 for name, network in five.items():
@@ -873,7 +898,7 @@ reply(
 )
 
 # %% [markdown]
-# At radius 1 the weak attack does about what the strong one does at 0.25. It flatters everyone, most of all the unconstrained network. So the published accuracies are *upper* bounds, and even their order is only suggestive.
+# The weak attack flatters everyone, most of all the unconstrained network. So the published accuracies are *upper* bounds, and even their order is only suggestive.
 #
 # <details><summary>What else the published code does, and what we measured in it</summary>
 #
@@ -886,21 +911,20 @@ reply(
 # * *Orthogonality.* It is asked for by a penalty, and the convolutions pad with zeros. In stored CIFAR-10 networks $\lambda_{\min}$ is at most 0.18 (a flexible one) and 0.33 (a prescribed one). The same kernels on a torus have at least 0.966: the border is the cause.
 # * *Flexible steps.* The step up uses the *same* matrix as the step down. The code keeps $h_1$ in $[0.11,\,1.89]$ and $h_2$ in $[-1.9,\,0.05]$. The stored CIFAR-10 networks sit elsewhere, at the limit of the paper's rule up to rounding: $h_1=0.11$, $h_2=0.0548245$.
 # * *A lost sign.* The forward pass takes $|h_2|$. A learned $-1.9$ becomes a step *up* of 1.9: with $h_1=1$ in two parts the worst slope is 1.63 instead of 0.56.
-# * *Units.* The prescribed networks for CIFAR-10 were evaluated with another normalisation than they were trained with: their perturbations were about a fifth smaller than those of the others.
 #
 # </details>
 #
 # ### When would you use pairs?
 #
-# * *Not* to draw a function of slope 1: $c=2$ was better by far.
+# * *Not first* to draw a function of slope 1: a pair may lose slopes, $c=2$ need not.
 # * *Not* without orthogonal matrices and slopes of at least $a>0$.
-# * *Perhaps* for classification. On our digits non-expansive steps were ahead. On photographs a pair was, clearly in two of the six published cases and in our small run (★ Section 6.7). Train both, compare certificates.
+# * *Perhaps* for photographs: a pair was ahead in two of six published cases and in our small run (★ Section 6.7), but not on our digits. Train both, compare certificates.
 #
 # ## 6.7 ★ The full experiment
 #
 # **Question.** Is the order the same on photographs, under a strong attack?
 #
-# The program `benchmarks/five_regimes.py` trains all five designs with three margins, attacks them with both kinds of PGD and certifies them. It takes digits, clothes or photographs,
+# The program `benchmarks/five_regimes.py` trains all five designs with three margins, attacks and certifies them. It attacks twice: one PGD raises $\max_{j\ne y}F_j-F_y$, as above, the other the cross-entropy. An image survives if it withstands both. The program takes digits, clothes or photographs,
 # uses a GPU if there is one, stores its results after each network and goes on where it was stopped. For example, in the folder above this one:
 #
 # ```
@@ -908,7 +932,8 @@ reply(
 # ```
 #
 # Here is what we stored from a *small* run on CIFAR-10 photographs: 3,000 training images, 300 test images (JPEG copies of the originals), 16 channels, one block a stage, six epochs, no GPU.
-# The networks are therefore poor, right on 32 to 43 per cent of the images, and with 300 images differences below five points are not to be told apart. They take pixel values in $[0,1]$, so their margins are not those of the table above.
+# The networks are therefore poor: right on 32 to 43 per cent of the images (column "clean": no attack). With 300 images the difference of two independent shares has a standard error of 4 points near 0.4 and of 2.5 near 0.1; we read only differences above two of them.
+# The networks take pixel values in $[0,1]$, so their margins are not those of the table above.
 
 # %% jupyter={"source_hidden": true}
 with open("../benchmarks/results/five_regimes_cifar10_subset.json") as file:
@@ -933,7 +958,7 @@ for row, rival in ((stored[7], stored[9]), (stored[12], stored[14])):
 figures.small_run(stored)
 
 # %% [markdown]
-# At every margin the areas come in the order unconstrained, naive, non-expansive, prescribed, flexible. Neighbours in this order are mostly not to be told apart; the first and the last are: at radius 0.3 the flexible pairs are ahead by 9 to 16 points. At the two larger margins they are also ahead of the non-expansive steps, by 8 and 9 points.
+# At every margin the areas come in the order unconstrained, naive, non-expansive, prescribed, flexible. Neighbours are mostly too close to tell. The first and the last are not: at radius 0.3 the flexible pairs are ahead by 9 to 16 points. At the two larger margins they are also ahead of the non-expansive steps, by 8 and 9 points.
 # The published areas agree about the two smallest. With a strong attack on small networks all areas are far smaller.
 #
 # Two things to notice. The bounds of the flexible networks are about 0.3: they *learned* to contract. Their outputs shrink, but so does the number by which the certificate divides.
@@ -943,14 +968,14 @@ figures.small_run(stored)
 #
 # * A step down multiplies distances by at most $\max(|1-ah_1|,|1-h_1|)$; a step up may give back what it has taken (Claims 6.1, 6.3).
 # * If $A^\top A=I$ holds only nearly, $\lambda$ decides how much is left (Claim 6.4).
-# * Steps with $c=2$ drew a distance, pairs did not.
+# * A step with $c=2$ and orthogonal $A$ loses no slope, a pair may. In one run only $c=2$ drew a distance.
 # * An accuracy under attack is only as good as the attack.
 #
 # ## What can go wrong in practice
 #
 # * *A certificate that assumes $A^\top A=I$.* Print $\lambda$, above all with zero padding.
-# * *Layers between the blocks.* One free layer of norm 4 can undo everything.
-# * *Comparing robustness under different attacks*, losses or units of pixels.
+# * *Free layers between the blocks.* One of norm 4 can undo everything.
+# * *Comparing* different attacks or units of pixels.
 #
 # ## References
 #
