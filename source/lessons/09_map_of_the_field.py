@@ -202,7 +202,7 @@ for gamma in (0.0, 0.5):
 #
 # *Kind 4, the derivative of each layer.* **Question.** Can layers *keep* something, instead of making it smaller?
 #
-# Split the state into positions $q$ and momenta $p$, choose an **energy** $H=H_1(q)+H_2(p)$, and follow $q'=\nabla H_2(p)$, $p'=-\nabla H_1(q)$ (Haber and Ruthotto, 1705.03341). The flow keeps $H$ (Claim 1.14); the layers below keep it only nearly.
+# Split the state into positions $q$ and momenta $p$, choose an **energy** $H=H_1(q)+H_2(p)$, and follow $q'=\nabla H_2(p)$, $p'=-\nabla H_1(q)$ (Haber and Ruthotto, 1705.03341). The flow keeps $H$ (Claim 1.14); a step of a method need not.
 # With $H_1(q)=\sum_i\log\cosh\big((Kq+b)_i\big)$ the gradient $\nabla H_1(q)=K^\top\tanh(Kq+b)$ looks like a layer. **Verlet's step** is half a kick (of $p$), a drift (of $q$), half a kick (Section 2.8):
 
 
