@@ -26,7 +26,7 @@ def field_with_friction(attempt: Attempt) -> None:
             "For a batch of rows the product is x times the *transposed* matrix.": torch.tanh(
                 x @ (S - friction) + b
             ),
-            "M + M' is symmetric. Subtract the transpose.": torch.tanh(
+            "M + M.T is symmetric. Subtract the transpose.": torch.tanh(
                 x @ (M + M.T - friction) + b
             ),
             "The friction is subtracted, not added.": torch.tanh(x @ (S + friction).T + b),
@@ -113,9 +113,9 @@ def one_iteration(attempt: Attempt) -> None:
         mistakes = {
             "This is plain repetition of the layer, the case a = 1.": relu(W @ z + q),
             "The relu is missing, or stands inside: it comes last.": z - a * downhill,
-            "q is missing.": relu(z - a * (z - W @ z)),
-            "q has the wrong sign.": relu(z - a * (z - W @ z + q)),
-            "The step goes the wrong way: subtract a times (I - W) z - q.": relu(z + a * downhill),
+            "beta is missing.": relu(z - a * (z - W @ z)),
+            "beta has the wrong sign.": relu(z - a * (z - W @ z + q)),
+            "It goes the wrong way: subtract a times (I - W) z - beta.": relu(z + a * downhill),
             "You use W in place of I - W.": relu(z - a * (W @ z - q)),
             "W is transposed: z is one vector here, not a batch of rows.": relu(
                 z - a * (z - z @ W - q)
@@ -125,4 +125,4 @@ def one_iteration(attempt: Attempt) -> None:
             ),
         }
         attempt.rule_out(value, mistakes, rtol=1e-8)
-        attempt.fail("Inside the relu: z minus a times the difference of (I - W) z and q.")
+        attempt.fail("Inside the relu: z minus a times the difference of (I - W) z and beta.")

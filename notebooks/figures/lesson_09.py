@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from chapter_utils import plotting, widgets
-from chapter_utils.plotting import BLACK, BLUE, ORANGE, SKY
+from chapter_utils.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY
 from figures.common import (
     BLACK_DASHES,
     BLACK_DOTS,
@@ -202,27 +202,29 @@ def orbits_and_energies(orbits) -> None:
         is_euler = name.startswith("Euler")
         style = ORANGE_DASHES if is_euler else BLUE_LINE
         near = name.endswith("0.2")  # from layer to layer; longer steps hop, and are not joined
-        joined = {"linewidth": 0.8} if near else {"linestyle": ""}
-        marks = {} if is_euler else {"marker": ".", "markersize": 3}
-        above.plot(*points.T, **style | joined | marks)
+        hops = {"linestyle": "", "marker": ".", "markersize": 3}
+        above.plot(*points.T, **style | ({"linewidth": 0.8} if near else hops))
         start_and_end(above, points)
         if near:
             arrow(above, points, 150 if is_euler else 8, style["color"])
         above.set(xlabel="$q$", aspect="equal", title=name)
         above.set_adjustable("datalim")
         above.locator_params(nbins=4)
+        below.axhline(1, color=BLACK, linewidth=0.8, zorder=1)
         below.plot(energies, **style, linewidth=1.2)
+        below.plot([0], [1], "o", color=BLACK, markersize=5, clip_on=False, zorder=6)
         below.set(yscale="log", ylim=(3e-2, 2e3), xlabel="layer")
         below.minorticks_off()
     axes[0, 0].set_ylabel("$p$")
     axes[1, 0].set_ylabel("energy / start")
     plotting.show(
         figure,
-        "Orbits of 200 layers from (0.1, 0), a filled disc, to a hollow one, and their energies. "
-        "Each orbit has its own scale. Euler spirals outwards and its energy grows. Verlet at 0.2 "
-        "stays on a circle. The last two orbits hop from side to side, so their points are not "
-        "joined: at 1.9 they fill a flat ellipse; at 2.1 two loops beside the origin, and the "
-        "energy rises to many times its start.",
+        "Orbits of 200 layers from (0.1, 0), a filled disc, to a hollow one, and below their "
+        "energies, with a line at the energy of the start. Each orbit has its own scale. Euler "
+        "spirals outwards and its energy grows. Verlet at 0.2 stays on a circle and near its "
+        "energy. The last two orbits hop from side to side, so their points are not joined: at "
+        "1.9 they fill a flat ellipse, and the energy swings between the start and about a "
+        "tenth of it; at 2.1 two loops beside the origin, and it rises to many times the start.",
     )
 
 
@@ -238,9 +240,10 @@ def with_and_without_projection(times, along, V, side) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.5))
     styles = (ORANGE_DASHES, BLUE_LINE)
     for axis, (name, (paths, relative)), style in zip(axes, along.items(), styles, strict=False):
-        axis.contour(x, y, levels, levels=shown, colors="#808080", linewidths=0.9)
+        axis.contour(x, y, levels, levels=shown, colors="#c8c8c8", linewidths=0.6)
         for path in paths.unbind(1)[::4]:
-            axis.plot(*path.T, **style, linewidth=1.4)
+            axis.plot(*path.T, **style, linewidth=2)
+            arrow(axis, path, len(path) // 2, style["color"])
             start_and_end(axis, path, size=5)
         plane(axis, f"the field {name}", (-side, side), (-side, side))
         axes[2].plot(times, relative, **style, linewidth=1)
@@ -251,12 +254,15 @@ def with_and_without_projection(times, along, V, side) -> None:
     axes[2].set(yscale="log", ylim=(0.4, top), xlim=(0, times[-1].item()))
     axes[2].set(xlabel="time $t$", title=r"$V(t)\,/\,(V(0)\,e^{-\alpha t})$")
     axes[2].minorticks_off()
+    spread = max((V.amax(1) / V.amin(1)).max().item() for _, V in along.values())
+    curves = "whose curves coincide" if spread < 1 + 1e-6 else "one curve each"
     plotting.show(
         figure,
         f"Paths from three points (filled) to their ends at t = {times[-1]:.0f} (hollow), over "
         "grey level lines of V. Left, the field as it is: they spiral outwards. Middle, "
-        "projected: they spiral towards the origin. Right, from twelve points: V divided by its "
-        "bound grows beyond 1 without the projection (dashed); with it (solid) it does not.",
+        "projected: they spiral towards the origin. Right, from twelve points, "
+        f"{curves}: V divided by its bound grows beyond 1 without the projection (dashed); with "
+        "it (solid) it does not.",
     )
 
 
@@ -296,9 +302,9 @@ def two_fields(fields, paths, features, which) -> None:
     plotting.show(
         figure,
         "Streamlines of two trained fields with the feature points as stars, and the paths of "
-        "disturbed features from filled to hollow discs. Left, trained for equilibria only: "
-        "most leave. Right, with the penalty: all return to their star, where the hollow discs "
-        "lie on top of one another.",
+        "disturbed features from filled to hollow discs, for one seed. Left, trained for "
+        "equilibria only: most leave, for this seed. Right, with the penalty: all return to "
+        "their star, where the hollow discs lie on top of one another.",
     )
 
 
@@ -312,16 +318,16 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
             *centres.T,
             "*",
             color="#808080",
-            markerfacecolor="#e8e8e8",
-            markersize=22,
+            markerfacecolor="none",
+            markersize=26,
             zorder=1,
         )
-        for label, colour, mark in ((0, BLUE, "o"), (1, ORANGE, "^")):
+        for label, colour, mark in ((0, GREEN, "o"), (1, PINK, "^")):
             some = paths[name][:, classes == label][:, :12]
-            axis.plot(*some.permute(2, 0, 1), color=colour, linestyle="-", linewidth=0.5)
+            axis.plot(*some.permute(2, 0, 1), color=colour, linestyle="-", linewidth=0.7)
             hollow = {"color": colour, "markerfacecolor": "none", "linestyle": ""}
-            axis.plot(*some[at_5].T, marker=mark, markersize=7, **hollow)
-            axis.plot(*some[at_1].T, mark, color=colour, markersize=3)
+            axis.plot(*some[at_5].T, marker=mark, markersize=8, **hollow)
+            axis.plot(*some[at_1].T, mark, color=BLACK, markersize=3, zorder=6)
         axis.set(xlabel=r"$\eta_1$", ylabel=r"$\eta_2$")
     axes[0].set(xlim=(-side, side), ylim=(-height, height))
     axes[0].set_title(r"LyaNet ($\eta_2$ stretched)", fontsize=10)
@@ -338,8 +344,8 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
     axes[2].legend(loc="upper right")
     plotting.show(
         figure,
-        "States of new inputs on their way from 0, at t = 1 small and filled, at t = 5 large and "
-        "hollow; the two classes are discs and triangles, their centres grey stars. In the left "
+        "States of new inputs on their way from 0, at t = 1 small and black, at t = 5 large and "
+        "hollow; the two classes are discs and triangles, their centres hollow stars. In the left "
         "picture the second axis is stretched, the middle one is zoomed out. With LyaNet the "
         "states stay near the centres; trained for the endpoint only they run on. Right: the "
         "median of V falls and stays with LyaNet, above its bound in the end; without, it is "
@@ -384,6 +390,6 @@ def map_of_rates(measured) -> None:
     plotting.show(
         figure,
         f"One number for each example. In {some} of {len(measured)} mu is positive "
-        "(triangles): some pair separates at first. It is negative for the flow of the monotone "
-        "equilibrium network.",
+        "(triangles): some pair separates at first. It is negative for the forward half of the "
+        "iteration of the monotone equilibrium network, without the relu.",
     )

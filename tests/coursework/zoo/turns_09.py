@@ -11,7 +11,7 @@ def antisymmetric_field(x, M, b, gamma):
     return torch.tanh(x @ (S - gamma * torch.eye(len(S))).T + b)
 
 
-# %% 9.A right: S' = -S used
+# %% 9.A right: S.T = -S used
 def antisymmetric_field(x, M, b, gamma):
     return torch.tanh(x @ (M.T - M) - gamma * x + b)
 
@@ -188,61 +188,61 @@ def mu_by_rows(M):
 
 
 # %% 9.D right: as in the claim
-def forward_backward(z, W, q, a):
-    return torch.relu(z - a * ((torch.eye(len(z)) - W) @ z - q))
+def forward_backward(z, W, beta, a):
+    return torch.relu(z - a * ((torch.eye(len(z)) - W) @ z - beta))
 
 
 # %% 9.D right: towards the layer without relu
-def forward_backward(z, W, q, a):
-    return (z + a * (W @ z + q - z)).clamp(min=0)
+def forward_backward(z, W, beta, a):
+    return (z + a * (W @ z + beta - z)).clamp(min=0)
 
 
 # %% 9.D right: entry by entry
-def forward_backward(z, W, q, a):
-    new = [max(z[i] - a * (z[i] - W[i] @ z - q[i]), 0.0 * z[i]) for i in range(len(z))]
+def forward_backward(z, W, beta, a):
+    new = [max(z[i] - a * (z[i] - W[i] @ z - beta[i]), 0.0 * z[i]) for i in range(len(z))]
     return torch.stack(new)
 
 
 # %% 9.D wrong: plain repetition -> plain repetition
-def forward_backward(z, W, q, a):
-    return torch.relu(W @ z + q)
+def forward_backward(z, W, beta, a):
+    return torch.relu(W @ z + beta)
 
 
 # %% 9.D wrong: no relu -> it comes last
-def forward_backward(z, W, q, a):
-    return z - a * (z - W @ z - q)
+def forward_backward(z, W, beta, a):
+    return z - a * (z - W @ z - beta)
 
 
 # %% 9.D wrong: relu inside -> Inside the relu
-def forward_backward(z, W, q, a):
-    return z - a * torch.relu(z - W @ z - q)
+def forward_backward(z, W, beta, a):
+    return z - a * torch.relu(z - W @ z - beta)
 
 
-# %% 9.D wrong: no q -> q is missing
-def forward_backward(z, W, q, a):
+# %% 9.D wrong: no beta -> beta is missing
+def forward_backward(z, W, beta, a):
     return torch.relu(z - a * (z - W @ z))
 
 
-# %% 9.D wrong: sign of q -> q has the wrong sign
-def forward_backward(z, W, q, a):
-    return torch.relu(z - a * (z - W @ z + q))
+# %% 9.D wrong: sign of beta -> beta has the wrong sign
+def forward_backward(z, W, beta, a):
+    return torch.relu(z - a * (z - W @ z + beta))
 
 
 # %% 9.D wrong: uphill -> the wrong way
-def forward_backward(z, W, q, a):
-    return torch.relu(z + a * (z - W @ z - q))
+def forward_backward(z, W, beta, a):
+    return torch.relu(z + a * (z - W @ z - beta))
 
 
 # %% 9.D wrong: W for I - W -> in place of I - W
-def forward_backward(z, W, q, a):
-    return torch.relu(z - a * (W @ z - q))
+def forward_backward(z, W, beta, a):
+    return torch.relu(z - a * (W @ z - beta))
 
 
 # %% 9.D wrong: transposed -> W is transposed
-def forward_backward(z, W, q, a):
-    return torch.relu(z - a * (z - z @ W - q))
+def forward_backward(z, W, beta, a):
+    return torch.relu(z - a * (z - z @ W - beta))
 
 
 # %% 9.D wrong: damped repetition -> damped repetition
-def forward_backward(z, W, q, a):
-    return (1 - a) * z + a * torch.relu(W @ z + q)
+def forward_backward(z, W, beta, a):
+    return (1 - a) * z + a * torch.relu(W @ z + beta)
