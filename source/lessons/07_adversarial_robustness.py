@@ -286,7 +286,7 @@ def nonexpansive_net(pixels=784, classes=10, width=64, depth=12):
 # $$\text{loss}=\text{cross-entropy}\Big(\frac{F-2.5\,e_y}{T},\,y\Big),\qquad T=0.2 .$$
 #
 # An image that leads by 2.5 is certified to radius $2.5/\sqrt2\approx1.77$.
-# The logits of a 1-Lipschitz network cannot grow as they like. Dividing by a **temperature** $T<1$ makes small differences count.
+# Dividing by a **temperature** $T<1$ makes small differences count.
 # After each optimiser step `restore_orthonormal_rows` moves each $A$ back towards the nearest matrix with orthonormal rows. (The optimiser is Muon, see the ★ part below.)
 
 # %% tags=["nbval-ignore-output"]
@@ -445,7 +445,6 @@ assert proved["non-expansive + PGD"][at[1.0]] < proved["non-expansive"][at[1.0]]
 #
 # Take one away at a time, train again, and look: an **ablation**. The numbers below were computed before: three seeds a row, each trained for about 73 epochs on 3,200 of the
 # training digits and measured on the other 800. (Never choose ingredients on the test images.)
-# The largest radius in the file is 1.58, a little below the 1.77 that the loss asks for.
 #
 # **Predict first.** Which change costs most at radius 1.58: another "optimiser", half the "step" ($c=1$), fewer and wider "blocks", or to leave out the "augmentation" (images are not moved any more)?
 
@@ -475,7 +474,7 @@ reply(my_guess_4, "augmentation", why, wrong)
 # * **The full step** $c=2$ is worth ten points over $c=1$. With orthonormal rows and $c=2$ the Jacobian $I-2A^\top DA$ is orthogonal ($D$ diagonal, 1 for active units, 0 for others): no block shrinks a small change. With $c=1$ every active unit removes a direction.
 # * **Muon** is worth four points over Adam.
 #
-# The other two rows, $T=1$ and fewer, wider blocks, cost between two and three points there. That may be luck.
+# The other two rows cost between two and three points there. That may be luck.
 #
 # <details><summary>Repeat the ablation</summary>
 #
@@ -530,8 +529,7 @@ live_attack.still(digit=4, eps=1.5)
 live_attack
 
 # %% [markdown]
-# Increase $\varepsilon$ until each network gives in, and compare with the certified radius. By the table of Section 7.5
-# half of the test images fall before radius 1.5 for the ResNet, and only beyond 2 here.
+# Increase $\varepsilon$ until each network gives in, and compare with the certified radius.
 #
 # ## 7.8 Can you trust an attack?
 #
@@ -611,7 +609,7 @@ assert short > long + 0.1
 # 5. **Effort.** Do more steps and more random starts change the result? Then it is not yet the end. Does anything survive at a huge radius? Nothing should.
 # 6. **Setting.** Evaluation mode, the same preprocessing, and the clean image tried too?
 #
-# Try it: the table of Section 6.6 fails question 3. Every accuracy under attack is only an upper bound; these may lie far above the truth. A certificate needs none of this advice.
+# Try it: the table of Section 6.6 fails question 3. A certificate needs none of this advice.
 #
 # ## 7.9 Your own pictures
 #
@@ -704,7 +702,7 @@ _ = training.fit(
 #
 # </details>
 #
-# While a network trains, norms are estimates. `training.fit` ends in evaluation mode, where they are guaranteed; if you load weights from a file, call `net.eval()` first. Now the certificate:
+# `training.fit` ends in evaluation mode, where norms are guaranteed; if you load weights from a file, call `net.eval()` first.
 
 # %% tags=["nbval-ignore-output"]
 x_own, y_own = pictures.test_images, pictures.test_labels
@@ -736,7 +734,7 @@ below = [f"read as {pictures.classes[k]}" for k in seen]
 figures.pictures_and_attacks(x_own[chosen], moved, above, below)
 
 # %% [markdown]
-# Each picture moved by a length of at most 2. For photographs of 3 × 32 × 32 pixels papers report radii such as $36/255\approx0.14$.
+# Each picture moved by a length of at most 2. For photographs papers report radii such as $36/255\approx0.14$.
 #
 # **Your turn 7.D.** By which margin must an image lead to be certified to radius $36/255$, if $L=1$ and the pixels lie in $[0,1]$?
 
@@ -776,8 +774,8 @@ your_turn("7.D")
 #
 # **Question.** How far does this go for real photographs?
 #
-# CIFAR-10 has 50,000 training photographs of 32 × 32 pixels in ten classes. `models.colour_net` is made of what you know. `PixelUnshuffle(4)` and the lift turn each 4 × 4 patch into one pixel with many channels.
-# Blocks $x-\tau A^\top\mathrm{relu}(Ax+b)$ mix the channels of each pixel; between two blocks channels move to the neighbouring pixels, which changes no distance.
+# CIFAR-10 has 50,000 training photographs of 32 × 32 pixels in ten classes. In `models.colour_net`, `PixelUnshuffle(4)` and the lift turn each 4 × 4 patch into one pixel with many channels.
+# Blocks $x-\tau A^\top\mathrm{relu}(Ax+b)$ mix the channels of each pixel; between two blocks channels move to the neighbouring pixels, which changes no distance. At the end stands the network of Section 7.4.
 # We trained it for about an hour on two CPU cores and stored the result.
 
 # %% jupyter={"source_hidden": true}
@@ -802,7 +800,7 @@ figures.photographs(run, grid, published)
 #
 # * Networks without a constraint classify 95 of 100 such photographs and certify none.
 # * The best published networks with $L=1$ classify about 81 and certify about 70 at radius $36/255$, with many times as many weights and hours.
-# * Ours does hardly better on its own training photographs (last line). It has not learned by heart: with $L=1$ it is too small for the task. For the digits it was the other way round (Section 7.6).
+# * Ours does hardly better on its own training photographs (last line). It has not learned by heart: with $L=1$ it is too small for the task.
 #
 # The first test photograph of each class, and below it the nearest error that an attack (DDN) found:
 
