@@ -1,14 +1,20 @@
 """What non-expansiveness costs, and how the cost grows.
 
-    python benchmarks/layer_cost.py [--repeats 30] [--threads 2] [--device auto] [--channels-last]
+    python benchmarks/layer_cost.py [--kind convolution] [--repeats 30] [--threads 2]
 
-A chain of non-expansive convolution blocks x - tau K^T relu(K x + b), next to residual blocks
-x + B relu(A x + b) and to nothing but the two convolutions of each. In training a step is forward
-and backward, the norm enforcement (one warm step of power iteration) included; in evaluation it is
-forward only, the norm known since the weights were last changed. The three are timed in turn.
-Printed are medians in milliseconds, and the median over repeats of the ratio to the bare
-convolutions and to the residual block, with its middle half. One of depth, channels, side of the
-image and batch grows at a time.
+A chain of non-expansive blocks x - tau K^T relu(K x + b), next to residual blocks
+x + B relu(A x + b) and to nothing but the two linear maps of each. Kinds of linear maps:
+
+convolution   3 x 3 kernels
+shift         a shift and a 1 x 1 convolution; the bare one is the latter alone
+matrix        half as many rows as channels, channels last, with one shift a block: a block of
+              `models.colour_net`; the bare ones are two matrix products
+
+In training a step is forward and backward, the norm enforcement (one warm step of power iteration)
+included; in evaluation it is forward only, the norm known since the weights were last changed. The
+three are timed in turn. Printed are medians in milliseconds, and the median over repeats of the
+ratio to the bare maps and to the residual block, with its middle half. One of depth, channels, side
+of the image and batch grows at a time.
 """
 
 import argparse
@@ -19,7 +25,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from chapter_utils import image_operators, layers, plain_layers, training
+from chapter_utils import image_operators, layers, operators, plain_layers, training
 
 
 class Size(NamedTuple):
@@ -31,6 +37,7 @@ class Size(NamedTuple):
 
 SIZES = [
     Size(),
+    Size(channels=256, side=8, batch=256),
     *(Size(depth=depth) for depth in (2, 4, 8)),
     *(Size(channels=channels) for channels in (8, 16, 64)),
     *(Size(side=side) for side in (7, 14, 56)),
@@ -46,31 +53,45 @@ HEADS = (
 WARM_UP = 3  # runs that allocate memory, start the power iteration, compute the norm for evaluation
 
 
-def chains(size: Size) -> dict[str, nn.Module]:
+def chains(size: Size, kind: str) -> dict[str, nn.Module]:
     """By name, `size.depth` blocks of each kind."""
     blocks = {"bare": bare, "residual": residual, "non-expansive": nonexpansive}
     return {
-        name: nn.Sequential(*(block(size.channels) for _ in range(size.depth)))
+        name: nn.Sequential(*(block(size.channels, kind) for _ in range(size.depth)))
         for name, block in blocks.items()
     }
 
 
-def convolution(channels: int, bias: bool) -> nn.Module:
-    return nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+def pair(channels: int, kind: str, bias: bool) -> tuple[nn.Module, nn.Module]:
+    """The two linear maps of a block; only the first one may have a bias."""
+    if kind == "matrix":
+        half = channels // 2
+        return nn.Linear(channels, half, bias), nn.Linear(half, channels, False)
+    side, padding = (3, 1) if kind == "convolution" else (1, 0)
+    first, second = (
+        nn.Conv2d(channels, channels, side, padding=padding, bias=b) for b in (bias, False)
+    )
+    return first, second
 
 
-def bare(channels: int) -> nn.Module:
-    return nn.Sequential(convolution(channels, False), convolution(channels, False))
+def bare(channels: int, kind: str) -> nn.Module:
+    return nn.Sequential(*pair(channels, kind, bias=False))
 
 
-def residual(channels: int) -> nn.Module:
-    field = nn.Sequential(convolution(channels, True), nn.ReLU(), convolution(channels, False))
-    return plain_layers.ResidualBlock(field)
+def residual(channels: int, kind: str) -> nn.Module:
+    first, second = pair(channels, kind, bias=True)
+    return plain_layers.ResidualBlock(nn.Sequential(first, nn.ReLU(), second))
 
 
-def nonexpansive(channels: int) -> nn.Module:
-    operator = image_operators.ConvOperator(channels, channels)
-    return layers.NonExpansiveBlock(layers.GradientField(operator))
+def nonexpansive(channels: int, kind: str) -> nn.Module:
+    if kind == "matrix":
+        A = operators.DenseOperator(channels, channels // 2, orthonormal=True)
+    elif kind == "shift":
+        A = image_operators.ShiftOperator(channels, orthonormal=True)
+    else:
+        A = image_operators.ConvOperator(channels, channels)
+    block = layers.NonExpansiveBlock(layers.GradientField(A))
+    return nn.Sequential(plain_layers.Shift(1), block) if kind == "matrix" else block
 
 
 def measure(
@@ -78,13 +99,12 @@ def measure(
 ) -> dict[str, list[float]]:
     """Seconds of each repeat for each chain."""
     torch.manual_seed(0)
-    layout = torch.channels_last if options.channels_last else torch.contiguous_format
-    nets = {
-        name: net.to(device, memory_format=layout).train(train)
-        for name, net in chains(size).items()
-    }
+    nets = {name: net.to(device).train(train) for name, net in chains(size, options.kind).items()}
     x = torch.randn(size.batch, size.channels, size.side, size.side, device=device)
-    x = x.contiguous(memory_format=layout)
+    if options.kind == "matrix":
+        x = x.movedim(1, 3).contiguous()
+    elif options.kind == "shift":
+        x = x.contiguous(memory_format=torch.channels_last)
     gradient = torch.randn_like(x)
     x.requires_grad_(train)
 
@@ -132,7 +152,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--kind", default="convolution", choices=("convolution", "shift", "matrix"))
     options = parser.parse_args()
     if options.repeats < 2 or options.threads < 1:
         parser.error("--repeats must be at least 2, --threads at least 1")
