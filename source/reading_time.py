@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from nbformat import NotebookNode
 
 MINUTES = {"prediction": 2, "live figure": 2, "your turn": 5, "claim": 1}
-WORDS_A_MINUTE = 180
-CODE_LINES_A_MINUTE = 25  # readers needed about a third more than the words alone suggest
+WORDS_A_MINUTE = 120  # prose with formulas: with 180 readers needed a third more than stated
+CODE_LINES_A_MINUTE = 25
 PATTERNS = {
     "prediction": re.compile(r"\*\*Predict first\.\*\*"),
     "live figure": re.compile(r"^live_\w+$", re.MULTILINE),
