@@ -8,10 +8,10 @@
 # **You will learn**
 #
 # * what a *flow* is, and why errors can grow like $e^{Lt}$ but often do not;
-# * to compute one number, $\mu$, that says how fast neighbours can separate;
-# * why "all eigenvalues are negative" does not mean "nothing grows", and which norm repairs it;
-# * what stable and attractive mean, and how an energy proves them;
-# * which flows forget (valleys), which remember (rotations), and how to mix the two.
+# * to compute $\mu$, the number that says how fast neighbours can separate;
+# * why things can grow although all eigenvalues are negative, and which norm repairs it;
+# * what stable and attractive mean, and how an energy proves stability;
+# * which flows forget (valleys), which remember (rotations), and how to mix them.
 #
 # **Before you start:** matrices and eigenvalues; that $x'=f(x)$ tells a point $x$ its velocity; a little PyTorch.
 # **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than a minute.
@@ -92,7 +92,7 @@ gammas = {"damped pendulum": 0.3, "two valleys": 0.3, "rotation": 0.0, "shear": 
 figures.four_systems(systems, gammas, times, trajectories, gap)
 
 # %% [markdown]
-# Now change $\gamma$ yourself. The first picture is a still one; the second moves when you have run the notebook.
+# Now change $\gamma$ yourself. The first picture is still; the second moves when you have run the notebook.
 # (Keys: Tab leads to a control, arrows move a slider, Space opens a list.)
 #
 # * *Pendulum:* what makes the pair end together? What happens at $\gamma=0$, and below?
@@ -174,7 +174,7 @@ for steps in (10, 100, 1000, 10_000):
     print(f"{steps:6d} steps: {error:.4f} from the true place")
 
 # %% [markdown]
-# Ten times as many straight steps, about a tenth of the error. The truth is `ode.flow(f, x, times)`: small steps of a better method (lesson 2), the states at all `times`, of shape (K, B, d).
+# Ten times the steps, about a tenth of the error. The truth is `ode.flow(f, x, times)`: small steps of a better method (lesson 2), the states at all `times`, of shape (K, B, d).
 #
 # Is there always a flow, and only one? The field is **$L$-Lipschitz** if $\|f(x)-f(y)\|\le L\|x-y\|$ for all $x,y$:
 # arrows at nearby points are alike. Here $\|\cdot\|$ is the Euclidean norm, and of a matrix its largest singular value.
@@ -397,7 +397,7 @@ live_bounds
 
 # %% [markdown]
 # On the right the measured curve starts *along* $e^{\mu t}$: the pair was placed where $\mu$ is nearly attained. Then it leaves the bound: $\mu$ is the worst case over all places.
-# From $\gamma=1$ on something is proved that $L$ can never prove: no distance ever grows.
+# From $\gamma=1$ on no distance ever grows, which $L$ can never prove.
 #
 # ### ★ Without convexity
 #
@@ -449,7 +449,11 @@ for moment, state in zip(moments, states, strict=True):
     assert farthest <= bound + 1e-9
 
 # %% [markdown]
-# **Drop it,** and allow $\mu=0$: $x'=(1,0)$ has no equilibrium at all, and the rotation with $\gamma=0$ has one that nobody approaches.
+# <details><summary>Drop the sign of μ</summary>
+#
+# Allow $\mu=0$: $x'=(1,0)$ has no equilibrium at all, and the rotation with $\gamma=0$ has one that nobody approaches.
+#
+# </details>
 #
 # ## 1.5 Stable, attractive, both
 #
@@ -457,9 +461,12 @@ for moment, state in zip(moments, states, strict=True):
 #
 # * **Stable:** solutions stay as near as you like if they start near enough. For each $\varepsilon>0$ there is a $\delta>0$ such that $\|x(0)-x^*\|<\delta$ implies $\|x(t)-x^*\|<\varepsilon$ for all $t\ge0$.
 # * **Attractive:** solutions that start near enough converge to $x^*$.
-# * **Asymptotically stable:** stable *and* attractive. **Exponentially stable:** $\|x(t)-x^*\|\le Ce^{-\beta t}\|x(0)-x^*\|$ for starts near $x^*$, with some $C,\beta>0$.
+# * **Asymptotically stable:** stable *and* attractive.
 #
-# The pendulum without friction, hanging down, is stable but not attractive. Does attractive imply stable?
+# Neither of the first two implies the other. The pendulum without friction, hanging down, is stable but not attractive.
+# And attractive alone allows a long trip before the solution arrives, however near it starts (Claim 1.6).
+#
+# ### ★ A long trip
 #
 # Let a point with radius $r$ and angle $\theta$ move by $r'=r(1-r)$, $\theta'=\sin^2(\theta/2)$. The circle $r=1$ attracts, and on it every point drifts round to $\theta=2\pi$, which is the equilibrium $(1,0)$ again.
 #
@@ -496,7 +503,7 @@ reply(
 # %% [markdown]
 # > **Claim 1.6 (attractive is not enough).** The equilibrium $(1,0)$ of this field attracts every solution except the one that rests at the origin, and it is not stable.
 #
-# However near you start on the circle, just above the axis, the trip leads to distance 2. So the definition asks for both.
+# However near you start on the circle, just above the axis, the trip leads to distance 2.
 #
 # ## 1.6 Linear fields: what eigenvalues say, and what they hide
 #
@@ -529,7 +536,7 @@ def stretch(A, t):
 A = torch.tensor([[-1.0, 10.0], [0.0, -2.0]])
 t = torch.linspace(0, 4, 4001)
 longest = stretch(A, t)
-mu = ode.logarithmic_norm(A).item()  # lambda_max(sym A)
+mu = ode.logarithmic_norm(A).item()  # another name of mu, here lambda_max(sym A)
 print(f"mu {mu:.3f}   longest {longest.max():.3f} at t = {t[longest.argmax()]:.2f}")
 assert (longest <= (mu * t).exp() + 1e-9).all() and (longest >= (-t).exp() - 1e-9).all()
 reply(
@@ -569,7 +576,7 @@ live_transient
 
 # %% [markdown]
 # The orange curve leaves along the blue line and ends parallel to the black one: $\mu$ rules the beginning, $\alpha$ the end.
-# With $k=0$ the matrix is normal, and the three curves are one. *Exercise 1.1 asks for the slope and the peak of any such matrix.*
+# With $k=0$ the three curves are one. *Exercise 1.1 asks for the slope and the peak of any such matrix.*
 #
 # ## 1.7 The right way to measure
 #
@@ -595,6 +602,7 @@ your_turn("1.D")
 
 # %%
 def library_mu(A, w):
+    # the library takes the matrix P of the squared length x^T P x
     return ode.logarithmic_norm(A, weight=torch.diag(w**2)).item()
 
 
@@ -608,7 +616,11 @@ for second in (1.0, 4.0, 10.0, 100.0):
 # %% [markdown]
 # If $x_2$ weighs enough, $\mu$ is negative: every length *in this norm* shrinks at every moment. The price: back in the Euclidean norm the promise holds up to the factor $\max w/\min w$ only.
 #
-# *Each norm has its own $\mu$.* A norm $\|\cdot\|$ of vectors gives a matrix its largest stretch $\|M\|=\max_{\|x\|=1}\|Mx\|$; the slope of $\|e^{At}\|$ at $t=0$ is called the **logarithmic norm** $\mu(A)$.
+# Every norm has its own $\mu$ (Claim 1.9). The one of your question counts: attacks on images are measured in $\|\cdot\|_2$, the Euclidean norm, or in $\|x\|_\infty=\max_i|x_i|$.
+#
+# ### ★ Logarithmic norms
+#
+# A norm $\|\cdot\|$ of vectors gives a matrix its largest stretch $\|M\|=\max_{\|x\|=1}\|Mx\|$; the slope of $\|e^{At}\|$ at $t=0$ is called the **logarithmic norm** $\mu(A)$.
 # A symmetric matrix $P$ is **positive definite** if $x^\top Px>0$ for all $x\ne0$. Then $P=CC^\top$ with an invertible $C$ (Cholesky), and $\|x\|_P=\sqrt{x^\top Px}=\|C^\top x\|$ is the Euclidean length in the coordinates $z=C^\top x$. Weights are the case $P=\mathrm{diag}(w_i^2)$.
 #
 # > **Claim 1.9 (logarithmic norms).** In each of these norms $\|e^{At}\|\le e^{\mu(A)t}$ for $t\ge0$, and no smaller number will do:
@@ -631,11 +643,8 @@ for second in (1.0, 4.0, 10.0, 100.0):
 # Without $C$: $\mu_P(A)$ is the largest number $\lambda$ with $\det\big(PA+A^\top P-2\lambda P\big)=0$.
 #
 # </details>
-# Which norm counts? The one in which your question is asked. Attacks on images are measured in $\|\cdot\|_2$ or $\|\cdot\|_\infty$.
 #
-# ### ★ A norm for every stable matrix
-#
-# First the formulas of Claim 1.9, checked. For our $A$ with $k=10$ the number is positive in three norms:
+# The formulas, checked. For our $A$ with $k=10$ the number is positive in three norms:
 
 
 # %%
@@ -656,6 +665,8 @@ for name, formula, order in (("1", mu_1(A), 1), ("2", mu_2(A), 2), ("inf", mu_1(
     assert abs(formula - slope) < 1e-4 and abs(formula - library) < 1e-9
 
 # %% [markdown]
+# ### ★ A norm for every stable matrix
+#
 # Our weights we found by looking at $A$. Is there always a good $P$? Ask for a length that falls everywhere, $\frac{d}{dt}\|x\|_P^2=x^\top(PA+A^\top P)x=-\|x\|^2$. This is *linear* in $P$:
 #
 # $$A^\top P+PA=-I\qquad\text{(the Lyapunov equation).}$$
@@ -664,6 +675,7 @@ for name, formula, order in (("1", mu_1(A), 1), ("2", mu_2(A), 2), ("inf", mu_1(
 # > If so, the solution $P$ of $A^\top P+PA=-I$ is such a matrix, with $\mu_P=-1/(2\lambda_{\max}(P))$.
 #
 # So for linear fields "asymptotically stable" *is* "contractive", in a norm of its own. The price: in the Euclidean norm only $\|e^{At}\|\le\sqrt{\kappa}\,e^{\mu_Pt}$, with $\kappa=\lambda_{\max}(P)/\lambda_{\min}(P)$.
+# Such an equilibrium is called **exponentially stable**: $\|x(t)-x^*\|\le Ce^{-\beta t}\|x(0)-x^*\|$ for starts near $x^*$, with some $C,\beta>0$.
 #
 # <details><summary>Why</summary>
 #
@@ -707,7 +719,14 @@ print(
 # For the pendulum there is the energy $V(q,p)=\tfrac12p^2+1-\cos q$. Along solutions it changes at the rate $\dot V=\langle\nabla V,f\rangle$. Here, with friction $\gamma\ge0$,
 #
 # $$\dot V=p\cdot(-\sin q-\gamma p)+\sin q\cdot p=-\gamma p^2\le0 .$$
-#
+
+
+# %%
+def energy(x):
+    return 0.5 * x[..., 1] ** 2 + 1 - torch.cos(x[..., 0])
+
+
+# %% [markdown]
 # > **Claim 1.11 (Lyapunov).** Let $f$ be continuous with $f(x^*)=0$, and $V$ continuously differentiable near $x^*$ with $V(x^*)=0$ and $V>0$ at all other points nearby.
 # > If $\dot V\le0$ near $x^*$, then $x^*$ is stable. If $\dot V<0$ at all other points nearby, then $x^*$ is asymptotically stable.
 #
@@ -723,9 +742,13 @@ print(
 #
 # </details>
 #
-# So the pendulum, hanging down, is stable. It gives no more here: $\dot V=0$ on the whole line $p=0$.
+# So the pendulum, hanging down, is stable. It gives no more here: $\dot V=0$ on the whole line $p=0$ (Claim 1.12 goes further).
 #
-# **Drop $V>0$:** for $x'=x$ take $V=-x^2$. Then $\dot V=-2x^2\le0$, and yet solutions run away.
+# <details><summary>Drop the positivity of V</summary>
+#
+# For $x'=x$ take $V=-x^2$. Then $\dot V=-2x^2\le0$, and yet solutions run away.
+#
+# </details>
 #
 # ### ★ Does it get stuck?
 #
@@ -734,12 +757,7 @@ print(
 # %%
 my_guess = ...  # "stuck" or "tends to 0"
 
-
 # %% tags=["reveal"]
-def energy(x):
-    return 0.5 * x[..., 1] ** 2 + 1 - torch.cos(x[..., 0])
-
-
 long_times = torch.linspace(0, 60, 601)
 release = torch.tensor([[2.5, 0.0]])
 damped = ode.flow(swing, release, long_times, max_step=0.02)[:, 0]
@@ -836,7 +854,7 @@ S = torch.tensor([[0.0, 2.0, -1.0], [-2.0, 0.0, 3.0], [1.0, -3.0, 0.0]])
 Q = torch.linalg.matrix_exp(7.0 * S)
 print("exp(7 S) keeps all lengths:", torch.allclose(Q.T @ Q, torch.eye(3)))
 neighbours = torch.tensor([[2.4, 0.0], [2.8, 0.0]])
-states = ode.flow(partial(pendulum, gamma=0.0), neighbours, long_times)
+states = ode.flow(partial(pendulum, gamma=0.0), neighbours, torch.linspace(0, 60, 601))
 drift = (energy(states) - energy(neighbours)).abs().max().item()
 print(
     f"free pendulum: H kept to 1e-6: {drift < 1e-6};  distance 0.40, later {gap(states).max():.1f}"
@@ -906,15 +924,14 @@ reply(
 # ## Recap
 #
 # * Distances change at most by $e^{\pm Lt}$ (Claim 1.2), which cannot tell forgetting from exploding. The one-sided constant $\mu=\sup\lambda_{\max}(\mathrm{sym}\,Df)$ can (Claim 1.3). If $\mu<0$, everybody goes to one equilibrium (Claim 1.5).
-# * Stable and attractive are two things (Claim 1.6). For a linear field eigenvalues decide about the end, $\mu$ about the beginning (Claim 1.8).
-# * Each norm has its own $\mu$ (Claim 1.9). An energy proves stability without any norm (Claim 1.11).
+# * Stable and attractive are two things. For a linear field eigenvalues decide about the end, $\mu$ about the beginning (Claim 1.8).
+# * Each norm has its own $\mu$. An energy proves stability without any norm (Claim 1.11).
 # * Strongly convex valleys forget, linear rotations remember, and pulling towards one point is weaker than pulling together (Claim 1.15).
 #
 # A network that follows a flow for the time $T$ magnifies a change of its input by at most $e^{\mu T}$. Lesson 2 asks which *steps* keep this promise.
 #
 # ## What can go wrong in practice
 #
-# * *Looking at eigenvalues only.* They say nothing about growth on the way.
 # * *A $\mu$ measured at sample points* is a lower bound. It may reject a promise, never certify one.
 # * *Mixing norms.* A negative $\mu$ in one norm says nothing about distances in another without its price.
 #
