@@ -98,7 +98,7 @@ measured = norms.jacobian_norms(cliff, x).max().item()
 print(f"largest local slope at 1001 points {measured:.1f} <= truth {0.5 + 200:.1f}")
 
 # %% [markdown]
-# So there are two tasks. Lower bounds come from searching (Section 3.4 and Section 3.5). Upper bounds come from mathematics: layer by layer (Section 3.2 and Section 3.6), then all layers together (Section 3.3).
+# So there are two tasks: lower bounds by searching (Section 3.4 and Section 3.5), upper bounds by mathematics, for each layer (Section 3.2 and Section 3.6) and for all together (Section 3.3).
 #
 # ### ★ Drop the hypothesis: a jump, and a cut ring
 #
@@ -150,7 +150,7 @@ reply(my_guess, 3, because, wrong={0: "some do stretch.", 7: "ReLU never does."}
 figures.derivatives(t.detach(), derivative)
 
 # %% [markdown]
-# GELU, SiLU and Mish are *not monotone*: they first fall, then rise, and on the right their slope exceeds 1. In ten layers GELU alone may cost a factor of $1.1289^{10}\approx3.4$.
+# These three are *not monotone*: they first fall, then rise. In ten layers GELU alone may cost a factor of $1.1289^{10}\approx3.4$.
 #
 # The words "each entry" matter. **Softmax** mixes the entries: $z_i=e^{x_i}/\sum_je^{x_j}$.
 #
@@ -612,7 +612,7 @@ decision = (logits[:, 1] - logits[:, 0]).reshape(79, 106)
 figures.local_slopes(columns, rows, surface, decision, points, labels, path)
 
 # %% [markdown]
-# The climb ends near the decision curve, between the two classes, where there are few data. So slopes at the data underestimate, climbing helps, and the truth is somewhere between "after climbing" and "product bound".
+# The climb ends near the decision curve, between the two classes, where there are few data. So slopes at the data underestimate, and the truth lies somewhere between "after climbing" and "product bound".
 # Lesson 7 climbs too, on a loss instead of the slope, to *attack* networks.
 #
 # <details><summary>And if the Jacobian is too large to be written down?</summary>
@@ -709,7 +709,7 @@ print(f"the same with stride 2: norm {conv_norm(kernel, 8, 'circular', stride=2)
 assert abs(circular - torus_norm(kernel, 8)) < 1e-9
 
 # %% [markdown]
-# Most networks use zero padding. In the picture above it only leaves out the two corners of the matrix.
+# Most networks use zero padding. In the picture above it leaves out the two corners.
 #
 # **Predict first.** For the kernel $(-1,1,-1)$ and $n=5$, is the zero-padded norm smaller than, equal to, or larger than the circular norm?
 
@@ -784,7 +784,7 @@ print(f"32 x 32 images: norm at most {bound:.3f}")
 # %% [markdown]
 # ### The reshaped matrix
 #
-# PyTorch's `spectral_norm` writes the kernel as a matrix $R$ with one row per output channel and $c_\text{in}\,k^2$ columns, and takes its norm. This is cheap. But the norm of what? A convolution applies $R$ to every patch of the image, and the patches *overlap*.
+# PyTorch's `spectral_norm` writes the kernel as a matrix $R$ with one row per output channel and $c_\text{in}\,k^2$ columns, and takes its norm. But the norm of what? A convolution applies $R$ to every patch of the image, and the patches *overlap*.
 #
 # > **Claim 3.13 (reshaped matrix).** If at least one window lies inside the image, $\|R\|\le\|\mathrm{conv}\|\le\lceil k/s\rceil\,\|R\|$, where $s$ is the stride.
 #
@@ -850,7 +850,7 @@ live_kernel.still(kernel_name="trap (-1, 1, -1)", n=5)
 live_kernel
 
 # %% [markdown]
-# Try the trap with $n=4,5,6$: the first bar fails at odd sides only. Try the random kernels with $n=2$, where no window lies inside the image. (The others obey the inequality even there.) Then let $n$ grow and watch the black diamonds on the left rise towards 1.
+# Try the trap with $n=4,5,6$: the first bar fails at odd sides only. Try the random kernels with $n=2$, where no window lies inside the image. Let $n$ grow and watch the black diamonds on the left rise towards 1.
 # The second bar is always a bound, and for $n=10$ it is at most 6 % too large for these kernels.
 #
 # *Exercise 3.1 asks for the norm of a zero-padded convolution.*
@@ -918,6 +918,25 @@ network = nn.Sequential(
 report(network, (1, 12, 12))
 
 # %% [markdown]
+# Which layer costs most? Which could you change, and by what? A layer without a known bound is refused:
+
+# %%
+try:
+    certificates.lipschitz_bound(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), (4,))
+except TypeError as error:
+    print("refused:", error)
+
+# %% [markdown]
+# For a good reason. Layer normalisation divides by the standard deviation of its input, and this may be tiny. Only the $\epsilon=10^{-5}$ that PyTorch adds to the variance keeps the constant finite: with weights 1 it is $1/\sqrt\epsilon\approx316$.
+
+# %% jupyter={"source_hidden": true}
+nearly_equal = 1e-4 * torch.tensor([[1.0, -1.0, 1.0, -1.0]])
+slope = norms.jacobian_norms(nn.LayerNorm(4), nearly_equal).item()
+print(f"local slope of nn.LayerNorm: {slope:.0f} <= {1e-5**-0.5:.0f}")
+
+# %% [markdown]
+# ### ★ Your network
+#
 # **Your turn 3.D.** Enclose a network. Given `network` and a batch `images` of shape $(b,c,h,w)$, return two numbers: the largest local slope at these images, and the library's guaranteed bound for images of this shape. Both functions stand in Section 3.3.
 
 
@@ -934,7 +953,7 @@ def enclosed(network, images):
 your_turn("3.D")
 
 # %% [markdown]
-# Now bound *your* network. Put it in the place of `mine`: load your weights, call `.eval()`, and give the shape of your images. This one, not trained, is for colour images of 32 × 32 pixels.
+# Now bound *your own* network. Put it in the place of `mine`: load your weights, call `.eval()`, and give the shape of your images. This one, not trained, is for colour images of 32 × 32 pixels.
 
 # %%
 mine = nn.Sequential(
@@ -956,26 +975,11 @@ if passed("3.D"):
     assert lower <= upper
 
 # %% [markdown]
-# Which layer costs most? Which could you change, and by what? A layer without a known bound is refused:
-
-# %%
-try:
-    certificates.lipschitz_bound(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), (4,))
-except TypeError as error:
-    print("refused:", error)
-
-# %% [markdown]
-# For a good reason. Layer normalisation divides by the standard deviation of its input, and this may be tiny. Only the $\epsilon=10^{-5}$ that PyTorch adds to the variance limits the magnification. With weights 1 the constant is $1/\sqrt\epsilon\approx316$, too large to be a useful factor:
-
-# %% jupyter={"source_hidden": true}
-nearly_equal = 1e-4 * torch.tensor([[1.0, -1.0, 1.0, -1.0]])
-slope = norms.jacobian_norms(nn.LayerNorm(4), nearly_equal).item()
-print(f"local slope of nn.LayerNorm: {slope:.0f} <= {1e-5**-0.5:.0f}")
-
-# %% [markdown]
+# Compare with the small network above: which layer costs most in yours?
+#
 # ## Recap
 #
-# * Each layer has a constant (Claim 3.2 to Claim 3.4). GELU, SiLU and Mish stretch a little, overlapping max pooling a lot.
+# * Each layer has a constant (Claim 3.2 to Claim 3.4). GELU stretches a little, overlapping max pooling a lot.
 # * Constants multiply, a skip adds 1 (Claim 3.5), so the bound grows exponentially with depth (Claim 3.6). It may be arbitrarily loose (Claim 3.7), and to be exact is expensive (Claim 3.8).
 # * Power iteration finds the norm of a matrix from below, never above (Claim 3.9).
 # * Local slopes are lower bounds (Claim 3.1); climb to make them larger.
@@ -986,7 +990,7 @@ print(f"local slope of nn.LayerNorm: {slope:.0f} <= {1e-5**-0.5:.0f}")
 # * *A lower bound in a certificate.* Power iteration, slopes at the data, `spectral_norm` on a convolution: all come from below.
 # * *A bound for the wrong image size.* Enlarging the images may enlarge the norm.
 # * *A forgotten layer.* A skip, an input normalisation by $1/0.2=5$, overlapping max pooling with 3. Unknown layers must raise an error.
-# * *A bound that is never tested.* Measure slopes at many points, climb, and compare. One measurement above the bound finds the mistake.
+# * *A bound that is never tested.* Measure slopes at many points, climb, and compare.
 # * *Small is not the aim.* If wasteful layers push the constant to 0.001, a loss with a fixed scale can hardly tell the classes apart. Lesson 5 shows how to have exactly 1 and waste nothing.
 #
 # ## References
