@@ -188,7 +188,11 @@ epidemic = {
 }
 
 # %% [markdown]
-# (Many texts write SIR without the 3. That is the same model for fractions that add up to 3. **The total is part of the model**, so all our samples have the sum 1.)
+# <details><summary>SIR without the 3?</summary>
+#
+# Many texts write it so. That is the same model for fractions that add up to 3. **The total is part of the model**, so all our samples have the sum 1.
+#
+# </details>
 
 # %% jupyter={"source_hidden": true}
 x_train = states[:400]
@@ -404,7 +408,7 @@ def kick(q, p, A, a, b, h):
 your_turn("8.B")
 
 # %% [markdown]
-# Half a kick, a drift, half a kick: that is **Verlet's** step. It is a Strang splitting (Claim 2.15): the flows of the parts kick and drift are exact in one step, and the symmetric order gives order 2. With learned $A,a,b$ it is the layer `structure.SymplecticBlock`; lesson 9 uses such layers, too.
+# Half a kick, a drift, half a kick: that is **Verlet's** step, a Strang splitting of order 2 (Claim 2.15). With learned $A,a,b$ it is the layer `structure.SymplecticBlock`.
 # A drift is a kick with the roles of $q$ and $p$ exchanged and $-h$ for $h$. We give the layer wild weights and let automatic differentiation judge:
 
 # %%
@@ -457,14 +461,17 @@ for name, network in {"Verlet": verlet, "simultaneous Euler": simultaneous}.item
 assert defect(verlet, x) <= 1e-10 < defect(simultaneous, x)
 
 # %% [markdown]
-# The same weights, the same $h$; but Euler takes kick and drift from the same old state, Verlet one after the other. How large is the defect of Euler's version?
+# The same weights, the same $h$; but Euler takes kick and drift from the same old state, Verlet one after the other.
+# For Euler's step of the pendulum $\det D\Phi=1+h^2\cos q$. Near the bottom, where $\cos q>0$, every step blows areas up: that is what you saw.
+#
+# *Exercise 8.4 asks you for the step with the new value, and for what any map does to volumes.*
+#
+# ### ★ How large is the defect of Euler's version?
 #
 # > **Claim 8.6 (simultaneous Euler).** Let $D_1=Dg_1(q)$ and $D_2=Dg_2(p)$ be symmetric. For $q\leftarrow q+h\,g_2(p)$, $p\leftarrow p-h\,g_1(q)$, both from old values,
 # > $D\Phi^\top\Omega D\Phi-\Omega=h^2\begin{pmatrix}0&D_1D_2\\-D_2D_1&0\end{pmatrix}$ and $\det D\Phi=\det(I+h^2D_1D_2)$.
 #
 # *Proof.* Multiply out with $D\Phi=\begin{pmatrix}I&hD_2\\-hD_1&I\end{pmatrix}$. $\square$
-#
-# For the pendulum the determinant is $1+h^2\cos q$. Near the bottom, where $\cos q>0$, every Euler step blows areas up: that is what you saw.
 
 # %% jupyter={"source_hidden": true}
 q, p = x.chunk(2)
@@ -477,8 +484,6 @@ print(f"determinant predicted: {determinant:.4f}")
 assert abs(predicted - defect(simultaneous, x)) < 1e-10
 
 # %% [markdown]
-# *Exercise 8.4 asks you for the step with the new value, and for what any map does to volumes.*
-#
 # ### ★ A pendulum learned from data
 #
 # Does this matter for a *learned* map? Two networks see 400 states of the pendulum and where each is after $h=0.3$: three Verlet layers, and a residual block of similar size.
@@ -714,7 +719,15 @@ reply(
 #
 # ### How averaged are our layers?
 #
-# One layer with step $c<2$ is $\tfrac c2$-averaged (Claim 5.3), and Claim 5.4 composes. It gives $1-\alpha=\dfrac{(1-\alpha_1)(1-\alpha_2)}{1-\alpha_1\alpha_2}$. Divide, and you find a simple rule: the number $\dfrac\alpha{1-\alpha}$, the one in Claim 8.10, **adds up** over the layers.
+# One layer with step $c<2$ is $\tfrac c2$-averaged (Claim 5.3), and a composition of averaged maps is averaged again (Claim 5.4). A lift to more channels and back keeps $\alpha$:
+#
+# > **Claim 8.11 (lift and project).** Let $E$ append zeros, so that $E^\top E=I$. If $T$ is $\alpha$-averaged, so is $E^\top TE$.
+#
+# *Proof.* $T=(1-\alpha)I+\alpha N$ gives $E^\top TE=(1-\alpha)I+\alpha E^\top NE$, and $E^\top NE$ is non-expansive. $\square$
+#
+# ### ★ How averaged are two layers?
+#
+# For two maps Claim 5.4 gives $1-\alpha=\dfrac{(1-\alpha_1)(1-\alpha_2)}{1-\alpha_1\alpha_2}$. Divide, and you find a simple rule: the number $\dfrac\alpha{1-\alpha}$, the one in Claim 8.10, **adds up** over the layers.
 #
 # **Your turn 8.C.** A denoiser consists of two layers, one with $c=1.5$ and one with $c=0.5$. For which $\alpha$ is it sure to be averaged? Find the two numbers $\tfrac\alpha{1-\alpha}$, add them, and go back to $\alpha$.
 
@@ -727,15 +740,6 @@ alpha_by_hand = (3 + 1 / 3) / (1 + 3 + 1 / 3)  # alphas 3/4 and 1/4 give 3 and 1
 your_turn("8.C")
 
 
-# %%
-def compose(*alphas):
-    """How averaged a composition is (Claim 5.4)."""
-    total = alphas[0]
-    for alpha in alphas[1:]:
-        total = (total + alpha - 2 * total * alpha) / (1 - total * alpha)
-    return total
-
-
 # %% jupyter={"source_hidden": true}
 def dense_layer(c):
     field = layers.GradientField(operators.DenseOperator(3, 3))
@@ -744,7 +748,9 @@ def dense_layer(c):
 
 _ = torch.manual_seed(0)
 T = nn.Sequential(dense_layer(1.5), dense_layer(0.5)).eval()
-alpha = alpha_by_hand + 1e-3 if passed("8.C") else compose(0.75, 0.25)  # it may be rounded
+alpha = 1 - (1 - 0.75) * (1 - 0.25) / (1 - 0.75 * 0.25)  # Claim 5.4
+if passed("8.C"):
+    alpha = alpha_by_hand + 1e-3  # it may be rounded
 x, y = 3 * torch.randn(2, 20_000, 3, generator=generator)
 with torch.no_grad():
     paid = (x - y).square().sum(1) - (T(x) - T(y)).square().sum(1)
@@ -754,12 +760,6 @@ print(f"20,000 pairs, right side minus left side is never negative: {slack >= -1
 assert slack >= -1e-12
 
 # %% [markdown]
-# A lift to more channels and back keeps this number:
-#
-# > **Claim 8.11 (lift and project).** Let $E$ append zeros, so that $E^\top E=I$. If $T$ is $\alpha$-averaged, so is $E^\top TE$.
-#
-# *Proof.* $T=(1-\alpha)I+\alpha N$ gives $E^\top TE=(1-\alpha)I+\alpha E^\top NE$, and $E^\top NE$ is non-expansive. $\square$
-#
 # ### ★ Residual denoisers
 #
 # A popular construction looks harmless and is not. If $T$ estimates the *noise*, the denoiser is $x-T(x)$.
@@ -786,7 +786,13 @@ for c in (0.5, 1.0, 1.5):
 #
 # $$x_{k+1}=\mathrm{clip}\big(D(x_k-\tau\nabla F(x_k))\big),\qquad \mathrm{clip}(x)=\text{every pixel brought back to }[0,1].$$
 #
-# This is **plug-and-play**. (Venkatakrishnan et al., 2013, plugged a denoiser into another algorithm, ADMM. Ours is its *forward–backward* variant: forward along $-\nabla F$, then the denoiser where an implicit, "backward", step would stand.)
+# This is **plug-and-play**.
+#
+# <details><summary>Where it comes from</summary>
+#
+# Venkatakrishnan et al., 2013, plugged a denoiser into another algorithm, ADMM. Ours is its *forward–backward* variant: forward along $-\nabla F$, then the denoiser where an implicit, "backward", step would stand.
+#
+# </details>
 #
 # Does it come to rest? Its parts are old friends. The gradient step is $\tfrac{\tau L_F}2$-averaged for $0<\tau<2/L_F$, because $\nabla F$ is *cocoercive*: $\langle\nabla F(x)-\nabla F(y),x-y\rangle\ge\tfrac1{L_F}\|\nabla F(x)-\nabla F(y)\|^2$ (Claim 2.4).
 # The clipping finds the nearest point of a box and is firmly non-expansive, $\alpha=\tfrac12$. If $D=E^\top TE$ is built from layers with $c<2$, it is averaged by construction (Sherry et al., 2306.17332).
@@ -848,12 +854,14 @@ class FirstChannel(nn.Module):
         return x[:, :1]
 
 
+# %% jupyter={"source_hidden": true}
 @certificates.lipschitz_bound.register(FirstChannel)
 def first_channel(layer, input_shape):
     """Dropping numbers stretches nothing and rounds nothing."""
     return certificates.Bound(1.0, certificates.exact)
 
 
+# %%
 def convolution_layer(c):
     return layers.NonExpansiveBlock(layers.GradientField(image_operators.ConvOperator(8, 8)), c=c)
 
@@ -903,7 +911,7 @@ print(f"guaranteed for the averaged denoiser: {bound:.6f}")
 assert slopes["averaged"] <= bound <= 1 + 1e-6 and slopes["unconstrained"] > 1.02
 
 # %% [markdown]
-# As a denoiser the free network is better. Its slope exceeds 1, so Claim 8.13 does not speak about it. Now the whole algorithm, repeated 200 times with $\tau=1.9$, just inside the limit 2. The $\alpha$'s of clipping, four layers and gradient step compose:
+# As a denoiser the free network is better. Its slope exceeds 1, so Claim 8.13 does not speak about it. Now the whole algorithm, repeated 200 times with $\tau=1.9$, just inside the limit 2. The $\alpha$'s of clipping, four layers and gradient step compose by Claim 5.4, two at a time: $1-\alpha=\dfrac{(1-\alpha_1)(1-\alpha_2)}{1-\alpha_1\alpha_2}$.
 
 # %% tags=["nbval-ignore-output"]
 step = pnp_step if passed("8.D") else plain_step
@@ -919,6 +927,14 @@ def plug_and_play(denoiser, y, mask, tau, iterations):
             residuals.append((new - x).flatten(1).norm(dim=1))
             x = new
     return x, torch.stack(residuals)
+
+
+def compose(*alphas):
+    """How averaged a composition is (Claim 5.4)."""
+    total = alphas[0]
+    for alpha in alphas[1:]:
+        total = 1 - (1 - total) * (1 - alpha) / (1 - total * alpha)
+    return total
 
 
 def alpha_of_iteration(tau):
@@ -963,13 +979,13 @@ for name, denoiser in denoisers.items():
 figures.restored_digits(known, mask, restored, missed, pictures)
 
 # %% [markdown]
-# As proved, the averaged denoiser came to rest, and its residual never rose. (With $\alpha=0.96$ the bound is loose: for the first two dozen iterations it says less than the trivial $\sqrt{400}=20$.)
+# As proved, the averaged denoiser came to rest, and its residual never rose. (With $\alpha=0.96$ the bound is loose: at first it says less than the trivial $\sqrt{400}=20$.)
 # For the other denoiser the theory is silent: pictures may settle, by luck, or not. **The condition is sufficient, not necessary.** And restless does not mean ugly: to the eye the darker pictures of the unconstrained denoiser may look better than their error says.
 #
 # Now **drop $\tau<2/L_F$**. At a known pixel one gradient step multiplies the distance to $y$ by $|1-\tau|$. For $\tau>2$ it overshoots by more than it was away, and only the denoiser and the clipping can hold against it.
 # Move the slider across 2. (Each position was computed beforehand, for the digit on which the unconstrained denoiser is most restless.)
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] jupyter={"source_hidden": true}
 tau_grid = [round(0.1 * k, 1) for k in range(1, 31)]
 most_restless = last_move["unconstrained"].argmax()
 puzzle = known[most_restless].expand(len(tau_grid), -1, -1, -1)
@@ -999,11 +1015,19 @@ assert all(final[tau_grid.index(tau)] > 0.05 for tau in (2.5, 3.0))
 # ## Recap
 #
 # * The recipe is always the same: a flow with the property, and a method that keeps it. Then all weights are allowed.
-# * A skew exchange keeps the sum (Claim 8.1), for any Runge–Kutta method. Shares of what one *has* keep entries positive as well (Claim 8.2). A projection that keeps the sum must expand, but only between states of different total (Claim 8.3).
-# * The implicit midpoint rule keeps quadratic quantities (Claim 8.4); Euler and RK4 do not. Gradient kicks and drifts are symplectic (Claim 8.5), simultaneous ones are not (Claim 8.6), other shears still keep volumes (Claim 8.7). (★: in our runs the energy of a learned symplectic network stayed near its start. That was an observation.)
-# * Structured steps compose to non-expansive layers, however fast the rotation (Claim 8.8), and symmetric compositions are of second order (Claim 8.9).
-# * Averaged maps with a fixed point come to rest at a known speed (Claim 8.10); lifts keep averagedness (Claim 8.11), residual denoisers may not even be non-expansive (Claim 8.12).
+# * A skew exchange keeps the sum (Claim 8.1), for any Runge–Kutta method. Shares of what one *has* keep entries positive as well (Claim 8.2).
+# * The implicit midpoint rule keeps quadratic quantities (Claim 8.4); Euler and RK4 do not. Gradient kicks and drifts are symplectic (Claim 8.5), but not both at once.
+# * Averaged maps with a fixed point come to rest at a known speed (Claim 8.10); a lift and back keep them averaged (Claim 8.11).
 # * Plug-and-play with an averaged denoiser and clipping converges for $\tau<2/L_F$ (Claim 8.13), and can fail beyond, or with another denoiser.
+#
+# <details><summary>Of the parts marked ★</summary>
+#
+# * A projection that keeps the sum must expand, but only between states of different total (Claim 8.3).
+# * Kick and drift at the same time have a defect of size $h^2$ (Claim 8.6). Other shears still keep volumes (Claim 8.7). In our runs the energy of a learned symplectic network stayed near its start. That was an observation.
+# * Structured steps compose to non-expansive layers, however fast the rotation (Claim 8.8), and symmetric compositions are of second order (Claim 8.9).
+# * Residual denoisers may not even be non-expansive (Claim 8.12).
+#
+# </details>
 #
 # ## What can go wrong in practice
 #
