@@ -23,10 +23,10 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
             [0, 1, 1],
             [0, 0, 1],
             facecolor=colour,
-            alpha=0.45,
             hatch=hatch,
             label=label,
-            edgecolor="white",
+            edgecolor=plotting.BLACK,
+            linewidth=0,
         )
         (edges[rule],) = left.plot(
             [],
@@ -42,6 +42,7 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         color=plotting.ORANGE,
         marker="o",
         markersize=9,
+        markeredgecolor=plotting.BLACK,
         linestyle="",
         label="your pair",
         gid="pair",
@@ -65,7 +66,7 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         yticks=range(3),
         yticklabels=["worst slope\nfound", "sharp\nrule", "paper's\nrule"],
         title="a distance grows at most by this factor",
-        xlabel="at most 1 (dotted) is allowed",
+        xlabel="dotted: 1, the most that is allowed",
     )
     right.invert_yaxis()  # from top to bottom as one reads
     right.grid(False)
@@ -75,10 +76,11 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         h1s = [s * h1 for h1 in h1_line]
         limits = [largest_expansion(h1, (s, s), kappa, rule) for h1 in h1s]
         regions[rule].set_xy([(0, 0), *zip(h1s, limits, strict=True), (2 * s, 0)])
-        edges[rule].set_data(h1s, limits)
+        end = limits.index(0, 1) + 1  # not along the axis
+        edges[rule].set_data(h1s[:end], limits[:end])
 
     def draw(h1, h2, s, lambda_min):
-        kappa = 0.5 * lambda_min  # a lambda, with a = 1/2
+        kappa = 0.5 * lambda_min  # the library's name for a lambda, with a = 1/2
         draw_rule("gradient", s, kappa)
         draw_rule("monotone", s, kappa)
         whole.set_data(h1_line, [largest_expansion(h1, (1, 1), kappa) for h1 in h1_line])
@@ -204,6 +206,12 @@ def legend_below(figure, axis):
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=5)
 
 
+def error_mark(axis, x, y, images):
+    """How far two standard errors of a share near 1/2 reach, as a bar in a corner."""
+    axis.errorbar(x, y, 2 * (0.25 / images) ** 0.5, color=plotting.BLACK, capsize=4)
+    axis.text(x, y, "  ±2 standard\n  errors, at most", va="center", fontsize=8)
+
+
 def five_designs(radii, curves):
     """Accuracy under attack and, beside it, certified accuracy of the five designs."""
     figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.1), sharey=True)
@@ -219,6 +227,10 @@ def five_designs(radii, curves):
             ylim=(-0.02, 1.02),
             xticks=radii,
         )
+        axis.axvline(0.49, color=plotting.BLACK, linewidth=0.8)
+    axes[0].text(0.51, 0.06, "trained for 0.49", fontsize=8)
+    error_mark(axes[0], 0.05, 0.2, images=200)
+    error_mark(axes[1], 1.05, 0.8, images=200)
     axes[0].set_ylabel("share of the images")
     legend_below(figure, axes[0])
     plotting.show(
@@ -227,7 +239,7 @@ def five_designs(radii, curves):
         "non-expansive network is on top, then the two pairs together, then naive, then "
         "unconstrained. Right, certified: the three enforced designs fall to at most a tenth at "
         "radius 1, at 0.25 and 0.5 the non-expansive network is on top; the two others fall at "
-        "once.",
+        "once. A vertical line marks the radius 0.49, a bar two standard errors, 0.07, each way.",
     )
 
 
@@ -256,6 +268,9 @@ def published_table(radii, curves, areas, margins):
             ylim=(0.15, 0.72),
             title=title,
         )
+    error_mark(axes[0], 0.07, 0.2, images=1024)
+    error_mark(axes[1], 0.1, 0.25, images=1024)
+    error_mark(axes[2], 0.1, 0.6, images=1024)
     axes[1].set_ylabel("area under the curve")
     legend_below(figure, axes[0])
     plotting.show(
@@ -263,7 +278,8 @@ def published_table(radii, curves, areas, margins):
         "Left, over the radius (Euclidean): the unconstrained network starts highest and falls to "
         "below 0.1 at radius 1; the four others fall slowly and end between 0.37 and 0.51. Right, "
         "areas: the unconstrained network is last everywhere and the naive one next, once by a "
-        "hair; for CIFAR-10 the three others lie close together.",
+        "hair; for CIFAR-10 the three others lie close together. A bar in each panel shows "
+        "two standard errors, 0.03, each way.",
     )
 
 
