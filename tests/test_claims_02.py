@@ -471,9 +471,9 @@ def test_claim_2_10_with_a_potential(seed):
 @pytest.mark.parametrize("L", [0.5, 1.0, 7.0])
 def test_claim_2_11_a_stable_is_not_contractive(L):
     f, x = (lambda v: -L * torch.relu(v)), uniform(1, 0.1, 5, 50, 1)
-    for hL in (2.0, 3.9, 4.0, 4.1, 5.0, 20.0):
+    for hL in (0.5, 1.9, 2.0, 3.9, 4.0, 4.1, 5.0, 20.0):
         ends = runge_kutta.runge_kutta_step(f, x, hL / L, runge_kutta.TABLEAUS["trapezoidal"])
-        assert torch.allclose(ends, (1 - hL / 2) * x, atol=1e-9)
+        assert torch.allclose(ends, (1 - hL / 2) * x, atol=1e-9) or hL < 2
         assert (stretch(f, runge_kutta.TABLEAUS["trapezoidal"], hL / L, x, x + 1) > 1 + 1e-6) == (
             hL > 4
         )
@@ -488,6 +488,18 @@ def test_claim_2_11_a_stable_is_not_contractive(L):
         runge_kutta.TABLEAUS["trapezoidal"],
     )
     assert (ends[0] - ends[1]).abs().item() == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    "name, M", [("implicit_euler", 1), ("implicit_midpoint", 0), ("trapezoidal", [-0.25, 0.25])]
+)
+def test_table_of_implicit_methods(name, M):
+    A, b = (part.numpy() for part in runge_kutta.TABLEAUS[name])
+    assert np.allclose(
+        np.diag(b) @ A + A.T @ np.diag(b) - np.outer(b, b), np.diag(np.atleast_1d(M))
+    )
+    r = runge_kutta.circle_contractivity_radius(runge_kutta.TABLEAUS[name])
+    assert 2 * r == pytest.approx(4) if name == "trapezoidal" else r == math.inf
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 from chapter_utils import plotting, widgets
-from chapter_utils.plotting import BLACK, GREEN, ORANGE, PINK, SKY, YELLOW
+from chapter_utils.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, YELLOW
 from figures.common import (
     BLACK_DASHES,
     BLACK_DOTS,
@@ -189,13 +189,19 @@ def stability_region(methods, stability_function, systems, limits) -> widgets.Li
 
 
 def travel(axis, path, place, colour) -> None:
-    """An arrowhead on a path (n, 2), in the direction of travel."""
-    arrow = {
-        "arrowstyle": "-|>",
-        "color": colour,
-        "mutation_scale": 15,
-    }
-    axis.annotate("", path[place + 1].tolist(), path[place].tolist(), arrowprops=arrow)
+    """An arrowhead on a path (n, 2), in the direction of travel, on top of all lines."""
+    ahead = path[place + 1] - path[place]
+    ahead = ahead / ahead.norm()
+    aside = torch.stack([-ahead[1], ahead[0]])
+    corners = torch.stack([ahead, 0.7 * aside - ahead, -0.7 * aside - ahead, ahead])
+    axis.plot(
+        *path[place],
+        marker=corners.tolist(),
+        markersize=19,
+        color=colour,
+        markeredgecolor=BLACK,
+        zorder=8,
+    )
 
 
 def true_circle(axis) -> None:
@@ -236,10 +242,14 @@ def around_a_circle(paths) -> None:
 
 
 FLOOR = 1e-5  # less than this is drawn as none
+BESIDE = {"xytext": (-4, 6), "textcoords": "offset points", "ha": "right", "fontsize": 9}
 
 
-def three_methods(hL_grid, stretches, fine_grid, linear, limits) -> None:
-    """How much the worst pair grows over the step for heun, midpoint and rk4."""
+def three_methods(hL_grid, stretches, fine_grid, linear, limits, stable) -> None:
+    """How much the worst pair grows over the step for heun, midpoint and rk4.
+
+    `stable`: the longest stable step by method and system.
+    """
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.4), sharey=True)
     for axis, name in zip(axes, ("heun", "midpoint", "rk4"), strict=True):
         found = (stretches[name] - 1).clamp_min(FLOOR)
@@ -247,6 +257,8 @@ def three_methods(hL_grid, stretches, fine_grid, linear, limits) -> None:
         axis.semilogy(hL_grid, found, **BLUE_LINE, linewidth=4, label="worst pair found")
         axis.semilogy(fine_grid, decay, **LINEAR, label="one linear decay, largest $|R|$")
         axis.axvline(limits[name], **BLACK_DOTS, linewidth=2, label="$2r$")
+        sets_in = stable[name, "decay"]
+        axis.annotate(f"{sets_in:.3f}", (sets_in, FLOOR), **BESIDE)
         axis.set(xlim=(-0.15, 3), ylim=(0.5 * FLOOR, 4))
         axis.set(xlabel="step $hL$", title=f"{name}: $2r={limits[name]:.0f}$")
     ticks = [FLOOR, 1e-4, 1e-3, 1e-2, 0.1, 1]
@@ -258,9 +270,9 @@ def three_methods(hL_grid, stretches, fine_grid, linear, limits) -> None:
         figure,
         "Three panels over the step hL, each stage with its own potential: the growth of the worst "
         "pair found (wide, solid) and of a linear decay (dashed), on a logarithmic axis, and 2r "
-        "(dotted). For heun both lie at none until 2 and jump up together. For midpoint the solid "
-        "curve climbs from the first step shown, the dashed one jumps up at 2. For rk4 the solid "
-        "curve jumps up at 2, the dashed one at 2.785.",
+        "(dotted). Numbers: where the decay begins to grow. For heun both lie at none until 2 "
+        "and jump up together. For midpoint the solid curve climbs from the first step shown, the "
+        "dashed one jumps up at 2. For rk4 the solid curve jumps up at 2, the dashed one at 2.785.",
     )
 
 
@@ -394,12 +406,18 @@ def where_ramps_act(rows, start, middle) -> None:
         "shrinkB": 5,
     }
     axis.annotate("", middle.tolist(), start.tolist(), arrowprops=arrow)
+    thick = {"arrowstyle": "-|>", "linewidth": 3, "color": BLUE}
+    for name, row, foot in (("$w$", rows[0], (8.66, -5.0)), ("$u$", rows[1], (0.0, 11.0))):
+        tip = torch.tensor(foot) + 4 * row
+        axis.annotate("", tip.tolist(), foot, arrowprops={**thick, "shrinkA": 0, "shrinkB": 0})
+        axis.text(tip[0] + 0.4, tip[1] + 0.2, name, color=BLUE, fontsize=12)
     plane(axis, "where the ramps act, $hL=1$", (-13, 13), (-13, 13))
     plotting.show(
         figure,
         "The plane, cut by the two edges into four parts: only the ramp w acts (upper left), both "
-        "(upper right), only u (lower right), neither (lower left). An arrow leads from the start "
-        "in the first part to the point half-way in the third.",
+        "(upper right), only u (lower right), neither (lower left). Thick arrows on the edges show "
+        "the directions w and u, up the ramps. A thin arrow leads from the start in the first part "
+        "to the point half-way in the third.",
     )
 
 
@@ -469,45 +487,63 @@ def implicit_on_a_ramp(line, ends) -> None:
     )
 
 
-def three_orbits(orbits, energies, turn, a) -> None:
-    """Orbits of three Euler methods around the oscillator, and their energies.
+def three_orbits(orbits, turn, a) -> None:
+    """Orbits of three Euler methods around the oscillator.
 
     `turn`: once around with symplectic Euler and h omega = a, from (1, 0).
     """
-    figure, axes = plt.subplots(1, 4, figsize=(11, 3.2), width_ratios=[1, 1, 1, 1.5])
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5), sharey=True)
     all_looks = (EULER, IMPLICIT_EULER, SYMPLECTIC_EULER)
-    looks = zip(axes, orbits.items(), all_looks, strict=False)
-    for axis, (name, states), look in looks:
+    for axis, (name, states), look in zip(axes, orbits.items(), all_looks, strict=True):
         if look is SYMPLECTIC_EULER:
             angle = torch.linspace(0, 2 * torch.pi, 121)
             long, short = angle.cos() / (2 - a) ** 0.5, angle.sin() / (2 + a) ** 0.5
             true_circle(axis)
             ellipse = torch.stack([long - short, long + short], -1).flip(0)
             axis.plot(*ellipse.T, linewidth=3, color=look["color"])
-            travel(axis, ellipse, 54, look["color"])
+            travel(axis, ellipse, 46, look["color"])
             axis.plot(*turn[1:-1].T, "o", color=BLACK, markersize=4, zorder=7)
             axis.plot(*turn[0], "o", color=BLACK, markersize=8, zorder=7, markerfacecolor="white")
             axis.plot(*turn[-1], "o", color=BLACK, markersize=8, zorder=7)
         else:
-            orbit(axis, states[:101], 20, look)
-        step = a if look is SYMPLECTIC_EULER else 0.1
-        plane(axis, f"{name}, $h\\omega={step}$", (-1.8, 1.8), (-1.8, 1.8))
+            orbit(axis, states[:101], 26, look)
+        steps = "100 steps, $h\\omega=0.1$"
+        if look is SYMPLECTIC_EULER:
+            steps = f"7 steps, $h\\omega={a}$"
+        plane(axis, f"{name}: {steps}", (-1.8, 1.8), (-1.8, 1.8))
         axis.set_title(axis.get_title(loc="left"), fontsize=9, loc="left")
         axis.set(xlabel="position $q$", ylabel="")
-        axes[3].semilogy(energies[name], **look, label=name)
     axes[0].set_ylabel("momentum $p$")
-    axes[3].set(xlabel="step $n$", title="energy $H$, all with $h\\omega=0.1$")
-    places = ((430, 300), (400, 8e-4), (990, 1.2))
-    for name, place in zip(energies, places, strict=True):
-        axes[3].text(*place, name, ha="right", fontsize=9)
     plotting.show(
         figure,
         "Three orbits, clockwise from the open to the filled circle. Explicit Euler spirals out of "
         "the true circle (dotted) in 100 steps, implicit Euler spirals in. Seven longer steps "
         "of symplectic Euler (dots) lie on a flattened, tilted ellipse (solid): outside the circle "
-        "along one diagonal, inside along the other. Right, logarithmic: over 1000 steps the "
-        "first energy climbs by a factor of 20959, the second falls by as much, the third stays "
-        "level.",
+        "along one diagonal, inside along the other.",
+    )
+
+
+def three_energies(energies, lower, upper) -> None:
+    """Energies of three Euler methods, and that of the symplectic one between its bounds."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.2))
+    looks = (EULER, IMPLICIT_EULER, SYMPLECTIC_EULER)
+    places = ((430, 300), (400, 8e-4), (990, 1.2))
+    for (name, energy), look, place in zip(energies.items(), looks, places, strict=True):
+        left.semilogy(energy, **look)
+        left.text(*place, name, ha="right", fontsize=9)
+    left.set(xlabel="step $n$", ylabel="energy $H$", title="logarithmic, 1,000 steps")
+    right.plot(energies["symplectic Euler"][:201], color=SKY, linewidth=2.5)
+    for bound, side, shift in ((lower, "top", -0.001), (upper, "bottom", 0.001)):
+        right.axhline(bound, **BLACK_DASHES, linewidth=1.5)
+        right.text(200, bound + shift, f"bound {bound:.3f}", va=side, ha="right", fontsize=9)
+    right.set(xlabel="step $n$", ylabel="energy $H$", ylim=(0.465, 0.537))
+    right.set_title("symplectic Euler alone, the first 200 steps")
+    plotting.show(
+        figure,
+        "Left, on a logarithmic axis: over 1,000 steps the energy of explicit Euler climbs by a "
+        "factor of 20,959, that of implicit Euler falls by as much, that of symplectic Euler stays "
+        "level. Right, on a linear axis: it swings between the bounds 0.476 and 0.526 (dashed), "
+        "and touches them again and again.",
     )
 
 

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 2. Steps that keep the promise
 #
-# Lesson 1 found flows that never move two states apart. A computer takes steps, and a layer of a network *is* such a step (lesson 4).
-# A step too long, or of the wrong kind, breaks this promise.
+# Lesson 1 found flows that never move two states apart. A layer of a network is a *step* along such a flow (lesson 4).
+# A step too long, or of the wrong kind, breaks the promise.
 #
 # **You will learn**
 #
 # * to read a Runge–Kutta method from a small table, and where it is stable;
-# * one number $r$ per method, which tells how long a step may be before two solutions move apart;
+# * one number $r$ per method: how long a step may be before two solutions move apart;
 # * why a stable method can fail at *every* step size, and why gradients matter;
-# * steps that solve an equation, steps that keep an energy, and steps made of steps.
+# * steps that solve an equation, and steps that keep an energy.
 #
 # **Before you start:** lesson 1, complex numbers as points of a plane, and paper.
 # **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than a minute.
@@ -109,9 +109,9 @@ for z in (-2.5, -0.1, 0.5):
 # > **Claim 2.1 (stability function).** One step of $(A,b)$ for $x'=\lambda x$ is $x\mapsto R(h\lambda)\,x$ with
 # > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$, if the inverse exists (for explicit methods it always does). For $x'=Kx$ with a matrix $K$ it is $x\mapsto R(hK)\,x$, as long as the inverse exists for every eigenvalue of $hK$.
 #
-# In $R(hK)$ the matrix $hK$ stands for $z$, and $I$ for 1: for `heun` $I+hK+\tfrac12(hK)^2$.
+# <details><summary>Proof, and what R(hK) means</summary>
 #
-# <details><summary>Proof</summary>
+# In $R(hK)$ the matrix $hK$ stands for $z$, and $I$ for 1: for `heun` $I+hK+\tfrac12(hK)^2$.
 #
 # The vector of stages is $X=\mathbb 1x+zAX$, hence $X=(I-zA)^{-1}\mathbb 1x$, and the step is $x+z\,b^\top X$. For $x'=Kx$ the same lines hold with $hK$ in place of $z$, because powers of one matrix commute. $\square$
 #
@@ -154,14 +154,14 @@ live_region.still(method="rk4", system="decay", h=2.9)
 live_region
 
 # %% [markdown]
-# The systems are $\lambda=-1$ (decay), $-0.3+i$ (spiral) and $i$ (rotation). The last three methods wait for Section 2.6. Find out:
+# The systems are $\lambda=-1$ (decay), $-0.3+i$ (spiral) and $i$ (rotation). Find out:
 #
-# * *`euler`, decay:* from which $h$ on does it jump from side to side, from which on grow?
-# * *`rk4`:* how far may you go on the decay, how far on the rotation?
+# * *`euler`, decay:* from which $h$ on does it jump from side to side?
+# * *Spiral:* how much farther than `euler` does `rk4` reach?
 #
 # <details><summary>Answers</summary>
 #
-# Euler multiplies by $1-h$: beyond $h=1$ it jumps from side to side, beyond $h=2$ it grows. For `rk4` the limits are $2.785$ and $2.828$.
+# Euler multiplies by $1-h$, so beyond $h=1$ it jumps from side to side. On the spiral `euler` is stable up to $h=0.55$ and `rk4` up to $2.73$, five times as far. (The last three methods of the list wait for Section 2.6.)
 #
 # </details>
 #
@@ -259,7 +259,8 @@ for name, method in TABLEAUS.items():
 #
 # Take the kindest fields: $f=-\nabla V$ with a convex $V$, where $\nabla V$ is $L$-Lipschitz ($V$ is **$L$-smooth**). The flow never increases distances (lesson 1).
 #
-# On the line the difference quotients of such an $f$ lie in $[-L,0]$. So $(f(x)-f(y))(x-y)\le-\tfrac1L|f(x)-f(y)|^2$. In more dimensions this has a name: **$-f$ is $\nu$-cocoercive** (with $\nu>0$) if for all $x,y$
+# On the line the difference quotients $q=\frac{f(x)-f(y)}{x-y}$ lie in $[-L,0]$. So $q\le-\tfrac1Lq^2$. Multiply by $(x-y)^2$: $(f(x)-f(y))(x-y)\le-\tfrac1L|f(x)-f(y)|^2$.
+# In more dimensions this has a name: **$-f$ is $\nu$-cocoercive** (with $\nu>0$) if for all $x,y$
 #
 # $$\langle f(x)-f(y),\,x-y\rangle\le-\nu\,\|f(x)-f(y)\|^2 .$$
 #
@@ -280,41 +281,35 @@ for name, method in TABLEAUS.items():
 #
 # $$\|\Delta_0+h\Delta f\|^2=\|\Delta_0\|^2+2h\langle\Delta f,\Delta_0\rangle+h^2\|\Delta f\|^2\le\|\Delta_0\|^2-h(2\nu-h)\|\Delta f\|^2 .$$
 #
-# Up to $h=2\nu$ the middle term wins. A step that moves no two points apart is called **non-expansive**.
+# For $h\le2\nu$ the last term is not positive: the pull $2h\langle\Delta f,\Delta_0\rangle$ outweighs $h^2\|\Delta f\|^2$. A step that moves no two points apart is called **non-expansive**.
 #
-# **Now $s$ stages,** with weights $b_i\ge0$. Stage $i$ sees two points $\Delta X_i$ apart, with velocities $\Delta f_i$ apart. So insert $\Delta_0=\Delta X_i-h\sum_ja_{ij}\Delta f_j$ in the middle term:
+# **Now $s$ stages,** with weights $b_i\ge0$. Stage $i$ sees two points $\Delta X_i=\Delta_0+h\sum_ja_{ij}\Delta f_j$ apart, with velocities $\Delta f_i$ apart. After the step the pair differs by $\Delta_1=\Delta_0+h\sum_ib_i\Delta f_i$.
+# Take squares. Insert $\Delta_0=\Delta X_i-h\sum_ja_{ij}\Delta f_j$ in the middle term. Collect what has $h^2$:
 #
-# $$2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle=2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-2h^2\sum_{i,j}b_ia_{ij}\langle\Delta f_i,\Delta f_j\rangle .$$
+# $$\begin{aligned}\|\Delta_1\|^2&=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle+h^2\sum_{i,j}b_ib_j\langle\Delta f_i,\Delta f_j\rangle,\\2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle&=2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-2h^2\sum_{i,j}b_ia_{ij}\langle\Delta f_i,\Delta f_j\rangle,\\\|\Delta_1\|^2&=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle,\end{aligned}$$
 #
-# The first sum is the **pull**: by cocoercivity at most $-2h\nu\sum_ib_i\|\Delta f_i\|^2$. The second joins the square $h^2\sum_{i,j}b_ib_j\langle\Delta f_i,\Delta f_j\rangle$. Both make $-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle$, with the symmetric matrix
+# with the symmetric matrix
 #
 # $$M=BA+A^\top B-bb^\top,\qquad B=\mathrm{diag}(b).$$
 #
-# ($A^\top$ appears because $i$ and $j$ may swap their names. For Euler $A=0$, $b=1$, $M=-1$.) The pull wins if $M+\tfrac{2\nu}hB\succeq0$.
+# ($A^\top$ appears because $i$ and $j$ may swap their names. For Euler $M=-1$.) By cocoercivity the pull $2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle$ is at most $-2h\nu\sum_ib_i\|\Delta f_i\|^2$. Hence
 #
-# Here $N\succeq0$ (**positive semidefinite**) says that the symmetric matrix $N$ has no negative eigenvalue: $v^\top Nv\ge0$ for all $v$.
+# $$\|\Delta_1\|^2\le\|\Delta_0\|^2-h^2\sum_{i,j}N_{ij}\langle\Delta f_i,\Delta f_j\rangle,\qquad N=M+\tfrac{2\nu}hB .$$
+#
+# An inner product is a sum over coordinates. So take one coordinate: those of $\Delta f_1,\dots,\Delta f_s$ form a vector $v$, and the double sum becomes $v^\top Nv$.
+# It is never negative if $N\succeq0$ (**positive semidefinite**): $v^\top Nv\ge0$ for all $v$, that is, the symmetric matrix $N$ has no negative eigenvalue.
 #
 # > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB\succeq0$. If $-f$ is $\nu$-cocoercive, one step is non-expansive for every $h\le2r\nu$.
 # > In particular for $f=-\nabla V$ with $V$ convex and $L$-smooth: for $h\le\dfrac{2r}L$ (Dahlquist and Jeltsch 1979).
 #
 # This $r$ is the **circle-contractivity radius**: $\infty$ if $M\succeq0$ itself, 0 if no number will do. For Euler $-1+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$.
 #
-# <details><summary>The proof, every step</summary>
+# <details><summary>The rest of the proof</summary>
 #
-# We write $N\succeq P$ if $N-P\succeq0$. (If an implicit step has several solutions, take any of them.)
+# We write $N\succeq P$ if $N-P\succeq0$. If $h\le2r\nu$, then $\tfrac{2\nu}h\ge\tfrac1r$, and $N\succeq M+\tfrac1rB\succeq0$ because $B\succeq0$. So the double sum is not negative, and $\|\Delta_1\|\le\|\Delta_0\|$.
 #
-# Let $\Delta_0$ be the difference of two solutions before the step, $\Delta_1$ after it, $\Delta X_i$ and $\Delta f_i$ that of the points and velocities of stage $i$. Subtract the formulas of the method:
-#
-# $$\Delta X_i=\Delta_0+h\sum_ja_{ij}\Delta f_j,\qquad \Delta_1=\Delta_0+h\sum_ib_i\Delta f_i .$$
-#
-# 1. Square the second: $\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle+h^2\sum_{i,j}b_ib_j\langle\Delta f_i,\Delta f_j\rangle$.
-# 2. In the middle term replace $\Delta_0$ by $\Delta X_i-h\sum_ja_{ij}\Delta f_j$. It becomes $2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-2h^2\sum_{i,j}b_ia_{ij}\langle\Delta f_i,\Delta f_j\rangle$.
-# 3. A double sum does not change if $i$ and $j$ swap their names. So $2\sum_{i,j}b_ia_{ij}\langle\cdot,\cdot\rangle=\sum_{i,j}(b_ia_{ij}+b_ja_{ji})\langle\cdot,\cdot\rangle$, and these brackets are the entries of $BA+A^\top B$. With the last term of step 1 the entries of $M$ appear:
-#    $$\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle .$$
-# 4. Stage $i$ sees two points $\Delta X_i$ apart, and $b_i\ge0$. So cocoercivity gives $2hb_i\langle\Delta f_i,\Delta X_i\rangle\le-2h\nu\,b_i\|\Delta f_i\|^2=-h^2\cdot\tfrac{2\nu}h\,b_i\langle\Delta f_i,\Delta f_i\rangle$. Let $N=M+\tfrac{2\nu}hB$. Together
-#    $$\|\Delta_1\|^2\le\|\Delta_0\|^2-h^2\sum_{i,j}N_{ij}\langle\Delta f_i,\Delta f_j\rangle .$$
-# 5. If $h\le2r\nu$, then $\tfrac{2\nu}h\ge\tfrac1r$, and $N\succeq M+\tfrac1rB\succeq0$ because $B\succeq0$.
-# 6. Write the inner products as sums over coordinates $k$, and let $v_k$ be the vector of the $k$-th coordinates of $\Delta f_1,\dots,\Delta f_s$. The double sum is $\sum_kv_k^\top Nv_k\ge0$. So $\|\Delta_1\|\le\|\Delta_0\|$. $\square$
+# The swap of names in full: $2\sum_{i,j}b_ia_{ij}\langle\Delta f_i,\Delta f_j\rangle=\sum_{i,j}(b_ia_{ij}+b_ja_{ji})\langle\Delta f_i,\Delta f_j\rangle$, and these brackets are the entries of $BA+A^\top B$.
+# Where $b_i\ge0$ is used: cocoercivity at stage $i$ is multiplied by $b_i$. (If an implicit step has several solutions, take any of them.) $\square$
 #
 # </details>
 #
@@ -337,7 +332,7 @@ M_midpoint = torch.tensor([[0.0, 0.5], [0.5, -1.0]])  # BA + A'B has 1/2 twice, 
 your_turn("2.B")
 
 # %% [markdown]
-# **Predict first.** Add $\tfrac1rB=\tfrac1r\begin{pmatrix}0&0\\0&1\end{pmatrix}$ to this $M$. What is the largest $r$ for which no eigenvalue is negative (0 if there is none)?
+# **Predict first.** Add $\tfrac1rB=\tfrac1r\begin{pmatrix}0&0\\0&1\end{pmatrix}$ to this $M$. What is the largest $r$ for which no eigenvalue is negative?
 
 # %%
 my_guess = ...  # a number
@@ -346,29 +341,23 @@ my_guess = ...  # a number
 A, b = TABLEAUS["midpoint"]
 M = torch.diag(b) @ A + A.T @ torch.diag(b) - torch.outer(b, b)
 for r in (1.0, 0.1, 0.01):
-    lowest = torch.linalg.eigvalsh(M + torch.diag(b) / r)[0].item()
-    print(f"r = {r:4.2f}:  the lowest eigenvalue of M + B/r is {lowest:.4f}")
-    assert lowest < 0
+    N = M + torch.diag(b) / r
+    lowest = torch.linalg.eigvalsh(N)[0].item()
+    print(f"r = {r:4.2f}:  lowest eigenvalue {lowest:.4f}   determinant {torch.linalg.det(N):.4f}")
+    assert lowest < 0 and abs(torch.linalg.det(N) + 0.25) < 1e-9
 reply(
     my_guess,
     0,
-    "The upper left entry stays 0 and its neighbour stays 1/2, so the determinant is -1/4 "
-    "for every r: one eigenvalue is negative. There is no such r, and we write r = 0.",
+    "The upper left entry stays 0 and its neighbour 1/2, so the determinant is -1/4 for every "
+    "r: one eigenvalue comes near 0, but stays negative. There is no such r: we write r = 0.",
     wrong={1: "that is the r of its twin heun.", 0.5: "no 1/r lifts the upper left entry."},
 )
 
 # %% [markdown]
-# **Why "circle"?** *The disc of radius $r$ that touches 0 from the left lies in the stability region.* So $2r$ is at most the **linear limit**, the largest $hL$ up to which the decay $x'=-Lx$ is stable.
-#
-# <details><summary>Why it does</summary>
-#
-# Take $f(x)=\lambda x$ with $\mathrm{Re}\,\lambda<0$. Then $-f$ is $\nu$-cocoercive with $\nu=-\mathrm{Re}\,\lambda/|\lambda|^2$, and for $z=h\lambda$ the condition $h\le2r\nu$ of Claim 2.5 reads $|z+r|\le r$. $\square$
-#
-# </details>
-#
-# Both limits of all explicit methods (you need not know the others):
+# The **linear limit** is the largest $hL$ up to which the decay $x'=-Lx$ is stable. Here are both limits of all explicit methods (you need not know the others):
 
 # %%
+# limits: the longest stable step of each method, searched for in Section 2.1 (closed cell)
 two_r = {name: 2 * runge_kutta.circle_contractivity_radius(m) for name, m in TABLEAUS.items()}
 print("method             pairs: hL <= 2r     linear limit: hL <=")
 for name, method in TABLEAUS.items():
@@ -376,16 +365,26 @@ for name, method in TABLEAUS.items():
         print(f"{name:18s} {two_r[name]:12.3f} {limits[name, 'decay']:20.3f}")
     assert two_r[name] <= limits[name, "decay"] + 1e-6
 
+# %% [markdown]
+# More stages need not help: `rk4` has four and $r=1$ like Euler. For `midpoint` and `heun3` *no* step has a guarantee.
+#
+# *Exercise 2.2 asks for a function that computes $r$.*
+#
+# ### ★ Why “circle”?
+#
+# *The disc of radius $r$ that touches 0 from the left lies in the stability region.* So $2r$ is at most the linear limit.
+#
+# <details><summary>Why it does</summary>
+#
+# Take $f(x)=\lambda x$ with $\mathrm{Re}\,\lambda<0$. Then $-f$ is $\nu$-cocoercive with $\nu=-\mathrm{Re}\,\lambda/|\lambda|^2$, and for $z=h\lambda$ the condition $h\le2r\nu$ of Claim 2.5 reads $|z+r|\le r$. $\square$
+#
+# </details>
+
 # %% jupyter={"source_hidden": true}
 chosen = {name: TABLEAUS[name] for name in ("euler", "heun", "midpoint", "rk4")}
 figures.discs(chosen, runge_kutta.circle_contractivity_radius, stability_function)
 
 # %% [markdown]
-# More stages need not help: `rk4` has four and $r=1$ like Euler. For `midpoint` and `heun3` *no* step has a guarantee.
-# Longer steps: divide them (★ below, and lesson 5).
-#
-# *Exercise 2.2 asks for a function that computes $r$.*
-#
 # ### ★ Gradient and convex: both words are needed
 #
 # Try Claim 2.4 on three fields; `valley` is made of **ramps**, $\mathrm{relu}(s)=\max(s,0)$. We print left minus right side for $\nu=1/L$, divided by $\|x-y\|^2$. It should not exceed 0:
@@ -471,7 +470,7 @@ for s in (1, 2, 3, 4):
 # Let $V$ depend on time. Stages stand at different times, so stage $i$ sees its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
 #
 # We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane. Then the step is a matrix.
-# Its **stretch** is its norm, the most by which it lengthens a pair. A search looks for the worst $u_i$.
+# Its **stretch** is its norm, the most by which it lengthens a pair. The closed cell searches for the worst $u_i$.
 
 # %% jupyter={"source_hidden": true}
 hL_grid = torch.arange(1, 51) / 10
@@ -528,11 +527,34 @@ drawn = {
     name: torch.cat([stretches[name], worst_stretch(TABLEAUS[name], beyond)[0]])[order]
     for name in shown
 }
-figures.three_methods(drawn_at, drawn, fine_grid, linear, two_r)
 
 # %% [markdown]
-# The axis is logarithmic, to show small growth too. Linear theory (dashed) cannot tell the twins apart. Yet `midpoint`, with $2r=0$, stretches a pair at every step.
-# `heun` and `rk4` stretch none up to $2r=2$, and some right after; for `rk4` linear theory sees this only at 2.785. Claim 2.7 (★): beyond $2r$ all methods with $b_i\ge0$ expand.
+# **Predict first.** Which of `heun`, `midpoint` and `rk4` stretch a pair at $hL=1$? How many of the three do at $hL=2.4$?
+
+# %%
+my_guess = ...  # how many at 2.4
+
+# %% tags=["reveal"]
+for name in shown:
+    at = {hL: stretches[name][round(10 * hL) - 1] for hL in (1.0, 2.4)}
+    print(f"{name:9s} stretch at hL = 1: {at[1.0]:.3f}   at hL = 2.4: {at[2.4]:.3f}")
+reply(
+    my_guess,
+    3,
+    "All three have 2r <= 2. At hL = 1 only midpoint stretches a pair.",
+    wrong={2: "rk4 is stable at 2.4, but beyond its 2r = 2.", 1: "heun is not even stable at 2.4."},
+)
+
+# %% [markdown]
+# Now all $hL$. The height is the growth, stretch $-\,1$, on a logarithmic axis. “None” at the bottom stands for less than 0.00001.
+
+# %% jupyter={"source_hidden": true}
+figures.three_methods(drawn_at, drawn, fine_grid, linear, two_r, limits)
+
+# %% [markdown]
+# Linear theory (dashed) cannot tell the twins apart. Yet `midpoint`, with $2r=0$, stretches a pair at every step shown.
+# `heun` and `rk4` stretch none up to $2r=2$, and some right after. For `rk4` linear theory sees this only at 2.785.
+# Claim 2.7 (★): beyond $2r$ every method with $b_i\ge0$ stretches some pair, if stages may see different potentials.
 #
 # ### ★ The worst pair of each method
 #
@@ -583,9 +605,16 @@ live_stretch
 #
 # $$V(x)=c\cdot x+\tfrac12\max(w\cdot x,0)^2+\tfrac12\max(u\cdot x,0)^2,\qquad w\cdot c=20,\quad u\cdot c=-20 .$$
 #
-# A ramp acts only where its $\max$ is positive. $V$ is convex. Where both act its Hessian is $C=ww^\top+uu^\top$, with $C(u+w)=(1+u\cdot w)(u+w)$, the largest eigenvalue. So $L=1+u\cdot w=1.5$.
+# A ramp acts only where its $\max$ is positive. $V$ is convex, and $L=1+u\cdot w=1.5$.
 #
-# Start at $w\cdot x=5h$, $u\cdot x=-5h$. In half a step $-c$ changes $w\cdot x$ by $-\tfrac h2\cdot20=-10h$, and $u\cdot x$ by $+10h$. The ramp $w$, which acts at the start, adds $-\tfrac52h^2$ and $-\tfrac54h^2$. So half-way both have changed their signs, if $h<4$:
+# Let $w\cdot x=5h$ and $u\cdot x=-5h$. There only the ramp $w$ acts, so $f(x)=-c-5h\,w$. Half a step adds $\tfrac h2f(x)$, and both signs change if $h<4$:
+#
+# |ramp|at the start $x$|half-way, at $X=x+\tfrac h2f(x)$|
+# |---|---|---|
+# |$w$|$w\cdot x=5h$: on|$w\cdot X=5h-\tfrac h2(20+5h)=-5h-\tfrac52h^2$: off|
+# |$u$|$u\cdot x=-5h$: off|$u\cdot X=-5h+\tfrac h2(20-\tfrac52h)=5h-\tfrac54h^2$: on|
+#
+# So $Df(x)=-ww^\top$ and $Df(X)=-uu^\top$. The chain rule for $x+hf(x+\tfrac h2f(x))$ gives the step's Jacobian, $I-h\,uu^\top\big(I-\tfrac h2ww^\top\big)$.
 
 # %%
 u = torch.tensor([1.0, 0.0])
@@ -607,7 +636,7 @@ start = crossing_point(2 / 3)
 figures.where_ramps_act(rows, start, start + two_ramps(start) / 3)
 
 # %% [markdown]
-# The start feels only the ramp $w$, the point half-way only the ramp $u$. The norm of a step's Jacobian is the stretch of very short pairs:
+# The norm of a step's Jacobian is the stretch of very short pairs:
 
 
 # %%
@@ -621,15 +650,16 @@ for name in ("midpoint", "euler", "heun"):
     print(f"{name:9s} stretch at hL = 2: {measured.item():.4f}")
 
 # %% [markdown]
-# > **Claim 2.8 (midpoint fails at every step size).** For this $V$ and every $h>0$ the midpoint step moves some pair apart. For $0<h<4$ its Jacobian at the point above is $I-h\,uu^\top+\tfrac{h^2}2(u\cdot w)\,uw^\top$, with a norm of at least
+# > **Claim 2.8 (midpoint fails at every step size).** For this $V$ and every $h>0$ the midpoint step moves some pair apart. For $0<h<4$ its Jacobian at the point above has a norm of at least
 # > $\sqrt{1+3h^4/64}$.
 #
-# *Idea.* The second column is $(\sqrt3h^2/8,\,1)$, longer than 1. The figure shows it: an upright pair keeps its height, and is shifted sideways as well.
+# *Idea.* The second column of the Jacobian is $(\sqrt3h^2/8,\,1)$, longer than 1: an upright pair keeps its height, and is sheared sideways.
 #
 # <details><summary>Proof</summary>
 #
-# At $x$ only the ramp $w$ acts: the Jacobian of $f$ is $-ww^\top$. At the half-way point $w\cdot X=-5h-\tfrac52h^2<0$ and $u\cdot X=5h-\tfrac54h^2>0$ (here $h<4$): there only $u$ acts. The chain rule gives
-# $I-h\,uu^\top\big(I-\tfrac h2ww^\top\big)$. Its second column is $(\sqrt3h^2/8,\,1)$, and no norm is smaller than the length of a column.
+# Where both ramps act, the Hessian of $V$ is $C=ww^\top+uu^\top$, with $C(u+w)=(1+u\cdot w)(u+w)$, the largest eigenvalue. Elsewhere it is smaller. So $L=1+u\cdot w$.
+#
+# The Jacobian is $I-h\,uu^\top+\tfrac{h^2}2(u\cdot w)\,uw^\top$. With $u=(1,0)$ and $w=(\tfrac12,\tfrac{\sqrt3}2)$ its second column is $(\sqrt3h^2/8,\,1)$, and no norm is smaller than the length of a column.
 #
 # For $h>2$ take the point with $u\cdot x=20$, $w\cdot x=-1$. There only $u$ acts, at both stages, so the factor along $u$ is $R(-h)=1-h+\tfrac{h^2}2>1$. $\square$
 #
@@ -648,9 +678,14 @@ figures.midpoint_on_two_ramps(jacobian, 1.5 * steps, measured - 1, proved - 1)
 
 # %% [markdown]
 # The midpoint rule moves the pair *here* as the velocities *there* say. At small steps the growth is tiny. But an almost true bound is no bound.
-# (The worst pair leans a little and gains like $h^3$; the proof takes the upright pair, which gains only like $h^4$.)
 #
-# *Exercise 2.3: the stretch of a midpoint step.* (`rk4` on one fixed potential: last part marked ★.)
+# <details><summary>Why the measured growth is larger than the proved one</summary>
+#
+# The worst pair leans a little and gains like $h^3$. The proof takes the upright pair, which gains only like $h^4$.
+#
+# </details>
+#
+# *Exercise 2.3: the stretch of a midpoint step.*
 #
 # ### ★ The Jacobian by hand
 #
@@ -694,9 +729,9 @@ for name in ("euler", "ralston2", "kutta3", "rk4"):
 #
 # ## 2.5 It matters that the field is a gradient
 #
-# **Question.** Lesson 1 promises contraction for *any* field with $\mu<0$. May Euler take steps up to $2/L$ there too?
+# **Question.** If $\mu<0$ in $\langle f(x)-f(y),x-y\rangle\le\mu\|x-y\|^2$, lesson 1 promises contraction, for *any* such field. May Euler take steps up to $2/L$ there too?
 #
-# The spiral $x'=Kx$ with $K=\begin{pmatrix}-1&3\\-3&-1\end{pmatrix}$ has $\mu=-1$ and $L=\|K\|=\sqrt{10}$. Its flow shrinks all distances like $e^{-t}$, but it has no potential.
+# The spiral $x'=Kx$ with $K=\begin{pmatrix}-1&3\\-3&-1\end{pmatrix}$ has $\mu=-1$ and $L=\|K\|=\sqrt{10}$. It has no potential.
 #
 # **Predict first.** By which factor does one Euler step of size $h=2/L\approx0.632$ multiply distances? (All the same: $I+hK$ is a rotation times a number.)
 
@@ -720,9 +755,7 @@ reply(
 )
 
 # %% [markdown]
-# > **Claim 2.9 (without a potential).** If $\mu=-m<0$ and $f$ is $L$-Lipschitz, Euler's step is non-expansive for $h\le2m/L^2$. For the spiral every longer step expands.
-#
-# For the spiral $2m/L^2=0.2$.
+# > **Claim 2.9 (without a potential).** If $\mu=-m<0$ and $f$ is $L$-Lipschitz, Euler's step is non-expansive for $h\le2m/L^2$. For the spiral this is $0.2$, and every longer step expands.
 #
 # <details><summary>Proof</summary>
 #
@@ -730,7 +763,7 @@ reply(
 #
 # </details>
 #
-# As $m\to0$ this limit goes to 0, as in Claim 2.3. With a potential, $m=0$ costs nothing. This is why the layers of lesson 5 follow gradients: $-W^\top\mathrm{relu}(Wx+b)$, a matrix inside and its transpose outside.
+# As $m\to0$ this limit goes to 0. With a potential, $m=0$ costs nothing. This is why the layers of lesson 5 follow gradients: $-W^\top\mathrm{relu}(Wx+b)$.
 #
 # ### ★ With a potential $m>0$ buys a rate
 #
@@ -765,25 +798,18 @@ for name, h in (("0.2", 0.2), ("2/(m+L)", 2 / (m + L)), ("2/L", 2 / L)):
 #
 # Each step solves an equation. Such a method is **implicit**; its $A$ also has entries on the diagonal.
 #
-# **Predict first.** Let $f(x)=-10x$ and $h=1$, five times Euler's limit of Section 2.1. Solve the equation: by which factor does one step multiply $x$?
-
-# %%
-my_guess = ...  # a number
-
-# %% tags=["reveal"]
-end = runge_kutta_step(lambda x: -10 * x, torch.ones(1), 1.0, TABLEAUS["implicit_euler"]).item()
-reply(
-    my_guess,
-    round(end, 4),
-    "x_new = x - 10 x_new, so 11 x_new = x: the factor is 1/11 = 0.0909.",
-    wrong={-9: "that is Euler's 1 - 10h.", 0.1: "x_new itself stands on the left, too."},
-    within=0.03,
-)
-
-# %% [markdown]
-# In general $R(z)=\frac1{1-z}$. Two more implicit methods use both ends of the step. `trapezoidal` adds $\tfrac h2\big(f(x_n)+f(x_{n+1})\big)$ to $x_n$, and `implicit_midpoint` adds $hf\big(\tfrac12(x_n+x_{n+1})\big)$. Both have $R=\frac{2+z}{2-z}$. All three are A-stable: a $z$ on the left has at least distance 1 from 1, and is nearer to $-2$ than to 2.
+# For $f(x)=-10x$ and $h=1$ (five times Euler's limit of Section 2.1) $x_{n+1}=x_n-10x_{n+1}$, so one step divides $x$ by 11. In general $R(z)=\frac1{1-z}$.
 #
-# Do they also keep pairs together? Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$. Where do 1 and 2 go?
+# Two more implicit methods use both ends of the step. `trapezoidal` adds $\tfrac h2\big(f(x_n)+f(x_{n+1})\big)$ to $x_n$, and `implicit_midpoint` adds $hf\big(\tfrac12(x_n+x_{n+1})\big)$. Both have $R=\frac{2+z}{2-z}$.
+# All three are A-stable (★). The circle theorem tells them apart:
+#
+# |method|$A$|$b$|$M$|$2r$|
+# |---|---|---|---|---|
+# |`implicit_euler`|$1$|$1$|$1$|$\infty$|
+# |`implicit_midpoint`|$\tfrac12$|$1$|$0$|$\infty$|
+# |`trapezoidal`|$\begin{pmatrix}0&0\\1/2&1/2\end{pmatrix}$|$\begin{pmatrix}1/2\\1/2\end{pmatrix}$|$\begin{pmatrix}-1/4&0\\0&1/4\end{pmatrix}$|$4$|
+#
+# ($M\succeq0$ gives $r=\infty$: on a convex potential no step is too long.) Is 4 sharp? Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$. Where do 1 and 2 go?
 
 
 # %%
@@ -804,19 +830,21 @@ ramp_ends = {
 figures.implicit_on_a_ramp(line[:, 0], ramp_ends)
 
 # %% [markdown]
-# > **Claim 2.11 (A-stable is not contractive).** For $f(x)=-L\max(x,0)$ the trapezoidal rule maps $x_0>0$ with slope $1-\tfrac{hL}2$ if $hL\ge2$. So it moves points apart exactly for $hL>4=2r$.
+# > **Claim 2.11 (A-stable is not contractive).** For $f(x)=-L\max(x,0)$ the trapezoidal rule moves some pair apart exactly if $hL>4=2r$. For $hL\ge2$ it multiplies every $x_0>0$ by $1-\tfrac{hL}2$.
 #
 # <details><summary>Proof (part of the answer to Exercise 2.4)</summary>
 #
-# The explicit half of the step leads to $x_0(1-\tfrac{hL}2)\le0$. There $f=0$, so this *is* $x_1$. $\square$
+# Up to $hL=4$ Claim 2.5 protects all pairs. Let $hL\ge2$. The explicit half of the step leads to $x_0(1-\tfrac{hL}2)\le0$. There $f=0$, so this *is* $x_1$. Beyond $hL=4$ the factor is below $-1$. $\square$
 #
 # </details>
 #
-# Linear theory cannot see this: here $f$ is switched on at one end only. The other two have $r=\infty$: on a convex potential no step is too long.
+# Linear theory cannot see this: here $f$ is switched on at one end only.
 #
-# *Exercise 2.4: solve the trapezoidal step on a ramp for every $h$. Exercise 2.5: the longest Euler step of any matrix field with $\mu<0$, as in Section 2.5.*
+# *Exercise 2.4: the trapezoidal step on a ramp for every $h$. Exercise 2.5: the longest Euler step of a matrix field with $\mu<0$.*
 #
 # ### ★ The regions of implicit methods
+#
+# All three are A-stable: a $z$ on the left has at least distance 1 from 1, and is nearer to $-2$ than to 2.
 #
 # *Find out:* choose `trapezoidal` in the live figure of Section 2.1, then in that of Section 2.3. Where does it fail?
 #
@@ -893,7 +921,7 @@ def symplectic_euler(q, p, h, omega):
 your_turn("2.D")
 
 # %% [markdown]
-# Now 1,000 steps of three methods from $(1,0)$, with $h\omega=0.1$. The third panel takes $h\omega=0.8$, to show how the circle is flattened:
+# Take $\omega=1$ and start from $(1,0)$. The first two orbits show 100 steps with $h\omega=0.1$. The third shows seven long steps, $h\omega=0.8$: then the flattening can be seen. The energies belong to 1,000 steps with $h\omega=0.1$.
 
 
 # %% jupyter={"source_hidden": true}
@@ -922,15 +950,17 @@ for name, step in steppers.items():
         states.append(step(states[-1]))
     orbits[name] = torch.stack(states)
 energies = {name: states.square().sum(1) / 2 for name, states in orbits.items()}
-for name, energy in energies.items():
-    print(f"{name:17s} energy at first {energy[0]:.1f}, at the end {energy[-1]:.3g}")
+lower, upper = 0.5 / 1.05, 0.5 / 0.95  # Claim 2.13
+kept = energies["symplectic Euler"]
+assert lower - 1e-9 <= kept.min() and kept.max() <= upper + 1e-9
 turn = [torch.tensor([1.0, 0.0])]  # not quite once around
 for _ in range(7):
     turn.append(symplectic_step(turn[-1], 0.8))
-figures.three_orbits(orbits, energies, torch.stack(turn), 0.8)
+figures.three_orbits(orbits, torch.stack(turn), 0.8)
+figures.three_energies(energies, lower, upper)
 
 # %% [markdown]
-# Each Euler step multiplies the energy by $1+0.1^2$, and $1.01^{1000}\approx21{,}000$. Why does that of symplectic Euler only swing a little?
+# Each step of Euler multiplies the energy by $1.01$, and $1.01^{1000}\approx21{,}000$. That of symplectic Euler only swings, from 0.476 to 0.526. Why? Try $H$ plus a multiple of $qp$: the step keeps it for exactly one multiple.
 #
 # > **Claim 2.13 (symplectic Euler keeps a nearby energy).** It keeps $\tilde H=H-\tfrac{h\omega^2}2\,qp$ exactly. If $h\omega<2$, all orbits stay bounded, with $\dfrac{\tilde H}{1+h\omega/2}\le H\le\dfrac{\tilde H}{1-h\omega/2}$.
 # > If $h\omega\ge2$, some orbits grow without bound.
@@ -945,9 +975,13 @@ figures.three_orbits(orbits, energies, torch.stack(turn), 0.8)
 #
 # </details>
 #
-# For $h\omega=0.1$ and our start $\tilde H=\tfrac12$. Here are the bounds, and larger steps:
+# For our start $\tilde H=\tfrac12$. With $h\omega=0.1$ the bounds are the dashed lines above.
+#
+# ### ★ The bounds in numbers, and longer steps
 
 # %%
+# From the closed cell: orbits and energies hold the states and H of the 1,000 steps;
+# symplectic_step(x, a) is your step from x = (q, p) with h omega = a.
 q, p = orbits["symplectic Euler"].T
 nearby = (q**2 + p**2) / 2 - 0.05 * q * p
 energy = energies["symplectic Euler"]
@@ -1094,7 +1128,7 @@ assert pair_growth > 1.05
 #
 # ## Recap
 #
-# * A Runge–Kutta method is a tableau. On $x'=\lambda x$ it multiplies by $R(h\lambda)$. No explicit method is A-stable.
+# * On $x'=\lambda x$ a method multiplies by $R(h\lambda)$. No explicit method is A-stable.
 # * On a convex potential pairs stay together for $h\le2r/L$. The limit is sharp (★) if the stages may see different potentials.
 # * Stable is not enough: `midpoint` fails at every step size, the A-stable `trapezoidal` beyond $hL=4$.
 # * Without a potential Euler's limit falls from $2/L$ to $2m/L^2$.
