@@ -70,10 +70,7 @@ reply(
     my_guess,
     round((two[:, 0] - two[:, 1]).norm(dim=1).max().item(), 3),
     "The outer one turns faster. A promise about one point is none about pairs.",
-    wrong={
-        0.2: "both come nearer to 0, but along different ways.",
-        2: "before they point that far apart, both are near 0.",
-    },
+    wrong={0.2: "near 0 they come along different ways.", 2: "before that, both are near 0."},
     within=0.1,
 )
 
@@ -527,9 +524,11 @@ figures.with_and_without_projection(V_times, learned_along, convex_V, side=4)
 my_guess = ...  # a number
 
 # %% tags=["reveal"]
+mu_inf = ode.logarithmic_norm(torch.tensor([[-3.0, 1.0], [0.5, -2.0]]), math.inf).item()
+print(f"mu_inf = {mu_inf}")
 reply(
     my_guess,
-    ode.logarithmic_norm(torch.tensor([[-3.0, 1.0], [0.5, -2.0]]), math.inf).item(),
+    mu_inf,
     "The rows give -3 + 1 = -2 and -2 + 0.5 = -1.5; the largest counts.",
     wrong={-2: "the other row is larger.", 4: "the entry on the diagonal keeps its sign."},
 )
