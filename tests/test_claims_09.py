@@ -53,6 +53,13 @@ def test_claim_9_2_how_thin_the_layers_must_be(seed):
     assert layer_norm(1e-3 * limit, gamma=0.0) > 1  # without friction no step is short enough
 
 
+def test_claim_9_2_no_step_for_a_saturated_unit():
+    frozen = torch.diag(torch.tensor([1.0, 0.1])) @ (3 * QUARTER - 0.5 * torch.eye(2))
+    mu = ode.logarithmic_norm(frozen).item()
+    for h in (1e-4, 1e-2, 0.1, 1.0):
+        assert norm2(torch.eye(2) + h * frozen) >= 1 + h * mu > 1
+
+
 def test_claim_9_2_numbers():
     assert abs(2 * 0.5 / (0.25 + 9) - 0.10811) < 5e-6
     h = 1.1 * 2 * 0.5 / (0.25 + 9)

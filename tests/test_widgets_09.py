@@ -125,6 +125,8 @@ def test_orbits(names, h, radius):
     q_next, p_next = names["verlet"](q, 0 * q, h, names["unit"], names["unit"])
     assert torch.allclose(torch.cat([q_next, p_next])[:, 0], 1e-6 * step[:, 0], atol=1e-15)
     assert names["orbits"]["Euler, h = 0.2"][1].max() > 100
+    form = torch.tensor([1 - h**2 / 4, 1.0], dtype=torch.float64).diag()  # near 0 Verlet keeps it
+    assert torch.allclose(step.T @ form @ step, form)
 
 
 def test_projected_paths(names):

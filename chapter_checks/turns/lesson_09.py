@@ -126,3 +126,45 @@ def one_iteration(attempt: Attempt) -> None:
         }
         attempt.rule_out(value, mistakes, rtol=1e-8)
         attempt.fail("Inside the relu: z minus a times the difference of (I - W) z and beta.")
+
+
+LETTERS = "ABCD"
+CONFUSED = {  # (abstract, kind given): why not
+    ("A", 1): "nearer to one goal is about that point. The whirl comes nearer, and pairs separate.",
+    ("A", 3): "it follows the moving state. A frozen Jacobian belongs to one state only.",
+    ("A", 4): "it compares the state with its goal, not a layer's input with its output.",
+    ("B", 1): "a layer that keeps areas may stretch in one direction: nothing bounds distances.",
+    ("B", 2): "no point attracts here: with determinant 1 not all directions can shrink.",
+    ("B", 3): "the determinant is that of each layer's Jacobian, not of a field's, frozen.",
+    ("C", 2): "no goal is named. Any two images are compared.",
+    ("C", 3): "no Jacobian is named. Two images may be far from each other.",
+    ("C", 4): "it is about lengths, and about the outputs of the whole network.",
+    ("D", 1): "eigenvalues do not bound distances: mu may be positive (Section 9.2).",
+    ("D", 2): "no point is named, and eigenvalues at every state prove no approach to one.",
+    ("D", 4): "it is about a field, frozen at one state, and not about layers.",
+}
+NO_RADIUS = {
+    "A": "all states may approach one goal while a pair separates, as in the whirl",
+    "B": "areas are kept, but distances may grow without a bound",
+    "D": "eigenvalues of a frozen Jacobian do not bound distances",
+}
+
+
+@exercise("9.E", "Four promises on the map")
+def promises(attempt: Attempt) -> None:
+    kinds = attempt.several("kinds", count=4)
+    kinds = [
+        attempt.as_number(kind, f"the kind of {a}") for a, kind in zip(LETTERS, kinds, strict=True)
+    ]
+    certified = attempt.several("certified", count=4)
+    for letter, kind, right in zip(LETTERS, kinds, (2, 4, 1, 3), strict=True):
+        attempt.require(kind in (1, 2, 3, 4), f"{letter}: the kind is one of 1, 2, 3, 4.")
+        attempt.require(kind == right, f"{letter}: {CONFUSED.get((letter, kind), '')}")
+    for letter, said in zip(LETTERS, certified, strict=True):
+        said = said.strip().lower() if isinstance(said, str) else ""
+        attempt.require(said in ("yes", "no"), f'{letter}: `certified` takes "yes" or "no".')
+        if letter == "C":
+            hint = "C: 3 is a Lipschitz constant. Divide the margin by 3 sqrt(2) (Section 9.1)."
+            attempt.require(said == "yes", hint)
+        else:
+            attempt.require(said == "no", f"{letter}: {NO_RADIUS[letter]}. No radius follows.")

@@ -36,7 +36,7 @@ def antisymmetric_layers(factor, longest_step) -> widgets.LiveFigure:
     right.plot(frictions, limits, **BLACK_DASHES)
     right.fill_between(frictions, limits, color=SKY, alpha=0.25, linewidth=0)
     right.text(1.25, 0.08, "non-expansive", fontsize=9)
-    now = dot(right, ORANGE)
+    now = dot(right, ORANGE, size=6)
     right.set(xlim=(0, 2), ylim=(0, 0.4), title="longest step")
     right.set(xlabel=r"friction $\gamma$", ylabel="step $h$")
 
@@ -179,6 +179,32 @@ def rotating_pair(path, rate) -> widgets.LiveFigure:
     return widgets.LiveFigure(figure, draw, s=s)
 
 
+def whirl_pair(times, paths) -> None:
+    """Two solutions (K, 2, 2) of the whirl; their distances to 0, and to each other."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.4))
+    gaps = (paths[:, 0] - paths[:, 1]).norm(dim=1)
+    widest = gaps.argmax().item()
+    names = ("from (1, 0)", "from (1.2, 0)")
+    for path, name, style in zip(paths.unbind(1), names, (BLUE_LINE, ORANGE_DASHES), strict=True):
+        left.plot(*path.T, **style, label=name)
+        right.plot(times, path.norm(dim=1), **style, linewidth=1.2, label=f"to 0, {name}")
+        start_and_end(left, path)
+        arrow(left, path, 16, style["color"])
+    left.plot(*paths[widest].T, **BLACK_DOTS, marker="s", markersize=4)
+    right.plot(times, gaps, **BLACK_DOTS, linewidth=2.5, label="to each other")
+    right.plot(times[widest], gaps[widest], "s", color=BLACK, markersize=5)
+    plane(left, "squares: when farthest apart", (-1.5, 1.5), (-0.8, 1.6))
+    left.legend(loc="upper left", fontsize=8)
+    right.set(xlim=(0, 6), ylim=(0, 1.25), xlabel="time $t$", title="distances")
+    right.legend(loc="upper right", fontsize=8)
+    plotting.show(
+        figure,
+        "Left, two solutions spiral from filled to hollow discs near 0; a dotted line joins them "
+        "when they are farthest apart. Right, their distances to 0 fall all the time. Their "
+        f"distance to each other grows from {gaps[0]:.1f} to {gaps[widest]:.2f}, then falls.",
+    )
+
+
 def start_and_end(axis, points, size=5) -> None:
     """A path's start as a filled disc, its end as a hollow one."""
     above = {"color": BLACK, "markersize": size, "zorder": 6}
@@ -280,8 +306,8 @@ def two_fields(fields, paths, features, which) -> None:
             *features.T,
             "*",
             color=ORANGE,
-            markeredgecolor="white",
-            markersize=18,
+            markerfacecolor="none",
+            markersize=22,
             zorder=3,
         )
         axis.plot(*paths[name].permute(2, 0, 1), **BLUE_LINE, linewidth=1)
@@ -301,10 +327,10 @@ def two_fields(fields, paths, features, which) -> None:
     axes[0].set_ylabel("$z_2$")
     plotting.show(
         figure,
-        "Streamlines of two trained fields with the feature points as stars, and the paths of "
-        "disturbed features from filled to hollow discs, for one seed. Left, trained for "
+        "Streamlines of two trained fields with the feature points as hollow stars, and the paths "
+        "of disturbed features from filled to hollow discs, for one seed. Left, trained for "
         "equilibria only: most leave, for this seed. Right, with the penalty: all return to "
-        "their star, where the hollow discs lie on top of one another.",
+        "their star, inside which the hollow discs lie on top of one another.",
     )
 
 
@@ -357,17 +383,23 @@ def forward_backward(runs, x, y, size, seen) -> None:
     """Two iterations in the plane, with the equilibrium as a star; `seen` ends the description."""
     figure, axes = plt.subplots(1, 2, figsize=size)
     for axis, (name, (points, equilibrium)) in zip(axes, runs.items(), strict=True):
-        axis.plot(*points.T, **BLUE_LINE, marker=".", markersize=4, linewidth=0.8)
-        axis.plot(*equilibrium, "*", color=ORANGE, markersize=16, zorder=5)
+        if len(points.unique(dim=0)) > 3:
+            axis.plot(*points.T, **BLUE_LINE, marker=".", markersize=4, linewidth=0.8)
+            arrow(axis, points, 4, BLUE)
+        else:  # a cycle of three, in arcs: the straight way back would cross the star
+            arc = {"arrowstyle": "-|>", "color": BLUE, "connectionstyle": "arc3,rad=-0.25"}
+            axis.plot(*points.T, "o", color=BLUE)
+            for here, there in zip(points[:3].tolist(), points[1:4].tolist(), strict=True):
+                axis.annotate("", xy=there, xytext=here, arrowprops=arc)
+        axis.plot(*equilibrium, "*", color=ORANGE, markerfacecolor="none", markersize=20, zorder=5)
         start_and_end(axis, points)
-        arrow(axis, points, 4, BLUE)
         axis.set(xlim=x, ylim=y, aspect="equal", xlabel="$z_1$")
         axis.set_title(name, fontsize=9)
     axes[0].set_ylabel("$z_2$")
     plotting.show(
         figure,
         "Two runs of 100 iterations from a filled disc to a hollow one; the equilibrium is a "
-        f"star. {seen}",
+        f"hollow star. {seen}",
     )
 
 
