@@ -245,9 +245,6 @@ def run(options: Namespace) -> None:
             model, row = train_one(options, setting, seed, images, fabric, of_training)
             rows.append(row | evaluate(options, seed, model, images))
             write_rows(options.results, settings, versions, rows)
-            torch.save(
-                model.state_dict(), options.results.with_suffix(f".{setting}.{seed}.weights")
-            )
             write_pictures(f"{options.results.with_suffix('')}.{setting}.{seed}", model, images)
             print(f"{len(rows)} of {len(cells)} done: {setting}, seed {seed}", flush=True)
     print(table(rows))

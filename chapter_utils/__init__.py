@@ -14,9 +14,9 @@ expansive        contractive and expansive steps in pairs                       
 structure        layers that keep mass, symplecticity, volume                       8
 models           the networks                                                       6, 7
 data             digits, torchvision's sets, a folder of images, moons              5, 7
+attacks          FGSM, PGD, curves                                                  7
 training         one plain loop, losses, augmentation                               7
 muon             the optimiser                                                      7
-attacks          FGSM, PGD, curves                                                  7
 plotting         house style, described figures                                     all
 widgets          live figures                                                       all
 certificates     what may be called a proof: Lipschitz bounds, rounding, radii      3, 5, 7
