@@ -286,7 +286,11 @@ for name, method in TABLEAUS.items():
 # **Now $s$ stages,** with weights $b_i\ge0$. Stage $i$ sees two points $\Delta X_i=\Delta_0+h\sum_ja_{ij}\Delta f_j$ apart, with velocities $\Delta f_i$ apart. After the step the pair differs by $\Delta_1=\Delta_0+h\sum_ib_i\Delta f_i$.
 # Take squares. Insert $\Delta_0=\Delta X_i-h\sum_ja_{ij}\Delta f_j$ in the middle term. Collect what has $h^2$:
 #
-# $$\begin{aligned}\|\Delta_1\|^2&=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle+h^2\sum_{i,j}b_ib_j\langle\Delta f_i,\Delta f_j\rangle,\\2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle&=2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-2h^2\sum_{i,j}b_ia_{ij}\langle\Delta f_i,\Delta f_j\rangle,\\\|\Delta_1\|^2&=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle,\end{aligned}$$
+# $$\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle+h^2\sum_{i,j}b_ib_j\langle\Delta f_i,\Delta f_j\rangle,$$
+#
+# $$2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle=2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-2h^2\sum_{i,j}b_ia_{ij}\langle\Delta f_i,\Delta f_j\rangle,$$
+#
+# $$\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle,$$
 #
 # with the symmetric matrix
 #
