@@ -184,11 +184,11 @@ def coloured_shape(kind, generator, side=32):
     return picture.clamp(0, 1).numpy()
 
 
-def photographs(run, grid, published):
+def photographs(run, grid, published, attacked):
     """Certified accuracy over the radius, accuracy under attack, and the best published points.
 
     `run` is a row of a results file of benchmarks/cifar.py, `grid` the radii of its curve;
-    `published` has pairs (radius, certified accuracy).
+    `published` has pairs (radius, certified accuracy); so many images were attacked.
     """
     figure, axis = plt.subplots(figsize=(6.4, 3.2))
     axis.plot(grid, run["curve"], **BLUE_LINE, label="certified, 10,000 photographs")
@@ -197,7 +197,7 @@ def photographs(run, grid, published):
         run["attacked"],
         "o",
         color=plotting.ORANGE,
-        label="survives the attacks",
+        label=f"survives the attacks, {attacked} of them",
     )
     axis.plot(
         *zip(*published, strict=True),
@@ -213,8 +213,8 @@ def photographs(run, grid, published):
     plotting.show(
         figure,
         f"Certified accuracy falls from {clean:.2f} at radius 0 through {near:.2f} at 36/255 to "
-        "almost zero at 1.5. At each radius that was tried the accuracy under attack lies a little "
-        "above it. A much larger published network lies higher by more than a tenth.",
+        "almost zero at 1.5. The accuracy under attack lies above it, further above at larger "
+        "radii. A much larger published network certifies more than a tenth more of them.",
     )
 
 
@@ -224,8 +224,9 @@ def pictures_and_attacks(clean, attacked, above, below):
     image_row(axes[0], clean, above)
     image_row(axes[1], attacked, below)
     titles = [title.replace("\n", " ") for title in above]
+    changed = [title.replace("\n", " ") for title in below]
     plotting.show(
         figure,
         f"Top: the pictures, clean: {'; '.join(titles)}. "
-        f"Bottom: the same after an attack, {'; '.join(below)}.",
+        f"Bottom: the same after an attack, {'; '.join(changed)}.",
     )
