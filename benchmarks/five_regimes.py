@@ -9,7 +9,7 @@
 
 It needs Lightning Fabric, which the lessons do not:  pip install -e ".[dev]"
 
-Networks of `chapter_utils.regimes` (lesson 6; Celledoni et al., 2210.02373) are trained with the
+Networks of `chapter_utils.models` (lesson 6; Celledoni et al., 2210.02373) are trained with the
 hinge loss on images in [0, 1], so margins and radii are in pixel units; "naive" adds 0.1 times its
 orthogonality penalty. The attack is PGD on the margin and PGD on the cross-entropy: an image counts
 as correct only if it survives both. The certificate is computed in float64. "broken" counts
