@@ -22,7 +22,7 @@ import io
 import resource
 import sys
 import time
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from five_regimes import count, positive, settings_of, survivors, write_rows
 from PIL import Image
-from resumable import Named, fabric_of, finished_rows, the_only_run, train
+from resumable import Named, command, fabric_of, finished_rows, the_only_run, train
 from torch import Generator, Tensor, nn
 
 from chapter_utils import attacks, certificates, data, models, muon, operators, training
@@ -200,7 +200,7 @@ def write_pictures(name: str, model: nn.Module, images: data.ImageData) -> None:
     replace_file(f"{name}.csv", ("\n".join(lines) + "\n").encode())
 
 
-def batches(x: Tensor, y: Tensor, size: int = 250):
+def batches(x: Tensor, y: Tensor, size: int = 100):
     return zip(x.split(size), y.split(size), strict=True)
 
 
@@ -250,14 +250,7 @@ def run(options: Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    options = options_of(parser, arguments)
-    try:
-        run(options)
-    except (ValueError, OSError, FloatingPointError) as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command continues")
+    command(__doc__, options_of, run, arguments)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,7 @@ import math
 import sys
 import time
 import zlib
-from argparse import (
-    ArgumentParser,
-    ArgumentTypeError,
-    Namespace,
-    RawDescriptionHelpFormatter,
-)
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -41,6 +36,7 @@ from matplotlib.figure import Figure
 from resumable import (
     Fabric,
     Named,
+    command,
     fabric_of,
     finished_rows,
     the_only_run,
@@ -341,14 +337,7 @@ def experiment(options: Namespace, images: data.ImageData, settings: Named, fabr
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    options = options_of(parser, arguments)
-    try:
-        run(options)
-    except (ValueError, OSError, FloatingPointError) as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command continues")
+    command(__doc__, options_of, run, arguments)
 
 
 if __name__ == "__main__":

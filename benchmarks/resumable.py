@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import zipfile
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +47,23 @@ def refuse_other_settings(path: Path, stored: Named, wanted: Named) -> None:
         more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
         remedy = "Delete it or give another name"
         raise ValueError(f"{path} belongs to other settings: {told}{more}. {remedy}")
+
+
+def command(
+    text: str,
+    options_of: Callable[[ArgumentParser, list[str] | None], Namespace],
+    run: Callable[[Namespace], None],
+    arguments: list[str] | None,
+) -> None:
+    """Runs an experiment from the command line: what the user can mend is said without a trace."""
+    parser = ArgumentParser(description=text, formatter_class=RawDescriptionHelpFormatter)
+    options = options_of(parser, arguments)
+    try:
+        run(options)
+    except (ValueError, OSError, FloatingPointError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command continues")
 
 
 class SafeCheckpoints(TorchCheckpointIO):
