@@ -3,6 +3,7 @@
 import ipywidgets
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from chapter_utils import plotting, widgets
@@ -171,3 +172,118 @@ def certified_discs(network, points, labels, radius):
         "Around every third test point lies its certified disc, inside which the prediction cannot "
         "change. No disc crosses the black decision curve.",
     )
+
+
+def whole_path(layer, classifiers, points, labels):
+    """Live: eight steps of length c down a valley; what one step and four may stretch; the trained
+    classifier of four such steps, with the certified discs of some points."""
+    figure = Figure(figsize=(10.4, 3.7))
+    valley, constants, plane = figure.subplots(1, 3, width_ratios=(1, 0.9, 1.25))
+    draw_path = path_down_a_valley(valley, layer)
+    draw_constants = constants_over_steps(constants, classifiers)
+    draw_plane = regions_and_discs(plane, classifiers, points, labels)
+
+    def draw(c):
+        number = (classifiers.c.flatten() - c).abs().argmin()
+        c = classifiers.c.flatten()[number].item()
+        distance = draw_path(c)
+        one, four = draw_constants(c)
+        right, radius = draw_plane(number)
+        return (
+            f"At c = {c:.2f} eight steps lead from 2.55 to {distance:.2f} from the lowest point. "
+            f"One layer may stretch distances {one:.2f} times, four {four:.2f} times. "
+            f"The classifier reads {right} of {len(points)} points correctly; "
+            f"the mean certified radius is {radius:.3f}."
+        )
+
+    steps = classifiers.c.flatten().tolist()
+    slider = ipywidgets.FloatSlider(
+        min=steps[0], max=steps[-1], step=steps[1] - steps[0], value=1.0, description="step c"
+    )
+    return widgets.LiveFigure(figure, draw, c=slider)
+
+
+def path_down_a_valley(axis, layer):
+    """The flow of x' = -A^T A x, dotted, and eight of its steps."""
+    turn = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])
+    A = torch.diag(torch.tensor([1.0, 0.4])) @ turn
+    start = torch.tensor([[0.5, 2.5]])
+    side = torch.linspace(-3, 3, 61)
+    grid = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1)
+    depth = (grid @ A.T).square().sum(-1)
+    axis.contour(side, side, depth, levels=6, colors="lightgrey", linewidths=0.8)
+    times = torch.linspace(0, 8, 81)[:, None, None]
+    flow = start @ torch.matrix_exp(-times * A.T @ A)
+    axis.plot(*flow[:, 0].T, color=plotting.BLACK, linestyle=":", label="flow")
+    (path,) = axis.plot([], [], "o-", color=plotting.ORANGE, markersize=4, label="steps")
+    axis.plot(*start.T, "s", color=plotting.BLACK, markersize=7)
+    axis.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
+    axis.set(title="eight steps of a flow")
+    axis.legend(loc="lower left", fontsize=8)
+
+    def draw(c):
+        states = [start]
+        for _ in range(8):
+            states.append(layer(states[-1], A, torch.zeros(2), c, lambda t: t))
+        path.set_data(*torch.cat(states).T)
+        return states[-1].norm().item()
+
+    return draw
+
+
+def constants_over_steps(axis, classifiers):
+    """The Lipschitz constants of one layer and of four over the step c."""
+    steps = torch.linspace(0, 3, 61)
+    dots = []
+    for depth, style, marker in ((1, "-", "o"), (4, "--", "s")):
+        constant = (steps - 1).clamp_min(1) ** depth
+        name = "one layer" if depth == 1 else "four layers"
+        axis.semilogy(steps, constant, style, color=plotting.BLUE, label=name)
+        dots += axis.plot([], [], marker, color=plotting.ORANGE, markersize=8)
+    axis.axvline(2, color=plotting.BLACK, linestyle=":", linewidth=1)
+    axis.set_yticks([1, 2, 4, 8, 16], labels=["1", "2", "4", "8", "16"])
+    axis.minorticks_off()
+    axis.set(xlim=(0, 3.1), xlabel="$c$", title="Lipschitz constant")
+    axis.legend(loc="upper left", fontsize=8)
+
+    def draw(c):
+        constants = [max(1.0, c - 1) ** depth for depth in (1, 4)]
+        for dot, constant in zip(dots, constants, strict=True):
+            dot.set_data([c], [constant])
+        return constants
+
+    return draw
+
+
+def regions_and_discs(axis, classifiers, points, labels):
+    """For each step the regions of the two classes and the certified discs of every third point."""
+    horizontal = torch.linspace(-1.6, 2.6, 127)
+    vertical = torch.linspace(-1.2, 1.7, 88)
+    grid = torch.cartesian_prod(vertical, horizontal).flip(1)
+    with torch.no_grad():
+        logits = classifiers(grid)
+        own = classifiers(points)
+    second = (logits[..., 1] > logits[..., 0]).unflatten(1, (88, 127)).numpy()
+    margin = (own[..., 1] - own[..., 0]) * (2 * labels - 1)
+    radius = classifiers.radius(margin)
+    shades = ListedColormap(["#cfe3f0", "#f6dccb"])  # pale blue and pale orange
+    extent = (-1.6, 2.6, -1.2, 1.7)
+    picture = axis.imshow(second[0], shades, vmin=0, vmax=1, extent=extent, origin="lower")
+    chosen = torch.arange(0, len(points), 3)
+    discs = []
+    for number in chosen.tolist():
+        colour = (plotting.BLUE, plotting.ORANGE)[labels[number]]
+        marker = "o^"[labels[number]]
+        axis.plot(*points[number], marker, color=colour, markersize=3)
+        disc = plt.Circle(points[number].tolist(), 0, color=colour, fill=False, linewidth=0.8)
+        discs.append(axis.add_patch(disc))
+    axis.set(title="a classifier of four layers", xlabel="$x_1$", ylabel="$x_2$")
+    axis.grid(False)
+
+    def draw(number):
+        picture.set_data(second[number])
+        for disc, r in zip(discs, radius[number, chosen].tolist(), strict=True):
+            disc.set_radius(r)
+        return (margin[number] > 0).sum().item(), radius[number].mean().item()
+
+    return draw
