@@ -249,7 +249,7 @@ def orbits_and_energies(orbits) -> None:
         "energies, with a line at the energy of the start. Each orbit has its own scale. Euler "
         "spirals outwards and its energy grows. Verlet at 0.2 stays on a circle and near its "
         "energy. The last two orbits hop from side to side, so their points are not joined: at "
-        "1.9 they fill a flat ellipse, and the energy swings between the start and about a "
+        "1.9 they lie on a flat ellipse, and the energy swings between the start and about a "
         "tenth of it; at 2.1 two loops beside the origin, and it rises to many times the start.",
     )
 

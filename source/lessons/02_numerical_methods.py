@@ -107,7 +107,7 @@ for z in (-2.5, -0.1, 0.5):
 # Both have *the same* factor. Remember these twins.
 #
 # > **Claim 2.1 (stability function).** One step of $(A,b)$ for $x'=\lambda x$ is $x\mapsto R(h\lambda)\,x$ with
-# > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$, if the inverse exists (for explicit methods it always does). For $x'=Kx$ with a matrix $K$ it is $x\mapsto R(hK)\,x$, as long as the inverse exists for every eigenvalue of $hK$.
+# > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$, if the inverse exists (for explicit methods it always does). For $x'=Kx$ with a matrix $K$ it is $x\mapsto R(hK)\,x$, as long as $(I-zA)^{-1}$ exists for each eigenvalue $z$ of $hK$.
 #
 # <details><summary>Proof, and what R(hK) means</summary>
 #
@@ -177,7 +177,7 @@ live_region
 #
 # A matrix $S$ with $S^\top=-S$ is **skew-symmetric**. The flow of $x'=Sx$ keeps all lengths (lesson 1).
 #
-# > **Claim 2.3 (Euler expands every rotation).** If $S$ is skew-symmetric, then $\|x+hSx\|^2=\|x\|^2+h^2\|Sx\|^2$. In the plane, with angular speed $\omega$, every step of every size $h>0$
+# > **Claim 2.3 (Euler expands every rotation).** If $S$ is skew-symmetric, then $\|x+hSx\|^2=\|x\|^2+h^2\|Sx\|^2$. In the plane let $S=\omega G$, where $G$ rotates by 90°: with this angular speed $\omega$ every step of every size $h>0$
 # > multiplies lengths by $\sqrt{1+h^2\omega^2}$.
 #
 # *Proof.* $\langle x,Sx\rangle=\langle S^\top x,x\rangle=-\langle x,Sx\rangle$, so it is 0, and Pythagoras does the rest. $\square$
@@ -306,7 +306,7 @@ for name, method in TABLEAUS.items():
 # > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB\succeq0$. If $-f$ is $\nu$-cocoercive, one step is non-expansive for every $h\le2r\nu$.
 # > In particular for $f=-\nabla V$ with $V$ convex and $L$-smooth: for $h\le\dfrac{2r}L$ (Dahlquist and Jeltsch 1979).
 #
-# This $r$ is the **circle-contractivity radius**: $\infty$ if $M\succeq0$ itself, 0 if no number will do. For Euler $-1+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$.
+# This $r$ is the **circle-contractivity radius** (of a disc of stable $z$, see ★): $\infty$ if $M\succeq0$ itself, 0 if no number will do. For Euler $-1+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$.
 #
 # <details><summary>The rest of the proof</summary>
 #
@@ -471,9 +471,9 @@ for s in (1, 2, 3, 4):
 #
 # **Question.** Between $2r$ and the linear limit: do pairs really separate, or is the theorem just cautious?
 #
-# Let $V$ depend on time. Stages stand at different times, so stage $i$ sees its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
+# We give the theorem its hardest case and let $V$ depend on time; Section 2.4 has a fixed $V$. Stages stand at different times, so stage $i$ sees its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
 #
-# We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane. Then the step is a matrix.
+# We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane. Then $f_i(x)=-Lu_iu_i^\top x$ is linear, and the step is a matrix.
 # Its **stretch** is its norm, the most by which it lengthens a pair. The closed cell searches for the worst $u_i$.
 
 # %% jupyter={"source_hidden": true}
@@ -533,7 +533,7 @@ drawn = {
 }
 
 # %% [markdown]
-# **Predict first.** Which of `heun`, `midpoint` and `rk4` stretch a pair at $hL=1$? How many of the three do at $hL=2.4$?
+# **Predict first.** Beyond $2r$ the theorem is silent. So bet: how many of `heun`, `midpoint` and `rk4` stretch a pair at $hL=2.4$?
 
 # %%
 my_guess = ...  # how many at 2.4
@@ -545,8 +545,8 @@ for name in shown:
 reply(
     my_guess,
     3,
-    "All three have 2r <= 2. At hL = 1 only midpoint stretches a pair.",
-    wrong={2: "rk4 is stable at 2.4, but beyond its 2r = 2.", 1: "heun is not even stable at 2.4."},
+    "All three: 2.4 is beyond their 2r, and here 2r is sharp. At hL = 1 only midpoint does.",
+    wrong={2: "rk4 is stable up to 2.785, and yet stretches.", 1: "heun is not even stable at 2.4."},
 )
 
 # %% [markdown]
@@ -611,7 +611,7 @@ live_stretch
 #
 # A ramp acts only where its $\max$ is positive. $V$ is convex, and $L=1+u\cdot w=1.5$.
 #
-# Let $w\cdot x=5h$ and $u\cdot x=-5h$. There only the ramp $w$ acts, so $f(x)=-c-5h\,w$. Half a step adds $\tfrac h2f(x)$, and both signs change if $h<4$:
+# Let $w\cdot x=5h$ and $u\cdot x=-5h$. There only the ramp $w$ acts, so $f(x)=-c-5h\,w$. Half a step adds $\tfrac h2f(x)$, and changes the sign for $w$, and if $h<4$ for $u$:
 #
 # |ramp|at the start $x$|half-way, at $X=x+\tfrac h2f(x)$|
 # |---|---|---|
@@ -685,7 +685,7 @@ figures.midpoint_on_two_ramps(jacobian, 1.5 * steps, measured - 1, proved - 1)
 #
 # <details><summary>Why the measured growth is larger than the proved one</summary>
 #
-# The worst pair leans a little and gains like $h^3$. The proof takes the upright pair, which gains only like $h^4$.
+# The worst pair leans a little and gains like $h^3$. The proof takes the upright pair, which gains only like $h^4$. At $hL=2$ they are close: 1.0723 and 1.0715.
 #
 # </details>
 #
@@ -804,7 +804,7 @@ for name, h in (("0.2", 0.2), ("2/(m+L)", 2 / (m + L)), ("2/L", 2 / L)):
 #
 # For $f(x)=-10x$ and $h=1$ (five times Euler's limit of Section 2.1) $x_{n+1}=x_n-10x_{n+1}$, so one step divides $x$ by 11. In general $R(z)=\frac1{1-z}$.
 #
-# Two more implicit methods use both ends of the step. `trapezoidal` adds $\tfrac h2\big(f(x_n)+f(x_{n+1})\big)$ to $x_n$, and `implicit_midpoint` adds $hf\big(\tfrac12(x_n+x_{n+1})\big)$. Both have $R=\frac{2+z}{2-z}$.
+# Two more implicit methods use both ends of the step. `trapezoidal` adds $\tfrac h2\big(f(x_n)+f(x_{n+1})\big)$ to $x_n$, and `implicit_midpoint` adds $hf(X)$ with $X=x_n+\tfrac h2f(X)$, which is $\tfrac12(x_n+x_{n+1})$. On $f(x)=\lambda x$ both say $(1-\tfrac z2)x_{n+1}=(1+\tfrac z2)x_n$, so $R=\frac{2+z}{2-z}$.
 # All three are A-stable (★). The circle theorem tells them apart:
 #
 # |method|$A$|$b$|$M$|$2r$|
@@ -842,7 +842,7 @@ figures.implicit_on_a_ramp(line[:, 0], ramp_ends)
 #
 # </details>
 #
-# Linear theory cannot see this: here $f$ is switched on at one end only.
+# Linear theory cannot see this: it has $f$ act at both ends of the step. Here the ramp acts at the start $x_0>0$, but no longer at the end $x_1\le0$.
 #
 # *Exercise 2.4: the trapezoidal step on a ramp for every $h$. Exercise 2.5: the longest Euler step of a matrix field with $\mu<0$.*
 #
@@ -964,7 +964,7 @@ figures.three_orbits(orbits, torch.stack(turn), 0.8)
 figures.three_energies(energies, lower, upper)
 
 # %% [markdown]
-# Each step of Euler multiplies the energy by $1.01$, and $1.01^{1000}\approx21{,}000$. That of symplectic Euler only swings, from 0.476 to 0.526. Why? Try $H$ plus a multiple of $qp$: the step keeps it for exactly one multiple.
+# Each step of Euler multiplies the energy by $1.01$, and $1.01^{1000}\approx21{,}000$. That of symplectic Euler only swings, from 0.476 to 0.526. Why? There is another energy nearby, $H$ plus a multiple of $qp$, which the step keeps exactly:
 #
 # > **Claim 2.13 (symplectic Euler keeps a nearby energy).** It keeps $\tilde H=H-\tfrac{h\omega^2}2\,qp$ exactly. If $h\omega<2$, all orbits stay bounded, with $\dfrac{\tilde H}{1+h\omega/2}\le H\le\dfrac{\tilde H}{1-h\omega/2}$.
 # > If $h\omega\ge2$, some orbits grow without bound.

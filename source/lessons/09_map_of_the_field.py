@@ -75,7 +75,7 @@ reply(
 )
 
 # %% [markdown]
-# Of the four, only kind 1 gives a **certificate**, a radius in which no attack succeeds: if outputs differ at most $L$ times as much as their inputs, and the right class leads by a margin $g$, the radius is $g/(\sqrt2L)$ (Claim 7.1).
+# Of the four, only kind 1 gives a **certificate**, a radius in which no attack succeeds: if outputs differ at most $L$ times as much as their inputs, and the right class leads by a margin $g$, the radius is $g/(\sqrt2L)$ (Claim 7.1; the $\sqrt2$ because two outputs change at once).
 #
 # | family | what it compares |
 # |---|---|
@@ -115,7 +115,7 @@ print(f"largest real part {real_part:.3f}, but mu = {mu:.3f}: some neighbours se
 assert real_part < 0 < mu
 
 # %% [markdown]
-# **And the layers?** They are Euler steps. Where $\mu>0$, no step $h>0$ is non-expansive: a unit vector $v$ with $v^\top Df\,v=\mu$ becomes at least as long as $v^\top(I+h\,Df)v=1+h\mu$. So the next claim gives no step for $\tanh$. It is about $\sigma(x)=x$, where $\mu=-\gamma$ and each layer is a matrix.
+# **And the layers?** They are Euler steps. Where $\mu>0$, no step $h>0$ is non-expansive: a unit vector $v$ with $v^\top Df\,v=\mu$ becomes at least as long as $v^\top(I+h\,Df)v=1+h\mu$. So for $\tanh$ only Claim 9.1 is left. The next claim is about $\sigma(x)=x$, where $\mu=-\gamma$ and each layer is a matrix.
 #
 # > **Claim 9.2 (how thin the layers must be).** Let $\omega=\|S\|$ and $\gamma>0$. The layer $I+h(S-\gamma I)$, $h\ge0$, is non-expansive exactly for $h\le\dfrac{2\gamma}{\gamma^2+\omega^2}$.
 #
@@ -127,7 +127,7 @@ assert real_part < 0 < mu
 #
 # </details>
 #
-# *Try this:* compute the longest step for $\gamma=1$ and $\|S\|=3$. Then find it with the slider.
+# *Try this:* compute the longest step for $\gamma=1$ and $\|S\|=3$. Then find it with the slider. (It is $\tfrac2{1+9}=0.2$.)
 
 # %%
 omega = 3.0
@@ -411,7 +411,7 @@ assert (spiral_along["as it is"][1][1:] > 1).all()
 figures.with_and_without_projection(spiral_times, spiral_along, half_square, side=3)
 
 # %% [markdown]
-# The repaired flow sits exactly *on* the bound. As $V$ is a squared distance, distances fall at the rate $\alpha/2$.
+# The repaired flow sits exactly *on* the bound. As $V$ is a squared distance, distances to the origin fall at the rate $\alpha/2$.
 #
 # **What it does not say** is anything about pairs. *Recall* the whirl: what does the projection with $V=\tfrac12\|x\|^2$ and $\alpha=1$ remove?
 #
@@ -929,7 +929,7 @@ reply(
 #
 # > **Claim 9.11 (how to find it).** The iteration $z\leftarrow\mathrm{relu}\big(z-a((I-W)z-\beta)\big)$ converges to it for every $0<a<\dfrac{2m}{\|I-W\|^2}$.
 #
-# The iteration is called **forward–backward**: an Euler step of $z'=-(I-W)z+\beta$ (forward), then the relu (backward, to $z\ge0$).
+# The iteration is called **forward–backward**: an Euler step of $z'=-(I-W)z+\beta$ (forward), then the relu (backward: the implicit half of the step, a projection onto $z\ge0$).
 #
 # *Idea.* Both equations have the same solutions. One iteration multiplies squared distances by at most $1-2am+a^2\|I-W\|^2$: below 1 for these $a$, and smallest at half the bound on $a$.
 #
@@ -1002,6 +1002,8 @@ figures.forward_backward(
 # The bound on $a$ is sufficient, not necessary: $a=0.3$, $0.5$ and $0.7$ converge here as well. The promise about all pairs:
 #
 # > **Claim 9.12 (sensitivity).** The equilibrium is a Lipschitz function of $x$ with constant at most $\|U\|/m$.
+#
+# So with $\|U\|=1$, $m=\tfrac12$, a last layer of norm 1 and a lead $g=0.4$: $L=2$, and the certified radius is $0.4/(2\sqrt2)\approx0.14$.
 #
 # *Idea.* By strong monotonicity $z$ changes at most $1/m$ times as much as $Ux$.
 #
@@ -1082,7 +1084,7 @@ for shift in (-1.0, 1.0):
 # | no growing mode | antisymmetric | long steps | distances |
 # | to repair a field | projection | $\nabla V=0$ off the origin; long steps | pairs |
 # | a known target and rate | ELCD | $\mathrm{sym}\,A$ not below $-\alpha$ | pairs |
-# | states that stay near a target | LyaNet, SODEF | a loss above zero | large disturbances, pairs |
+# | states that stay near a target | LyaNet, SODEF | LyaNet: a loss above zero; SODEF: $f(z_y)\ne0$, $\mu_\infty\ge0$ | large disturbances, pairs |
 #
 # **Your turn 9.E.** Four invented abstracts. Give the kind of each promise (1 to 4, Section 9.1). Does a certificate follow?
 #
@@ -1148,14 +1150,14 @@ figures.map_of_rates(measured)
 # * *Orthogonal convolutions by the Cayley transform* (2104.07167): each linear layer is orthogonal and stretches nothing.
 # * *AOL* (2208.03160), *SLL* (2303.03169), *Sandwich* (2301.11526): 1-Lipschitz layers by rescaling or by a direct parametrisation; all pairs.
 # * *Contractive Hamiltonian networks* (2203.11805): a field inspired by Hamilton, with one number that makes it contract.
-# * *Equilibria in other norms* (2106.03194): as family 7, with $\mu_\infty$ in place of monotone.
+# * *Equilibria in other norms* (2106.03194): as monotone equilibria, with $\mu_\infty$ in place of monotone.
 # * *Learned monotone operators* (2012.13247): with a non-expansive network $N$, the average $\tfrac12(I+N)$ is the implicit step of a monotone operator; compare Section 8.5.
 # * *Closed-loop control* (2102.01862): an optimal control, added at run time, steers disturbed features back.
 # * *Randomised smoothing* (1902.02918): the other route to certificates, for *any* network. Classify many noisy copies of $x$ and take the majority. The radius holds with high probability, for the majority vote.
 #
 # ## Recap
 #
-# * Kind 1, all pairs (Claim 9.12): only this gives a certificate.
+# * Kind 1, all pairs (Claim 9.12): of the four, only this gives a certificate.
 # * Kind 2, one point (Claim 9.5 to Claim 9.8), kind 3, frozen (Claim 9.1), and kind 4, each layer (Claim 9.3): pairs may separate.
 #
 # ## What can go wrong in practice
