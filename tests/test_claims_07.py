@@ -110,7 +110,7 @@ def test_claim_7_2_numbers_of_the_lesson(own, rival, gain):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_7_3_the_sandwich_is_tight_for_a_linear_network(seed):
-    """Where the certificate is exact, PGD misses little: no 15 % of the radius."""
+    """Where the certificate is exact, PGD fools all but two of 200 within 5 % more."""
     W = torch.linalg.qr(torch.randn(64, 4, generator=seeded(seed), dtype=torch.float64)).Q.T
     x = 0.3 + 0.4 * torch.rand(200, 64, generator=seeded(seed + 9), dtype=torch.float64)
 
@@ -125,7 +125,7 @@ def test_claim_7_3_the_sandwich_is_tight_for_a_linear_network(seed):
     survives = attacks.attacked_correct(network, x, y, radii)
     for eps, standing in zip(radii, survives, strict=True):
         assert not ((radius > eps) & ~standing).any()
-        assert not (standing & (1.15 * radius < eps)).any()
+        assert (standing & (1.05 * radius < eps)).sum() <= 2
         assert not (standing & ~survives[0]).any()
     assert (survives.sum(1).diff() < 0).all()
     # a bound that is 20 % too small promises what PGD refutes
