@@ -90,10 +90,15 @@ def _in_torch(f, dtype):
 
 
 def test_claim_1_1_needs_a_lipschitz_field():
+    def rising(x):
+        return 2 * np.sqrt(np.abs(x))
+
     t = np.linspace(0, 3, 31)
-    assert np.allclose(2 * t, 2 * np.sqrt(t**2)) and np.allclose(
-        0 * t, 2 * np.sqrt(0 * t)
-    )  # two solutions from 0
+    for path in (0 * t, t**2):  # two solutions from 0: their slope is the field all the way
+        velocity = np.gradient(path, t)[1:-1]
+        assert path[0] == 0 and np.allclose(velocity, rising(path[1:-1]))
+    assert solve(rising, [0.0], [1.0])[-1, 0] == 0  # scipy follows one of them,
+    assert solve(rising, [1e-12], [1.0])[-1, 0] > 0.99  # and from next to it the other
     for end in (0.9, 0.99, 0.999):  # x' = x^2 from 1 is 1 / (1 - t): no solution at time 1
         assert solve(np.square, [1.0], [end])[-1, 0] == pytest.approx(1 / (1 - end), rel=1e-6)
 
@@ -142,8 +147,9 @@ def test_claim_1_3_one_sided_bound():
     # the inequality for pairs with y = 0 only is not enough: <f(x), x> = -|x|^2 / 2, yet a pair
     # moves apart
     assert distances(whirl, [1.0, 0.0], [1.2, 0.0], [1.272])[0] > 2.5 * 0.2
-    # and no smaller constant will do
-    assert distances(lambda x: 0.5 * x, [1.0], [2.0], [1.0])[0] > math.exp(0.4)
+    for mu in (-0.5, 0.5):  # attained, so no smaller constant will do
+        gap = distances(lambda x, mu=mu: mu * x, [1.0], [2.0], [3.0])[0]
+        assert gap == pytest.approx(math.exp(mu * 3), rel=1e-6)
 
 
 def braking(x):
@@ -216,10 +222,13 @@ def test_claim_1_4_from_the_jacobian():
             mu, L = max(map(largest_symmetric, along)), max(map(norm2, along))
             assert quotient <= mu + 1e-3 and slope <= L + 1e-3 and mu <= L + 1e-12
             assert mu <= max(map(largest_symmetric, corners)) + 1e-9
-        # no smaller constant will do: the quotient of a close pair along the top eigenvector
+        # no smaller constants will do: close pairs along the top eigenvector and singular vector
         J = jacobian(x)
         v = 1e-6 * np.linalg.eigh((J + J.T) / 2)[1][:, -1]
         assert (f(x + v) - f(x)) @ v / (v @ v) == pytest.approx(largest_symmetric(J), abs=1e-4)
+        w = 1e-6 * np.linalg.svd(J)[2][0]
+        slope = np.linalg.norm(f(x + w) - f(x)) / np.linalg.norm(w)
+        assert slope == pytest.approx(norm2(J), abs=1e-4)
 
 
 def test_claim_1_4_needs_a_convex_set():
@@ -231,8 +240,9 @@ def test_claim_1_4_needs_a_convex_set():
         r, turn = rng.uniform(0.5, 2), rng.uniform(-3.1, 3.1)
         x, h = r * np.array([math.cos(turn), math.sin(turn)]), 1e-5
         J = np.stack([(f(x + h * e) - f(x - h * e)) / (2 * h) for e in np.eye(2)], 1)
-        assert largest_symmetric(J) <= 2 + 1e-4
+        assert largest_symmetric(J) <= norm2(J) <= 2 + 1e-4  # so both suprema are at most 2
     x, y = np.array([-1, 0.01]), np.array([-1, -0.01])
+    assert np.linalg.norm(f(x) - f(y)) / np.linalg.norm(x - y) > 300
     assert (f(x) - f(y)) @ (x - y) / ((x - y) @ (x - y)) > 300
 
 
@@ -271,8 +281,15 @@ def test_claim_1_5_contractive():
     )
     end = solve(lambda x: np.array([-x[1], x[0]]), [2.0, 0.0], [10.0])[-1]
     assert np.linalg.norm(end) == pytest.approx(2, abs=1e-7)
-    # mu > 0: two equilibria
-    assert all(abs(x - x**3) < 1e-15 for x in (-1.0, 0.0, 1.0))
+    for start in ([2.0, -1.0], [-7.0, 3.0]):  # the rate is attained: f(x) = -0.4 (x - x*)
+        gap = distances(lambda x: -0.4 * (x - np.array([1.0, 2.0])), start, [1.0, 2.0], times)
+        assert np.allclose(gap, np.exp(-0.4 * times) * gap[0], rtol=1e-5)
+    # mu > 0: two equilibria, and each start goes to its own
+    ends = [solve(lambda x: x - x**3, [start], [20.0])[-1, 0] for start in (-0.1, 0.1)]
+    assert ends == pytest.approx([-1, 1], abs=1e-6)
+    # not continuous, with mu = -1/2: nothing is near an equilibrium
+    x = np.concatenate([np.linspace(-9, 9, 1000), [0.0]])
+    assert np.abs(np.where(x >= 0, -1, 1) - x / 2).min() >= 1
 
 
 def round_trip(x):
@@ -343,7 +360,7 @@ def test_claim_1_7_linear_stability():
             if name == "decays":
                 assert size[200.0] < 1e-6
             elif name == "bounded":
-                assert max(size.values()) <= 4**2 + 1e-6 and size[200.0] > 1e-2  # cond(T) <= 4
+                assert max(size.values()) <= 4 + 1e-6 and size[200.0] > 0.25 - 1e-6  # cond(T) <= 4
             else:
                 assert size[200.0] > 1.5 * size[100.0] > 2 * size[30.0]
 
@@ -450,6 +467,16 @@ def test_claim_1_9_nonlinear():
             assert (gaps <= gaps[0] * np.exp(mu * times) + 1e-7).all()
 
 
+def test_claim_1_9_needs_every_point():
+    def two_wells(x):
+        return x - x**3
+
+    for x in (-0.6, 0.6):  # the Jacobian is negative at both starts, not between them
+        assert (two_wells(x + 1e-6) - two_wells(x - 1e-6)) / 2e-6 < -0.05
+    gaps = distances(two_wells, [-0.6], [0.6], np.array([0.0, 5.0]))
+    assert gaps[0] == pytest.approx(1.2) and gaps[1] > 1.99
+
+
 def test_claim_1_9_needs_no_bound_on_the_slopes():
     times = np.linspace(0, 3, 31)
     for seed in SEEDS:  # -x^3 by coordinates has diagonal Jacobians, never positive: mu <= 0
@@ -505,6 +532,12 @@ def test_claim_1_10_a_norm_that_fits():
     # without the factor sqrt(kappa) the Euclidean bound is false
     A = np.array([[-1.0, 10.0], [0.0, -2.0]])
     assert norm2(expm(A * 0.66)) > 2.5 * math.exp(-0.0561 * 0.66)
+    # and with it hardly too large: an oval that decays slowly
+    A = np.array([[0.0, 3.0], [-1 / 3, -0.01]])
+    values = np.linalg.eigvalsh(solve_continuous_lyapunov(A.T, -np.eye(2)))
+    t = np.linspace(0, 10, 401)
+    bound = math.sqrt(values[-1] / values[0]) * np.exp(-t / (2 * values[-1]))
+    assert 0.99 < max([norm2(expm(A * s)) for s in t] / bound) <= 1
 
 
 def test_claim_1_11_lyapunov():
@@ -591,6 +624,9 @@ def test_claim_1_12_lasalle():
     assert (
         np.ptp(free) < 1e-7
     )  # V' = 0 everywhere: the whole of Omega is the invariant set, nothing converges to 0
+    # not positively invariant: |q| <= 3, |p| <= 3 is compact, but this one leaves it over the top
+    path = solve(pendulum(0.3), [2.9, 2.5], np.linspace(0, 100, 101))
+    assert np.abs(path[:, 0]).max() > 3 and path[-1, 0] == pytest.approx(2 * math.pi, abs=1e-3)
     # not compact: x' = 1, V = exp(-x), V' < 0 everywhere, and no point to converge to
     assert solve(lambda x: np.ones(1), [0.0], [50.0])[-1, 0] == pytest.approx(50)
 
@@ -629,6 +665,9 @@ def test_claim_1_13_gradient_flow():
         assert (np.diff(np.linalg.norm(x - y, axis=1)) <= 1e-5).all()
         gaps = distances(lambda x: -(x @ x) * x - x / 2, *(20 * rng.normal(size=(2, 3))), times)
         assert (gaps <= gaps[0] * np.exp(-0.5 * times) + 1e-6).all()
+    for m in (0.0, 0.5):  # both rates are attained: V = m |x|^2 / 2
+        gaps = distances(lambda x, m=m: -m * x, [1.0, -2.0], [0.0, 3.0], times)
+        assert np.allclose(gaps, gaps[0] * np.exp(-m * times), rtol=1e-6)
     # convex but not strongly: x' = -relu(x) does not move points below 0
     assert distances(lambda x: -np.maximum(x, 0), [-1.0], [-2.0], [5.0])[0] == pytest.approx(1)
 
@@ -679,6 +718,11 @@ def test_claim_1_15_contraction_to_one_point():
 
         gaps = np.linalg.norm(solve(f, 2 * rng.normal(size=d), times) - target, axis=1)
         assert (gaps <= gaps[0] * np.exp(-beta * times) + 1e-7).all()
+    for beta in (0.0, 0.7):  # the rate is attained: A = Q - Q^T - beta I
+        gaps = distances(
+            lambda x, beta=beta: np.array([2 * x[1], -2 * x[0]]) - beta * x, [3.0, 1], [0, 0], times
+        )
+        assert np.allclose(gaps, gaps[0] * np.exp(-beta * times), rtol=1e-5)
     # continuous, but not Lipschitz at x* = 0: A(x) = -(1 + |x|^(-1/2)) I
     for start in ([2.0, 1.0], [0.1, -0.3]):
         path = small_steps(lambda x: -x - x / (math.sqrt(np.linalg.norm(x)) + 1e-300), start, times)

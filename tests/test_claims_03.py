@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from chapter_utils import certificates, conv_norms, norms, plain_layers
-from helpers import seeded, slopes
+from helpers import seeded, slopes, stretch
 
 SLACK = 1e-9
 D = torch.float64
@@ -192,6 +192,8 @@ def test_claim_3_4_pooling(k):
         stretched = slopes(pool, every_pixel, torch.zeros_like(every_pixel)).max().item()
         assert stretched == pytest.approx(windows)  # attained by one bright pixel
         assert (stretched > 1) == (s < k)  # 1 needs s = k
+        alone = torch.eye(k * k, dtype=D).reshape(k * k, 1, k, k)  # a single window
+        assert stretch(pool, alone, torch.zeros_like(alone)) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -218,35 +220,54 @@ def test_claim_3_5_product_and_skip(seed, sizes):
     assert measured > gain  # the bound without the skip is broken
 
 
+@pytest.mark.parametrize("gains", [(0.3,), (2.0, 0.7), (1.5, 3.0, 0.2)])
+def test_claim_3_5_is_attained(gains):
+    """By maps that all stretch the same direction, where the activation has its slope 1."""
+    x, y = torch.tensor([[[1.0, 0.0]], [[2.0, 0.0]]], dtype=D)
+    layers = []
+    for gain in gains:
+        layers += [nn.Linear(2, 2, bias=False, dtype=D), nn.ReLU()]
+        layers[-2].weight.data = torch.diag(torch.tensor([gain, 0.1 * gain], dtype=D))
+    network = nn.Sequential(*layers)
+    assert stretch(network, x, y) == pytest.approx(math.prod(gains))
+    assert stretch(plain_layers.ResidualBlock(network), x, y) == pytest.approx(1 + math.prod(gains))
+
+
+class Times(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x
+
+
 @pytest.mark.parametrize("h, L, N", [(0.1, 1.0, 50), (0.05, 2.0, 40), (0.5, 1.0, 8)])
 def test_claim_3_6_deep_residual_network(h, L, N):
     bound = (1 + h * L) ** N
-    assert bound <= math.exp(L * h * N)
     for seed in range(3):
         x, y = random(200, 6, seed=seed), random(200, 6, seed=seed + 30)
-        distance = (x - y).norm(dim=1)
-        line = x.clone()
+        branches = []
         for k in range(N):
             W = random(6, 6, seed=1000 * seed + k)
-            W *= L / norm(W)
-            x, y = x + h * torch.tanh(x @ W.T), y + h * torch.tanh(y @ W.T)
-            line = line + h * L * line
-        assert ((x - y).norm(dim=1) <= bound * distance * (1 + SLACK)).all()
-        assert line.norm() == pytest.approx(
-            bound * random(200, 6, seed=seed).norm().item()
-        )  # attained by g(x) = L x
-        assert (L * h) ** N < 1 < bound  # a product without the skips would promise contraction ...
-        assert (line.norm() / random(200, 6, seed=seed).norm()).item() > (
-            L * h
-        ) ** N  # ... and is refuted
-    if (h, L, N) == (0.1, 1.0, 50):
-        assert bound == pytest.approx(117.39, abs=0.01) and math.exp(L * h * N) == pytest.approx(
-            148.41, abs=0.01
-        )
-        with_larger_gain = (
-            1 + h * 1.1 * L
-        ) ** N  # a branch that is only 10 % more sensitive breaks the bound
-        assert with_larger_gain > 1.5 * bound
+            W *= h * L / norm(W)
+            linear = nn.Linear(6, 6, bias=False, dtype=D)
+            linear.weight.data = W
+            branches.append(nn.Sequential(linear, nn.Tanh()))
+        network = nn.Sequential(*[plain_layers.ResidualBlock(g) for g in branches])
+        assert stretch(network, x, y) <= bound * (1 + SLACK)
+
+    def scaled(slope, steps):
+        """How much `steps` layers with g(x) = slope x stretch, up to the same time h N."""
+        block = plain_layers.ResidualBlock(Times(h * N / steps * slope))
+        return stretch(nn.Sequential(*[block] * steps), x, y)
+
+    assert scaled(L, N) == pytest.approx(bound)  # attained
+    assert bound <= math.exp(L * h * N)
+    assert scaled(L, 200 * N) == pytest.approx(math.exp(L * h * N), rel=0.01)  # so is the limit
+    assert scaled(1.1 * L, N) > 1.2 * bound  # a branch that is 10 % more sensitive breaks it
+    if (h, L, N) == (0.1, 1.0, 50):  # the numbers of the lesson
+        assert scaled(L, N) == pytest.approx(117.39, abs=0.01)
 
 
 @pytest.fixture
@@ -295,8 +316,15 @@ def test_claim_3_8_patterns(two_layers, seed, units, inputs):
             over_patterns, rel=1e-6
         )
     # dependent rows: relu(x) - relu(x) has slope 0, but the pattern (on, off) says 1
-    assert not two_layers([1.0, 1.0], [1.0, -1.0])(x[:, :1]).any()
-    assert max(abs(d[0] - d[1]) for d in itertools.product([0, 1], repeat=2)) == 1
+    nothing = two_layers([1.0, 1.0], [1.0, -1.0])
+    first, second = nothing[0].weight.detach(), nothing[2].weight.detach()
+    on_and_off = torch.tensor([[0.0, 0], [1, 0], [0, 1], [1, 1]], dtype=D)
+    assert max(norm(second @ torch.diag(d) @ first) for d in on_and_off) == pytest.approx(1)
+    assert not nothing(x[:, :1]).any()
+    # the second inequality is an equality if the layers stretch the same units most
+    V = torch.linalg.svd(W1, full_matrices=False).U.T
+    aligned = max(norm(V @ torch.diag(d) @ W1) for d in patterns)
+    assert aligned == pytest.approx(norm(V) * norm(W1))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -320,6 +348,10 @@ def test_claim_3_9_power_iteration(seed, shape, dtype):
     assert norms.power_iteration(lambda v: S @ v, lambda w: S @ w, start, 200)[
         0
     ].item() == pytest.approx(2)
+    # A v_0 = 0: it stays there for ever, at 0
+    flat = torch.diag(torch.tensor([0.0, 0.0, 1.0], dtype=D))
+    start = torch.tensor([1.0, 1.0, 0.0], dtype=D)
+    assert norms.power_iteration(lambda v: flat @ v, lambda w: flat @ w, start, 200)[0] == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -346,6 +378,11 @@ def test_claim_3_10_torus(seed, channels, n):
     outputs = on_torus(kernel, n).reshape(-1, n, n, kernel.shape[1] * n * n)
     strided = norm(outputs[:, ::2, ::2].reshape(-1, kernel.shape[1] * n * n))
     assert strided < truth * (1 - 1e-3)
+    # so much circular padding that the image grows: some pixels count twice
+    larger = norms.dense_matrix(
+        lambda x: F.conv2d(F.pad(x, (2, 2, 2, 2), mode="circular"), kernel), (channels[1], n, n)
+    )
+    assert norm(larger) > 1.01 * truth
     # zero padding in place of circular: no equality
     assert norm(zero_padded(kernel, n)) != pytest.approx(truth, rel=1e-3)
 
@@ -376,6 +413,20 @@ def test_claim_3_11_zero_padding(seed, channels, k, n):
     assert (
         bound <= symbol_norm(kernel, 16 * (n + p)) + 1e-6
     )  # these frequencies contain those of the torus
+
+
+def test_claim_3_11_zero_padding_is_attained():
+    for n in (2, 4, 6, 8):  # so the norm on a torus of side n + 1 cannot be replaced by less
+        assert norm(zero_padded(trap_kernel(), n)) == pytest.approx(
+            symbol_norm(trap_kernel(), n + 1)
+        )
+    # nor can the supremum: the edge detector on large images
+    line = norm(scipy.linalg.toeplitz([1.0, -1.0] + [0.0] * 198))
+    assert 0.999 < line / symbol_norm(trap_kernel(), 200) <= 1
+    # with a wider border of zeros a larger torus is needed
+    for n in (2, 4, 6):
+        wide = norms.dense_matrix(lambda x: F.conv2d(x, trap_kernel(), padding=2), (1, n, n))
+        assert norm(wide) > 1.005 * symbol_norm(trap_kernel(), n + 1)
 
 
 def test_claim_3_11_zero_padding_needs_the_larger_torus():
@@ -432,6 +483,16 @@ def test_claim_3_13_reshaped_matrix_is_too_small():
     assert norm(zero_padded(box, 12)) > 2.8 * 3  # close to the largest possible factor
 
 
+@pytest.mark.parametrize("taps, stride", [([1, 1, 1], 1), ([1, 0, 1], 2), ([1] * 4, 2), ([1], 1)])
+def test_claim_3_13_the_factor_is_attained(taps, stride):
+    """By kernels whose taps hit the same pixels: ceil(k / s) times ||R|| on large images."""
+    line = torch.tensor(taps, dtype=D)
+    kernel = torch.outer(line, line)[None, None]
+    matrix = norms.dense_matrix(lambda x: F.conv2d(x, kernel, stride=stride), (1, 20, 20))
+    factor = norm(matrix) / norm(kernel.flatten(1))
+    assert 0.95 < factor / math.ceil(len(taps) / stride) <= 1 + SLACK
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("channels, n", [((1, 1), 6), ((4, 3), 5), ((2, 3), 2)])
 def test_claim_3_14_absolute_sums(seed, channels, n):
@@ -444,6 +505,11 @@ def test_claim_3_14_absolute_sums(seed, channels, n):
     )
     assert norm(A) <= gershgorin + SLACK
     assert gershgorin <= math.sqrt(np.linalg.norm(A, 1) * np.linalg.norm(A, np.inf)) + SLACK
+    # for kernels without signs on large images all of them are close
+    B = zero_padded(torch.ones(1, 1, 3, 3, dtype=D), 12)
+    rows = math.sqrt(np.abs(B.T @ B).sum(1).max())
+    assert norm(B) > 0.95 * 9 and norm(B) > 0.95 * rows
+    assert rows == pytest.approx(math.sqrt(np.linalg.norm(B, 1) * np.linalg.norm(B, np.inf)))
     # without the absolute values the sums bound nothing
     edge = torch.tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]], dtype=D)[
         None, None

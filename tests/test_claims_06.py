@@ -95,6 +95,7 @@ def test_claim_6_1_needs_each_hypothesis():
         for D in itertools.product((0.5, 1.0), repeat=3)
     ]
     assert worst(untied) > 1  # not a gradient
+    assert worst(pieces(-1.6, Q, (0.5, 1.5))) == pytest.approx(1.4)  # a slope above 1
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -120,6 +121,9 @@ def test_claim_6_2_is_attained_by_a_spiral_and_only_gradients_do_better(a):
     for h1 in (0.2, 0.5, 4 / 3):
         norm = torch.linalg.matrix_norm(torch.eye(2, dtype=F64) - h1 * spiral, 2).item()
         assert norm == pytest.approx(math.sqrt(1 - 2 * a * h1 + h1 * h1))
+        assert norm == pytest.approx(expansive.contraction_factor(h1, a, "monotone"))
+        steeper = torch.eye(2, dtype=F64) - 2 * h1 * spiral  # monotone, with the constant 2
+        assert h1 < 1 or torch.linalg.matrix_norm(steeper, 2) > 1.1 * norm
         assert norm > max(abs(1 - a * h1), abs(1 - h1)) + 1e-3  # the sharp rule would be wrong
 
 
@@ -174,10 +178,22 @@ def test_claim_6_3_beyond_the_limit_two_points_do_move_apart():
         assert (stretch(composed(down, up), x, y) > 1 + 1e-9) is grows
 
 
+def test_claim_6_3_needs_both_matrices():
+    """At h1 = 1/2, h2 = 1/3, where nothing is left to give away."""
+    A, B = orthonormal_columns(1, 3, 3), orthonormal_columns(2, 3, 3)
+    down, up = pieces(-0.5, A, (0.5, 1.0)), pieces(1 / 3, B, (0.0, 1.0))
+    assert worst(down, up) == pytest.approx(1)
+    shrunk = A @ torch.diag(torch.tensor([1.0, 1.0, 0.9], dtype=F64))
+    assert worst(pieces(-0.5, shrunk, (0.5, 1.0)), up) > 1.05  # A^T A is not the identity
+    assert worst(down, pieces(1 / 3, 1.1 * B, (0.0, 1.0))) > 1.05  # |B| > 1
+    assert worst(pieces(-0.5, A, (0.4, 1.0)), up) > 1.05  # a smaller slope of the activation
+
+
 def test_claim_6_3_needs_a_step_up_that_goes_up():
     """Down 1/2, up -5, one part each: the left side is -3, the true constant 3."""
     A, B = orthonormal_columns(1, 2, 2), orthonormal_columns(2, 2, 2)
-    assert 0.75 * (1 - 5) == -3 <= 1
+    left_side = expansive.contraction_factor(0.5, 0.5) * (1 - 5)
+    assert left_side == -3
     found = worst(pieces(-0.5, A, (0.5, 1.0)), pieces(-5.0, B, (0.0, 1.0)))
     assert found == pytest.approx(3)
     for h2 in (-5.0, -2.5, -1.0, -0.1):  # |h2| in the condition is enough
@@ -248,6 +264,9 @@ def test_claim_6_4_nearly_orthogonal(seed):
     assert worst(pieces(-0.3 / high, A, (0.5, 1.0))) > expansive.contraction_factor(
         0.3
     )  # as if A^T A were the identity
+    assert worst(pieces(-1.9 / low, A, (0.5, 1.0))) > expansive.contraction_factor(
+        1.9, 0.5 * low / high
+    )  # divided by the wrong eigenvalue
     wide = orthonormal_columns(
         seed, 4, 2
     ).T  # fewer rows than columns: lambda_min = 0, nothing shrinks in the worst direction
@@ -318,19 +337,72 @@ def test_claim_6_5_zero_padding_loses_what_moves_out(seed):
     assert torch.linalg.svdvals(matrix)[-1] < 1e-12
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_claim_6_6_distance_to_a_set(seed):
+def to_points(seed):
+    """The distance to seven points of the space, and the nearest of them."""
     K = torch.randn(7, 3, generator=seeded(seed), dtype=F64)
-    x, y = pairs(seed, 3, 2000, near=0.1)
 
     def distance(v):
         return torch.cdist(v, K).min(1, keepdim=True).values
 
+    return distance, lambda v: K[torch.cdist(v, K).argmin(1)]
+
+
+def to_a_disc(_):
+    """The distance to the points less than 1/2 away from 0, an open set."""
+
+    def distance(v):
+        return (v.norm(dim=1, keepdim=True) - 0.5).clamp(min=0)
+
+    return distance, lambda v: v * (0.5 / v.norm(dim=1, keepdim=True)).clamp(max=1)
+
+
+@pytest.fixture
+def to_the_circle(names):
+    """The lesson's."""
+    of_the_lesson = names["distance_to_circle"]
+
+    def nearest(v):
+        return 0.6 * v / v.norm(dim=1, keepdim=True)
+
+    return lambda _: (lambda v: of_the_lesson(v)[:, None], nearest)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kind", ["points", "disc", "circle"])
+def test_claim_6_6_distance_to_a_set(to_the_circle, seed, kind):
+    make = {"points": to_points, "disc": to_a_disc, "circle": to_the_circle}[kind]
+    distance, nearest = make(seed)
+    x, y = pairs(seed, 3, 2000, near=0.1)
     assert stretch(distance, x, y) <= 1 + 1e-9
-    assert stretch(lambda v: distance(v) ** 2, x, y) > 1.1
-    assert (
-        stretch(lambda v: torch.cdist(v, K).sum(1, keepdim=True), x, y) > 1.1
-    )  # a sum of distances is not the distance to a set
+    z, d = nearest(x), distance(x)
+    assert torch.allclose((x - z).norm(dim=1, keepdim=True), d)
+    for share in (0.01, 0.5, 0.99):  # on the way to the nearest point it falls at the rate 1,
+        assert torch.allclose(distance(x + share * (z - x)), (1 - share) * d)
+    outside = d[:, 0] > 0.1
+    x, z, d = x[outside], z[outside], d[outside]
+    towards = (z - x) / d
+    across = torch.randn(x.shape, generator=seeded(seed + 50), dtype=F64)
+    across = across - (across * towards).sum(1, keepdim=True) * towards
+    across = across / across.norm(dim=1, keepdim=True)
+    askew = math.cos(0.5) * towards + math.sin(0.5) * across
+    assert (d - distance(x + 1e-6 * askew) < 0.9e-6).all()  # and more slowly in other directions
+
+    def square(v):
+        return distance(v) ** 2
+
+    steep = square(x - 5e-6 * towards) - square(x + 5e-6 * towards)
+    slope = steep.abs() / 1e-5
+    assert torch.allclose(slope, 2 * d, rtol=1e-3)
+    assert (slope > 1)[d > 0.51].all()  # so the square is not 1-Lipschitz there,
+    assert not (slope > 1)[d < 0.49].any()
+    assert (d > 0.51).any() and (d < 0.49).any()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_claim_6_6_a_sum_of_distances_is_not_the_distance_to_a_set(seed):
+    K = torch.randn(7, 3, generator=seeded(seed), dtype=F64)
+    x, y = pairs(seed, 3, 2000, near=0.1)
+    assert stretch(lambda v: torch.cdist(v, K).sum(1, keepdim=True), x, y) > 1.1
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -398,22 +470,29 @@ def test_only_reflecting_steps_draw_the_distance_to_a_circle(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_6_7_naive_block(seed):
     A, B = (torch.randn(4, 4, generator=seeded(seed + k), dtype=F64) for k in (0, 100))
+    x, y = pairs(seed, 4, near=0.1)
 
-    def slope(A, B):
-        patterns = (
-            torch.diag(torch.tensor(D, dtype=F64)) for D in itertools.product((0.0, 1.0), repeat=4)
-        )
-        return max(
-            torch.linalg.matrix_norm(0.5 * (torch.eye(4, dtype=F64) + B @ D @ A), 2).item()
-            for D in patterns
-        )
+    def block(A, B, b=0.0, keep=0.5):
+        made = plain_layers.UntiedBlock(
+            operators.DenseOperator(4, 4), operators.DenseOperator(4, 4), keep
+        ).double()
+        made.inner.weight.data, made.outer.weight.data = A, B
+        made.bias.data.fill_(b)
+        return made
 
-    norms = torch.linalg.matrix_norm(A, 2) * torch.linalg.matrix_norm(B, 2)
-    assert slope(A, B) <= 0.5 * (1 + norms) + 1e-12
+    def bound(A, B, keep=0.5):
+        return keep * (1 + torch.linalg.matrix_norm(A, 2) * torch.linalg.matrix_norm(B, 2))
+
+    for b in (-1.0, 0.0, 99.0):  # in the last case every unit is on
+        assert stretch(block(A, B, b), x, y) <= bound(A, B) + 1e-9
+    assert certificates.lipschitz_bound(block(A, B), (4,)) == pytest.approx(bound(A, B).item())
     A, B = orthonormal_columns(seed, 4, 4), orthonormal_columns(seed + 1, 4, 4)
-    assert slope(A, B) <= 1 + 1e-12
-    assert slope(A, A.T) == pytest.approx(1)
-    assert slope(1.2 * A, A.T) == pytest.approx(1.1)  # a penalty that is not obeyed
+    assert stretch(block(A, B, 99.0), x, y) <= 1 + 1e-9
+    assert stretch(block(A, A.T, 99.0), x, y) == pytest.approx(1)  # attained,
+    for factor in (0.3, 1.2):  # also by others: a penalty that is not obeyed
+        found = stretch(block(factor * A, A.T, 99.0), x, y)
+        assert found == pytest.approx(bound(factor * A, A.T).item())
+    assert stretch(block(A, A.T, 99.0, keep=1.0), x, y) == pytest.approx(2)  # without the half
 
 
 @pytest.mark.parametrize("regime", models.CERTIFIED)

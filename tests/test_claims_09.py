@@ -27,9 +27,15 @@ def test_claim_9_1_no_growing_mode(seed):
     M, D = normal(seed, d, d), normal(seed + 1, 200, d).abs() + 1e-6
     real = torch.linalg.eigvals(D[:, :, None] * (skew(M) - gamma * torch.eye(d))).real
     assert real.max() <= 1e-10
+    assert gamma or real.max() > -1e-10  # 0 is attained
     assert (
         torch.linalg.eigvals(D[:, :, None] * (M - gamma * torch.eye(d))).real.max() > 0.1
     )  # not antisymmetric
+    pushed = D[:, :, None] * (skew(M) + 0.1 * torch.eye(d))
+    assert torch.linalg.eigvals(pushed).real.max(1).values.min() > 0  # gamma < 0
+    D[:, 0] *= -1
+    turned = D[:, :, None] * (skew(M) - gamma * torch.eye(d))
+    assert torch.linalg.eigvals(turned).real.max() > 0.1  # an entry of D that is negative
     frozen = torch.diag(torch.tensor([1.0, 0.1])) @ (3 * QUARTER - 0.5 * torch.eye(2))
     assert (
         torch.linalg.eigvals(frozen).real.max() < 0 < ode.logarithmic_norm(frozen)
@@ -42,7 +48,7 @@ def test_claim_9_2_how_thin_the_layers_must_be(seed):
     S, gamma = skew(normal(seed, d, d)), 0.2 + 0.3 * seed
     limit = 2 * gamma / (gamma**2 + norm2(S) ** 2)
 
-    def layer_norm(h, gamma=gamma):
+    def layer_norm(h, gamma=gamma, S=S):
         return norm2(torch.eye(d) + h * (S - gamma * torch.eye(d)))
 
     assert (
@@ -51,6 +57,8 @@ def test_claim_9_2_how_thin_the_layers_must_be(seed):
         and layer_norm(1.01 * limit) > 1
     )
     assert layer_norm(1e-3 * limit, gamma=0.0) > 1  # without friction no step is short enough
+    symmetric = norm2(S) * torch.eye(d)  # of the same norm
+    assert layer_norm(0.5 * limit, S=symmetric) > 1 or gamma >= norm2(S)
 
 
 def test_claim_9_2_no_step_for_a_saturated_unit():
@@ -60,28 +68,33 @@ def test_claim_9_2_no_step_for_a_saturated_unit():
         assert norm2(torch.eye(2) + h * frozen) >= 1 + h * mu > 1
 
 
-def test_claim_9_2_numbers():
-    assert abs(2 * 0.5 / (0.25 + 9) - 0.10811) < 5e-6
-    h = 1.1 * 2 * 0.5 / (0.25 + 9)
-    assert abs(norm2(torch.eye(2) + h * (3 * QUARTER - 0.5 * torch.eye(2))) - 1.0059) < 5e-5
+def test_claim_9_2_numbers(names):
+    h = names["longest_step"](0.5)
+    assert abs(h - 0.10811) < 5e-6
+    for factor, growth in ((1.0, 1.0), (1.1, 1.0059)):
+        assert abs(abs(names["layer_factor"](0.5, factor * h)) - growth) < 5e-5
+        layer = torch.eye(2) + factor * h * (3 * QUARTER - 0.5 * torch.eye(2))
+        assert abs(norm2(layer) - growth) < 5e-5
 
 
-def verlet(x, h, A, B):
-    q, p = x.chunk(2)
-
-    def force(z, K, b):
-        return K.T @ torch.tanh(K @ z + b)
-
-    p = p - h / 2 * force(q, *A)
-    q = q + h * force(p, *B)
-    return torch.cat([q, p - h / 2 * force(q, *A)])
+@pytest.fixture
+def verlet(names):
+    return one_state(names["verlet"])
 
 
-def euler(x, h, A, B):
-    q, p = x.chunk(2)
-    return torch.cat(
-        [q + h * B[0].T @ torch.tanh(B[0] @ p + B[1]), p - h * A[0].T @ torch.tanh(A[0] @ q + A[1])]
-    )
+@pytest.fixture
+def euler(names):
+    return one_state(names["euler"])
+
+
+def one_state(layer):
+    """The lesson's layer of batches q and p, for one x = (q, p)."""
+
+    def layer_of_one(x, h, A, B):
+        q, p = x[None].chunk(2, 1)
+        return torch.cat(layer(q, p, h, A, B), 1)[0]
+
+    return layer_of_one
 
 
 def energies(seed, d):
@@ -94,7 +107,7 @@ def omega(d):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("h", [0.3, 2.5])
-def test_claim_9_3_verlet_layers(seed, h):
+def test_claim_9_3_verlet_layers(verlet, euler, seed, h):
     d = 1 + seed % 3
     A, B = energies(seed, d)
     x = normal(seed + 9, 2 * d)
@@ -107,29 +120,37 @@ def test_claim_9_3_verlet_layers(seed, h):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_claim_9_4_gradients_cannot_vanish(seed):
+def test_claim_9_4_gradients_cannot_vanish(verlet, seed):
     d = 1 + seed % 3
     A, B = energies(seed, d)
+    x = normal(seed + 9, 2 * d)
 
-    def deep(x):
-        for _ in range(30):
-            x = verlet(x, 0.3, A, B)
-        return x
+    def size(layer):
+        def deep(x):
+            for _ in range(30):
+                x = layer(x)
+            return x
 
-    assert norm2(torch.autograd.functional.jacobian(deep, normal(seed + 9, 2 * d))) >= 1 - 1e-9
-    assert norm2(torch.linalg.matrix_power(0.8 * torch.eye(2), 30)) < 0.01  # not symplectic
+        return norm2(torch.autograd.functional.jacobian(deep, x))
+
+    assert size(lambda x: verlet(x, 0.3, A, B)) >= 1 - 1e-9
+    flat = [(0.1 * normal(1, d, d), torch.zeros(d))] * 2
+    assert 1 - 1e-9 <= size(lambda x: verlet(x, 0.01, *flat)) < 1.05  # 1 is nearly attained
+    S = skew(normal(seed, 2 * d, 2 * d))
+    S = S / norm2(S)
+    assert size(lambda x: x + 0.5 * (S @ x - x)) < 0.01  # with friction, so not symplectic
 
 
 # ---- 9.4 to 9.7 stability by construction or by training -----------------------------------------
 
 
-def project(f_hat, V, grad_V, alpha):
-    excess = torch.relu((grad_V * f_hat).sum(1) + alpha * V)
-    return f_hat - grad_V * (excess / grad_V.square().sum(1).clamp_min(1e-300))[:, None]
+@pytest.fixture
+def project(names):
+    return names["project"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_claim_9_5_projection(seed):
+def test_claim_9_5_projection(project, seed):
     d, alpha = 2 + seed % 2, 0.3 + 0.3 * seed
     M, b, P = normal(seed, d, d), normal(seed + 1, d), normal(seed + 2, d, d)
     P = P @ P.T + 0.5 * torch.eye(d)
@@ -143,13 +164,14 @@ def test_claim_9_5_projection(seed):
     x = 2 * normal(seed + 3, 20, d)
     slope = ((x @ P) * field(x)).sum(1)
     assert (slope <= -alpha * V(x) + 1e-9).all()
-    assert (V(flow_end(field, x, 1.0, 2e-3)) <= V(x) * math.exp(-alpha) * 1.01).all()
+    share = V(flow_end(field, x, 1.0, 2e-3)) / (V(x) * math.exp(-alpha))
+    assert 0.999 < share.max() < 1.001  # attained: this field pushes outwards
     assert (
         V(flow_end(lambda x: 2 * torch.tanh(x @ M.T + b) + x, x, 1.0)) > V(x) * math.exp(-alpha)
     ).any()
 
 
-def test_claim_9_5_number_and_flat_points():
+def test_claim_9_5_number_and_flat_points(project):
     M, x = torch.tensor([[0.5, 1.0], [-1.0, 0.5]]), torch.tensor([[1.0, 0.0]])
     for _ in range(5000):
         x = x + 1e-3 * project(x @ M.T, 0.5 * x.square().sum(1), x, 0.5)
@@ -163,17 +185,18 @@ def test_claim_9_5_number_and_flat_points():
     assert (V[line.abs() > 1e-9] > 0).all()  # the other hypotheses hold
 
 
-def spiral(x):
-    f_hat = x @ torch.tensor([[0.5, -1.0], [1.0, 0.5]])
-    return project(f_hat, 0.5 * x.square().sum(1), x, 0.5)
+def test_claim_9_5_is_about_the_flow_and_not_about_pairs(project):
+    def spiral(x, alpha=0.5):
+        f_hat = x @ torch.tensor([[0.5, -1.0], [1.0, 0.5]])
+        return project(f_hat, 0.5 * x.square().sum(1), x, alpha)
 
-
-def test_claim_9_5_is_about_the_flow_and_not_about_pairs():
     start = torch.tensor([[1.0, 0.0]])
     end = ode.flow(spiral, start, torch.tensor([0.0, 5.0]), max_step=0.1)[-1]
     ratio = end.square().sum().item()
     assert math.exp(-2.5) < ratio and abs(ratio - 0.0820857) < 5e-8  # RK4 is above as well
     assert torch.allclose(spiral(torch.tensor([[2.0, 0.0]])), torch.tensor([[-0.5, -2.0]]))
+    end = flow_end(lambda x: spiral(x, 0.0), start, 5.0)  # alpha = 0: nothing tends to the origin
+    assert end.norm().item() == pytest.approx(1, abs=1e-6)
     x = normal(1, 50, 2)
     whirl = -0.5 * x + 5 * x.norm(dim=1, keepdim=True) * (x @ QUARTER.T)
     assert torch.allclose(project(whirl, 0.5 * x.square().sum(1), x, 1.0), whirl)  # unchanged
@@ -195,6 +218,16 @@ def test_claim_9_6_row_sums(seed):
         assert torch.tensor(expm(t * J.numpy())).abs().sum(1).max() <= math.exp(mu * t) * (1 + 1e-9)
 
 
+def test_claim_9_6_is_attained():
+    J = torch.tensor([[-1.0, 0.5, 0.2], [0.6, -0.9, 0.0], [0.1, 0.3, -0.7]])  # rows: -0.3
+    for t in (0.5, 3.0):
+        growth = torch.tensor(expm(t * J.numpy())).abs().sum(1).max().item()
+        assert growth == pytest.approx(math.exp(ode.logarithmic_norm(J, math.inf).item() * t))
+        assert growth == pytest.approx(math.exp(-0.3 * t))
+    positive = torch.tensor([[1.0, 0.5], [0.5, -1.0]])  # dominant rows, but one with M_ii > 0
+    assert torch.linalg.eigvals(positive).real.max() > 1
+
+
 def test_claim_9_6_other_norm_and_no_dominance():
     J = torch.tensor([[-1.0, 0.95], [0.0, -0.1]])
     assert abs(ode.logarithmic_norm(J, math.inf).item() + 0.05) < 1e-12
@@ -210,7 +243,7 @@ def test_claim_9_6_other_norm_and_no_dominance():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_claim_9_7_lyapunov_loss(seed):
+def test_claim_9_7_lyapunov_loss(project, seed):
     """Fields with loss zero along the solution: the projected ones. And V small at t = 1 only."""
     kappa, centre = 1.0 + seed, normal(seed, 1, 2)
     M = normal(seed + 1, 2, 2)
@@ -225,7 +258,13 @@ def test_claim_9_7_lyapunov_loss(seed):
     for t, x in zip(torch.linspace(0, 2, 9), path, strict=True):
         loss = torch.relu(((x - centre) * field(x)).sum(1) + kappa * V(x))
         assert loss.max() < 1e-9
-        assert (V(x) <= math.exp(-kappa * t) * V(path[0]) * 1.01).all()
+        assert (V(x) <= math.exp(-kappa * t) * V(path[0]) * 1.001).all()
+
+    def outwards(x):  # a loss of zero with nothing to spare: the rate is attained
+        return project(x - centre, V(x), x - centre, kappa)
+
+    end = flow_end(outwards, torch.zeros(1, 2), 1.0)
+    assert V(end).item() == pytest.approx(math.exp(-kappa) * V(torch.zeros(1, 2)).item(), rel=1e-3)
     through = ode.flow(
         lambda x: centre.expand_as(x), torch.zeros(1, 2), torch.tensor([0.0, 1.0, 5.0])
     )
@@ -249,6 +288,10 @@ def test_claim_9_8_equilibrium_contraction(seed):
             (flow_end(field, x, T) - goal).norm(dim=1)
             <= math.exp(-alpha * T) * distance * (1 + 1e-6)
         ).all()
+    S = skew(normal(seed + 3, d, d))
+    end = flow_end(lambda x: (x - goal) @ (S - alpha * torch.eye(d)).T, x, 1.0)
+    attained = math.exp(-alpha) * distance
+    assert torch.allclose((end - goal).norm(dim=1), attained, rtol=1e-5)
     wild = (flow_end(lambda x: field(x, False), x, 0.1, 0.002) - goal).norm(dim=1)
     assert (wild > math.exp(-0.1 * alpha) * distance).any()
 
@@ -279,8 +322,10 @@ def test_claim_9_9_pairs(alpha, radius):
     pair = torch.tensor(
         [[radius, 0.0], [radius - 1e-4, -1e-4]]
     )  # the worst direction: half way between radius and tangent
-    later = flow_end(lambda z: field(z, 1.5 * limit), pair, 0.01 / alpha, 1e-3)
-    assert (later[0] - later[1]).norm() > (pair[0] - pair[1]).norm() * 1.001
+    for factor, grows in ((0.95, False), (1.05, True)):
+        later = flow_end(lambda z, s=factor * limit: field(z, s), pair, 0.01 / alpha, 1e-3)
+        growth = ((later[0] - later[1]).norm() / (pair[0] - pair[1]).norm()).item()
+        assert abs(growth - 1) > 1e-4 and (growth > 1) is grows
 
 
 def test_claim_9_9_content_numbers():
@@ -349,13 +394,14 @@ def test_claim_9_11_how_to_find_it(seed):
 
 
 def test_claim_9_11_beyond_the_limit():
-    G, centre = 0.5 * torch.eye(2) + 3 * QUARTER, torch.tensor([3.0, 3.0])
-    limit = 1 / 9.25
-    for factor in (0.9, 1.1):
+    m, centre = 0.5, torch.tensor([3.0, 3.0])
+    G = m * torch.eye(2) + 3 * QUARTER
+    limit = 2 * m / norm2(G) ** 2
+    for factor, nearer in ((0.95, True), (1.05, False), (-0.1, False)):
         z = centre + torch.tensor([0.1, 0.0])
         for _ in range(100):
             z = torch.relu(z - factor * limit * (G @ (z - centre)))
-        assert ((z - centre).norm() < 0.1).item() == (factor < 1)
+        assert bool((z - centre).norm() < 0.1) is nearer
     W, z = torch.tensor([[-0.5, 1.5], [-2.5, 0.0]]), torch.tensor([1.0, 1.0])
     cycle = []
     for _ in range(3):
@@ -375,6 +421,12 @@ def test_claim_9_12_sensitivity(seed):
         x, y = normal(seed + 40 + k, 2, 3)
         (z,), (w,) = brute_force(W, U @ x), brute_force(W, U @ y)
         assert (z - w).norm() <= norm2(U) / m * (x - y).norm() * (1 + 1e-9)
+    # attained, where all units are on
+    U = normal(seed + 2, 2, 3)
+    x = torch.linalg.lstsq(U, torch.ones(2)).solution
+    y = x + 1e-3 * torch.linalg.svd(U).Vh[0]
+    (z,), (w,) = (brute_force((1 - m) * torch.eye(2), U @ v) for v in (x, y))
+    assert (z - w).norm().item() == pytest.approx(norm2(U) / m * 1e-3, rel=1e-6)
     # m = 0.5 replaced by a smaller true constant: the old bound fails
     (z,), (w,) = (brute_force(torch.tensor([[0.9]]), torch.tensor([q])) for q in (1.0, 2.0))
     assert (w - z).norm() > 1 / m
