@@ -546,7 +546,7 @@ reply(
     my_guess,
     3,
     "All three: 2.4 is beyond their 2r, and here 2r is sharp. At hL = 1 only midpoint does.",
-    wrong={2: "rk4 is stable up to 2.785, and yet stretches.", 1: "heun is not even stable at 2.4."},
+    wrong={2: "rk4 is stable up to 2.785, and yet stretches.", 1: "heun is unstable at 2.4."},
 )
 
 # %% [markdown]
