@@ -11,7 +11,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-w
 WORKERS := 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: test check notebooks execute html lint release
+.PHONY: test check notebooks execute site links versions lint release
 
 # SEEDS=20 asks every check of the coursework 20 times, not 5 (tests/coursework/test_zoo.py).
 test: export SEEDS ?= 5
@@ -33,9 +33,18 @@ notebooks: $(READY)
 execute: $(READY)
 	$(BIN)/python source/build.py --execute
 
-# For reading and printing, without a network: build/html/index.html.
-html: $(READY)
-	$(BIN)/python source/build.py --html build/html
+# For reading without Python or a network: build/site/index.html.  LIVE=no runs no lesson: live figures do not move.
+site: $(READY)
+	$(BIN)/python source/site/publish.py $(if $(filter no,$(LIVE)),--live)
+
+# Do the addresses that the pages link to still exist?
+links: $(READY)
+	$(BIN)/python source/site/publish.py --live --output build/linked
+	$(BIN)/python -m sphinx -q -b linkcheck -c source/site build/linked-source build/links
+
+# The versions that make venv installs: the newest that fit together, for every system and Python.  Then make test.
+versions: $(READY)
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.10 --no-header --no-annotate --extra dev pyproject.toml -o versions.txt
 
 # What students receive (chapter_checks/README.md): build/student.zip.
 release: $(READY)

@@ -5,8 +5,6 @@
     python source/build.py --all        every lesson, changed or not
     python source/build.py --check      exit 1 if a stored lesson is not what its source describes
     python source/build.py --execute    execute every lesson; nothing is written
-    python source/build.py --html DIR   write the lessons as they are into DIR, as web pages with an
-                                        index
     python source/build.py --address OWNER/NAME
                                         put the address of your repository into every file that
                                         names it
@@ -220,20 +218,6 @@ def change_address(new: str) -> None:
     print("Run make notebooks, so that the notebooks follow.")
 
 
-def write_pages(lessons: list[Path], folder: Path) -> None:
-    import pages
-
-    folder.mkdir(parents=True, exist_ok=True)
-    notebooks = {
-        path.stem: nbformat.read(NOTEBOOKS / f"{path.stem}.ipynb", as_version=4) for path in lessons
-    }
-    for name, notebook in notebooks.items():
-        (folder / f"{name}.html").write_text(pages.lesson(notebook), encoding="utf-8")
-    titles = {name: pages.title_of(notebook) for name, notebook in notebooks.items()}
-    (folder / "index.html").write_text(pages.index(titles), encoding="utf-8")
-    print(f"{len(notebooks)} pages: open {folder / 'index.html'}")
-
-
 def is_built(path: Path, write: bool) -> bool:
     """Execute a lesson, and write it if wanted; False, with the reason printed, if it fails."""
     print(f"{path.stem}: running ...", end=" ", flush=True)
@@ -260,7 +244,6 @@ def options_of() -> tuple[argparse.Namespace, list[Path]]:
     choice.add_argument("--all", action="store_true")
     choice.add_argument("--check", action="store_true")
     choice.add_argument("--execute", action="store_true")
-    choice.add_argument("--html", type=Path, metavar="DIR")
     choice.add_argument("--address", metavar="OWNER/NAME")
     options = parser.parse_args()
     chosen = sources()
@@ -279,9 +262,6 @@ def main() -> int:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     if options.address:
         change_address(options.address)
-        return 0
-    if options.html:
-        write_pages(chosen, options.html)
         return 0
     failed = 0
     for path in chosen:

@@ -43,6 +43,7 @@ STUDENT_FILES = (
     "CITATION.cff",
     "pyproject.toml",
     "requirements.txt",
+    "versions.txt",
     "environment.yml",
     "binder/*",
     "chapter_utils/**/*.py",

@@ -4,14 +4,10 @@ python source/pictures.py     writes docs/live_figure.gif and docs/robustness_cu
 """
 
 import base64
-import contextlib
 import io
-import os
 import sys
 from pathlib import Path
 
-import jupytext
-import matplotlib
 import nbformat
 import numpy as np
 from PIL import Image
@@ -19,23 +15,19 @@ from PIL import Image
 from chapter_utils import plotting
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "source" / "site"))
+
+import frames  # noqa: E402
+
 NOTEBOOKS = ROOT / "notebooks"
 DOCS = ROOT / "docs"
 
 
 def live_figure(lesson: str, name: str):
     """The LiveFigure called `name`, after running the cells of the lesson up to it."""
-    matplotlib.use("Agg", force=True)
-    os.chdir(NOTEBOOKS)  # where its kernel would run, and finds the package of its figures
-    sys.path.insert(0, str(NOTEBOOKS))
-    names: dict = {"__name__": "lesson"}
-    source = ROOT / "source" / "lessons" / f"{lesson}.py"
-    for cell in jupytext.read(source, fmt="py:percent").cells:
-        if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(cell.source, lesson, "exec"), names)
-            if name in names:
-                return names[name]
+    for _, names in frames.running(lesson):
+        if name in names:
+            return names[name]
     raise KeyError(f"{lesson} never defines {name}")
 
 

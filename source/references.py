@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 from pathlib import Path
+from typing import Callable
 from urllib.parse import quote
 
 import jupytext
@@ -55,6 +56,11 @@ def linked(text: str, here: str) -> str:
         file = os.path.relpath(f"{notebook}.ipynb", os.path.dirname(here) or ".")
         return f"[{match[0]}]({file}{heading})"
 
+    return outside_code(text, lambda prose: NAMED.sub(link, prose))
+
+
+def outside_code(text: str, change: Callable[[str], str]) -> str:
+    """Markdown with everything changed but code and headings."""
     code = re.split(r"(```.*?```|`[^`]*`|^#[^\n]*$)", text, flags=re.DOTALL | re.MULTILINE)
     pairs = itertools.zip_longest(code[::2], code[1::2], fillvalue="")
-    return "".join(NAMED.sub(link, prose) + kept for prose, kept in pairs)
+    return "".join(change(prose) + kept for prose, kept in pairs)

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,101 @@ def test_bounds_stay_loose_enough_for_colab():
         assert re.fullmatch(r">=\d+(\.\d+)*", bound), (
             f"{name} has a bound that Colab's versions may not meet: {bound}"
         )
+
+
+def test_every_requirement_has_a_tested_version_for_every_python():
+    lines = (ROOT / "versions.txt").read_text().splitlines()
+    pinned = {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in lines}
+    for line in lines:
+        assert re.fullmatch(r"[\w.-]+==[\w.+!]+( ; .+)?", line), f"not a version: {line}"
+    project = (ROOT / "pyproject.toml").read_text()
+    dev = re.findall(r'"([\w-]+)>=', project.split("dev = [")[1].split("\n]")[0])
+    assert len(dev) > 10
+    assert {*map(str.lower, pip_requirements()), *dev} <= pinned, "run make versions"
+
+
+WORKFLOWS = [
+    *(ROOT / ".github" / "workflows").glob("*.yml"),
+    ROOT / "chapter_checks" / "grading" / "classroom.yml",
+]
+
+
+def test_workflows_are_what_github_reads():
+    schema = "vendor.github-workflows"
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *WORKFLOWS]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert len(WORKFLOWS) >= 4 and done.returncode == 0, done.stdout
+
+
+def test_workflows_name_targets_and_files_that_exist():
+    makefiles = [ROOT / "Makefile", ROOT / "source" / "student" / "Makefile"]
+    targets = re.findall(r"^(\w+):", "".join(path.read_text() for path in makefiles), re.MULTILINE)
+    for path in WORKFLOWS[:-1]:
+        text = path.read_text()
+        assert set(re.findall(r"\bmake (\w+)", text)) <= set(targets), path.name
+        for name in re.findall(r"\btests/[\w/]+\.py", text):
+            assert (ROOT / name).exists(), (path.name, name)
+
+
+# Stands for Python, for pip and for uv: notes what it was asked for; fails where a file says so.
+PRETENDED = """#!/bin/sh
+echo "$0 $*" >> asked
+case "$*" in
+  *"-m venv"*)
+    case "$*" in *--clear*) rm -rf .venv; esac
+    mkdir -p .venv/bin
+    cp "$0" .venv/bin/python
+    cp "$0" .venv/bin/uv
+    ;;
+  *install*) touch .venv/installed; [ ! -e break_install ] || exit 1 ;;
+esac
+case "$0 $*" in *uv*"pip install"*) [ ! -e break_uv ] ;; esac
+"""
+
+
+@pytest.fixture
+def make_venv(tmp_path):
+    """`make venv` in a folder of its own, with a pretended Python; returns what it was asked."""
+    for name in ("requirements.txt", "pyproject.toml", "versions.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copy(ROOT / "source" / "student" / "Makefile", tmp_path)
+    (tmp_path / "python").write_text(PRETENDED)
+    (tmp_path / "python").chmod(0o755)
+
+    def run(*arguments):
+        (tmp_path / "asked").unlink(missing_ok=True)
+        command = ["make", "venv", "PYTHON=./python", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        asked = tmp_path / "asked"
+        return done.returncode, asked.read_text() if asked.exists() else ""
+
+    return run
+
+
+def test_a_set_up_that_was_interrupted_starts_again(make_venv, tmp_path):
+    (tmp_path / "break_install").touch()
+    code, asked = make_venv()
+    assert code != 0 and "--clear" not in asked and (tmp_path / ".venv" / "installed").exists()
+    (tmp_path / "break_install").unlink()
+    code, asked = make_venv()
+    assert code == 0 and "-m venv --clear .venv" in asked, "what was half done is deleted"
+    assert make_venv() == (0, ""), "nothing to do"
+    (tmp_path / "requirements.txt").touch()
+    code, asked = make_venv()
+    assert code == 0 and "--clear" not in asked and "install" in asked
+
+
+def test_the_tested_versions_are_installed_and_pip_helps_where_uv_cannot(make_venv, tmp_path):
+    code, asked = make_venv()
+    orders = [line for line in asked.splitlines() if "-r requirements.txt" in line]
+    assert code == 0 and len(orders) == 1 and "uv pip install" in orders[0]
+    assert "-c versions.txt" in orders[0]
+    (tmp_path / "break_uv").touch()
+    (tmp_path / "requirements.txt").touch()
+    code, asked = make_venv("VERSIONS=newest", "TORCH_INDEX=https://a.b/cpu")
+    orders = [line for line in asked.splitlines() if "-r requirements.txt" in line]
+    assert code == 0 and len(orders) == 2 and "-m pip" in orders[1]
+    assert "versions.txt" not in asked and "install torch torchvision --index-url" in asked
 
 
 @pytest.mark.parametrize("file", build.ADDRESSED)
