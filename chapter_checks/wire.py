@@ -52,8 +52,8 @@ def encode(value: Any, keep: Callable[[Any], int | None] | None = None) -> Any:
         value = torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, torch.Tensor):
         name = str(value.dtype).removeprefix("torch.")
-        if name not in DTYPES or value.layout != torch.strided:
-            return {"unsendable": f"tensor of {value.dtype}, {value.layout}"}
+        if name not in DTYPES or value.layout != torch.strided or value.is_meta:
+            return {"unsendable": f"tensor of {value.dtype}, {value.layout}, on {value.device}"}
         plain = value.detach().as_subclass(torch.Tensor).cpu().resolve_conj().resolve_neg()
         flat = plain.flatten().clone(memory_format=torch.contiguous_format)
         data = base64.b64encode(flat.view(torch.uint8).numpy().tobytes()).decode()
