@@ -51,6 +51,7 @@ PROBLEMS = {  # of a call that brought no value
     "not a function": "{what} should be a function, not {text}.",
     "too slow": "{what} takes too long. "
     "Is there a loop that never ends, or one that could be a formula?",
+    "ended": "Python ended while {what} was running: {text}.",
     "changed": "{what} changes its argument number {text} in place. "
     "The caller still needs it: work on a copy.",
 }
@@ -108,7 +109,7 @@ def find(number: str) -> Exercise:
     return EXERCISES[number]
 
 
-Local = Bench  # the notebook is here; `nbval_plugin.Remote` asks one in another process
+Local = Bench  # the notebook is here; `grading.inside.Remote` asks one in another process
 
 
 class Returned:
@@ -136,8 +137,6 @@ class Attempt:
         self.generator = torch.Generator().manual_seed(seed)
         self.deadline = time.monotonic() + seconds
 
-    # ---- random inputs, float64 ----
-
     def randn(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self.generator, dtype=torch.float64)
 
@@ -150,8 +149,6 @@ class Attempt:
     def integer(self, low: int, high: int) -> int:
         """low, ..., high, both possible."""
         return int(torch.randint(low, high + 1, (), generator=self.generator))
-
-    # ---- verdicts ----
 
     def fail(self, hint: str, outcome: str = NOT_YET) -> None:
         raise CheckFailed(self.exercise.number, outcome, hint)
@@ -185,7 +182,10 @@ class Attempt:
         if "problem" in reply:
             self.explain(what, *reply["problem"])
         name = what.strip("`")
-        value = wire.decode(reply["value"], lambda number: Returned(self, number, name), make=False)
+        try:
+            value = wire.decode(reply["value"], lambda kept: Returned(self, kept, name), make=False)
+        except Exception:  # a reply that is not what `wire.encode` makes
+            self.fail(f"{what} gives what cannot be read.")
         if value is None:
             self.fail(f"{what} gives None. Is a `return` missing?")
         if isinstance(value, wire.Unsendable):

@@ -14,6 +14,9 @@ import numpy as np
 import torch
 
 PLAIN = (type(None), bool, int, float, str)
+# Of tensors that travel; not the quantised ones, whose numbers are not in their bytes.
+NAMES = "float16 bfloat16 float32 float64 complex64 complex128 bool uint8 int8 int16 int32 int64"
+DTYPES = {name: getattr(torch, name) for name in NAMES.split()}
 
 
 class Unsendable:
@@ -48,10 +51,13 @@ def encode(value: Any, keep: Callable[[Any], int | None] | None = None) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         value = torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, torch.Tensor):
-        plain = value.detach().as_subclass(torch.Tensor).cpu()
+        name = str(value.dtype).removeprefix("torch.")
+        if name not in DTYPES or value.layout != torch.strided or value.is_meta:
+            return {"unsendable": f"tensor of {value.dtype}, {value.layout}, on {value.device}"}
+        plain = value.detach().as_subclass(torch.Tensor).cpu().resolve_conj().resolve_neg()
         flat = plain.flatten().clone(memory_format=torch.contiguous_format)
         data = base64.b64encode(flat.view(torch.uint8).numpy().tobytes()).decode()
-        return {"tensor": data, "dtype": str(plain.dtype)[6:], "shape": list(plain.shape)}
+        return {"tensor": data, "dtype": name, "shape": list(plain.shape)}
     if isinstance(value, (list, tuple)):
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [encode(entry, keep) for entry in value]}
@@ -75,12 +81,13 @@ def encode(value: Any, keep: Callable[[Any], int | None] | None = None) -> Any:
 def decode(data: Any, kept: Callable[[int], Any], make: bool = True) -> Any:
     """The value again; `kept` finds a function by its number, and makers are called if `make`."""
     if not isinstance(data, dict):
-        return data
+        huge = type(data) is int and data.bit_length() > 1000  # more than a float can hold
+        return Unsendable("huge int") if huge else data
     if "tensor" in data:
-        dtype = getattr(torch, data["dtype"])
-        if not data["tensor"]:
-            return torch.zeros(data["shape"], dtype=dtype)
+        dtype = DTYPES[data["dtype"]]
         entries = bytearray(base64.b64decode(data["tensor"]))
+        if not entries and 0 in data["shape"]:
+            return torch.zeros(data["shape"], dtype=dtype)
         return torch.frombuffer(entries, dtype=dtype).reshape(data["shape"])
     if "list" in data:
         return [decode(entry, kept, make) for entry in data["list"]]

@@ -21,6 +21,7 @@ def steps_to_double(attempt: Attempt) -> None:
         cases.append((attempt.uniform(0.02, 0.3), attempt.uniform(0.5, 3.0)))
     for h, omega in cases:
         n = attempt.number("steps_to_double", h, omega)
+        attempt.require(abs(n) < 1e6, "So many steps are not needed: some hundred double it.")
         length = partial(length_after, h * omega)
         attempt.require(
             n == round(n),

@@ -149,6 +149,7 @@ def longest_up(attempt: Attempt) -> None:
     cases += [([1.7], 2, 0.6), ([0.5], 1, 0.5)]
     for downs, parts, a in cases:
         h2 = attempt.number("longest_up", downs, parts, a)
+        attempt.require(abs(h2) < 1e6, f"{h2:g} is far too long a step up for these steps down.")
         left = left_over(downs, a)
         account = partial(account_of, left, parts)
         if h2 > 0 and account(0.998 * h2) <= 1 < account(1.002 * h2):
@@ -425,6 +426,7 @@ def least_lambda(attempt: Attempt) -> None:
             f"With lambda = 1 the steps {tuple(round(h, 3) for h in steps)} are allowed: "
             "some ratio suffices.",
         )
+        attempt.require(abs(lam) < 1e6, f"A ratio of eigenvalues is at most 1, not {lam:g}.")
         below = account(0.998 * lam, steps, parts, a)
         above = account(1.002 * lam, steps, parts, a)
         if lam > 0 and below > 1 >= above - 1e-12:

@@ -8,8 +8,6 @@ pytest's process, with fresh random inputs: the kernel only computes values. Wha
 to the checks in the notebook, the judge does not see it.
 """
 
-import ast
-import json
 import math
 import queue
 import re
@@ -21,6 +19,7 @@ from _pytest.skipping import xfailed_key
 from nbval.plugin import IPyNbCell, NbCellError
 
 from .. import engine
+from .inside import Remote
 
 # of a report: (notebook, exercise, passed?, line), also when pytest-xdist carries it to another
 # process
@@ -40,39 +39,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def exercise_of(item: pytest.Item) -> str | None:
     tags = item.cell.metadata.get("tags", []) if isinstance(item, IPyNbCell) else []
     return next((tag.removeprefix("check:") for tag in tags if tag.startswith("check:")), None)
-
-
-class Remote:
-    """Transport to the kernel of a notebook, in JSON through `user_expressions`."""
-
-    def __init__(self, kernel):
-        self.kernel = kernel
-        self.send({"begin": True}, 30)
-
-    def ask(self, request: dict) -> dict:
-        return self.send(request, request["seconds"] + 5)
-
-    def send(self, request: dict, seconds: float) -> dict:
-        bench = f"__import__('{engine.__package__}.bench', fromlist=['serve'])"
-        call = f"{bench}.serve(globals(), {json.dumps(request)!r})"
-        message = self.kernel.kc.execute(
-            "", silent=True, store_history=False, user_expressions={"reply": call}
-        )
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and self.kernel.is_alive():
-            try:
-                answer = self.kernel.kc.get_shell_msg(timeout=1)
-            except queue.Empty:
-                continue
-            if answer["parent_header"].get("msg_id") == message:
-                reply = answer["content"].get("user_expressions", {}).get("reply", {})
-                if reply.get("status") != "ok":
-                    text = str(reply.get("evalue", "no answer"))[:160]
-                    return {"problem": [reply.get("ename", "Error"), text]}
-                return json.loads(ast.literal_eval(reply["data"]["text/plain"]))
-        if self.kernel.is_alive():
-            self.kernel.interrupt()
-        return {"problem": ["too slow", ""]}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,11 +5,12 @@ import json
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from test_sandbox import works
 
 import answers
 import build_coursework
 from chapter_checks import engine
-from chapter_checks.grading import grade
+from chapter_checks.grading import grade, sandbox
 
 pytestmark = pytest.mark.slow
 
@@ -96,12 +97,6 @@ CHEATS = {
     "deletes the check cell": changed(delete_check, first=WRONG),
     "turns the check cell into text": changed(to_markdown, first=WRONG),
     "breaks the check cell with a magic": notebook(WRONG, check='%nosuchmagic\ncheck("2.1")'),
-    "tags the check as skipped": notebook(WRONG, tags=["nbval-skip"]),
-    "marks the check as skipped": notebook(WRONG, check='# NBVAL_SKIP\ncheck("2.1")'),
-    "expects an exception": notebook(WRONG, tags=["raises-exception"]),
-    "marks the answer as raising": notebook(
-        "# NBVAL_RAISES_EXCEPTION\n" + WRONG + "raise ValueError"
-    ),
     "switches tracebacks off": notebook(WRONG, before=HIDES.format("None")),
     "prints the verdict as traceback": notebook(WRONG, before=HIDES.format(PRINTS)),
     "redefines check": notebook(WRONG, before=f"def check(number):\n    {PRINTS}"),
@@ -149,10 +144,20 @@ CHEATS = {
         "open(lesson_02.__file__, 'w').write('')\n"
         "from chapter_checks import engine\nengine.run_check = lambda *a: None",
     ),
-    "writes the grader's output": notebook(
+    "writes to the judge": notebook(
         WRONG,
-        before="import os\nfor k in (1, 2):\n"
-        '    os.write(k, b\'\\n00000000000000000000000000000000 {"2.1": [true, ""]}\\n\')',
+        before="import os, psutil\nfor one in psutil.process_iter():\n"
+        "    for k in range(20):\n        try:\n"
+        "            with open(f'/proc/{one.pid}/fd/{k}', 'w') as pipe:\n"
+        '                pipe.write(\'["verdict", "2.1", true, "", false]\\n\')\n'
+        "        except OSError:\n            pass",
+    ),
+    "plants a verdict": notebook(
+        WRONG,
+        before="from pathlib import Path\n"
+        "for folder in Path('/').glob('tmp/**/results'):\n"
+        "    for k in range(9):\n"
+        """        (folder / f'{k}.json').write_text('{"verdicts": {"2.1": [true, ""]}}')""",
     ),
 }
 
@@ -221,6 +226,10 @@ HONEST = {
     ),
     "unknown kernel": changed(odd_kernel),
     "check inside the answer": notebook(RIGHT["2.1"] + '\n\ncheck("2.1")'),
+    "tags and comments of nbval": notebook(
+        "# NBVAL_RAISES_EXCEPTION\n" + RIGHT["2.1"], tags=["nbval-skip"]
+    ),
+    "a variable of that name": notebook(before="passed = 1", second=RIGHT["2.5"] + "\ncheck = 2"),
 }
 UNLUCKY = {  # 2.1 cannot be right, 2.5 is
     "wrong": notebook(WRONG),
@@ -259,7 +268,11 @@ def graded(tmp_path_factory):
     nbformat.write(notebook(*stubs.values()), blank / "02_numerical_methods.ipynb")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grade, "LIMITS", {"cell": 20, "notebook": 200, "exercise": 100})
-        results = grade.grade_folder(folder, tmp_path_factory.mktemp("out"), blank, jobs=3)
+        out = tmp_path_factory.mktemp("out")
+        place = sandbox.unprotected
+        if works():
+            place = sandbox.bubblewrap([sandbox.ROOT, folder, out])
+        results = grade.grade_folder(folder, out, blank, 2, place)
     return {submission.student: result for submission, result in results.items()}
 
 
@@ -287,9 +300,7 @@ def test_one_broken_exercise_costs_no_other(graded, name):
         f"unlucky {name}"
     ]
     line = graded[f"unlucky {name}"]["verdicts"]["2.1"][1]
-    assert line.startswith("Exercise 2.1: ") and "skipped" not in line, (
-        "nbval must not expect a cell to fail"
-    )
+    assert line.startswith("Exercise 2.1: ") and "skipped" not in line, "no cell is left out"
 
 
 @pytest.mark.parametrize("name", ["corrupt", "empty"])

@@ -109,6 +109,19 @@ def test_what_cannot_travel_is_named():
             wire.encode(value)
 
 
+@pytest.mark.parametrize("dtype", ["quint8", "qint32", "float8_e4m3fn", "load", "ones", ""])
+def test_only_numbers_come_out_of_a_reply(dtype):
+    """A quantised tensor made from bytes ends the process; other names are no dtypes at all."""
+    with pytest.raises(KeyError):
+        wire.decode({"tensor": "AAAA", "dtype": dtype, "shape": [3]}, None, make=False)
+
+
+def test_a_reply_brings_no_more_than_it_says():
+    for shape in ([10**10], [0, -1], [2]):
+        with pytest.raises((RuntimeError, ValueError)):
+            wire.decode({"tensor": "", "dtype": "float64", "shape": shape}, None, make=False)
+
+
 def test_networks_and_operators_are_rebuilt():
     generator = torch.Generator().manual_seed(0)
     W, V, b = (
@@ -242,6 +255,30 @@ def test_nothing_of_the_call_is_seen_or_stays(attempt_at, capfd):
         and torch.equal(state, torch.random.get_rng_state())
     )
     assert plt.get_fignums() == figures and capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_arguments_of_every_kind_stay_as_they_are(attempt_at, place):
+    """An emptied list, an entry of a dictionary, a tensor in a list."""
+
+    def changes(numbers, table, tensors):
+        if place == 1:
+            numbers.clear()
+        if place == 2:
+            table["a"] = 2
+        if place == 3:
+            tensors[0].zero_()
+        return 1.0
+
+    given = [1.0, math.nan], {"a": 1}, [torch.ones(2), lambda_free()]
+    said = line(attempt_at({"f": changes}).number, "f", *given)
+    assert f"`f` changes its argument number {place} in place" in said
+
+
+def test_unchanged_arguments_of_every_kind_are_no_fault(attempt_at):
+    at = attempt_at({"make": lambda: torch.sin, "f": lambda *given: 1.0})
+    sine = at.function("make")
+    assert at.number("f", [math.nan], math.nan, {"a": (1, None)}, sine, [sine, lambda_free()]) == 1
 
 
 def test_arguments_are_copies(attempt_at):

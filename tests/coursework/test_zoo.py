@@ -120,6 +120,18 @@ NONSENSE = {
     "nan tensor": torch.full((2, 2), math.nan),
     "function": its_argument,
     "module": torch.nn.Identity(),
+    "huge int": 10**400,
+    "1e308": 1e308,
+    "-1e308": -1e308,
+    "1e-308": 1e-308,
+    "surrogate": "\ud800",
+    "large tensor": torch.full((2, 2), 1e308, dtype=torch.float64),
+    "complex tensor": torch.ones(2, dtype=torch.complex128),
+    "odd dtype": torch.ones(2).to(torch.float8_e4m3fn),
+    "sparse": torch.eye(2).to_sparse(),
+    "meta": torch.empty(2, device="meta"),
+    "huge ints": [10**400, (10**400,)],
+    "keys": {(): [], "a": {}},
 }
 FIRST_RIGHT = {answer.number: (start, answer) for start, answer in reversed(CASES) if answer.right}
 
