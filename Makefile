@@ -11,7 +11,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-w
 WORKERS := 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: test check notebooks execute site links versions lint release
+.PHONY: test check mutate notebooks execute site links versions lint release
 
 # SEEDS=20 asks every check of the coursework 20 times, not 5 (tests/coursework/test_zoo.py).
 test: export SEEDS ?= 5
@@ -25,6 +25,13 @@ check: lint
 	$(BIN)/python source/build.py --check
 	$(BIN)/python source/build_coursework.py --check
 	$(PYTEST) tests -m "not slow" --hypothesis-profile=quick
+
+# Do the tests notice? [tool.mutmut] in pyproject.toml; results in mutants/, some minutes a module.
+mutate: export OMP_NUM_THREADS := 1
+mutate: $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[mutate]"
+	$(BIN)/mutmut run --max-children $(WORKERS)
+	$(BIN)/mutmut results
 
 notebooks: $(READY)
 	$(BIN)/python source/build.py

@@ -107,6 +107,18 @@ def test_claim_3_1_local_slopes(seed, activation):
     ).item() == pytest.approx(200)
 
 
+def test_dense_matrix_on_the_device_it_is_asked_for():
+    """The device "meta" has no numbers, only shapes, and is on every machine."""
+    assert norms.dense_matrix(nn.Identity(), (2, 3), device="meta").device.type == "meta"
+
+
+def test_claim_3_1_local_slopes_of_images():
+    """The derivative of a convolution is its matrix, at every image."""
+    kernel, x = random(4, 3, 3, 3, seed=0), random(2, 3, 5, 5, seed=1)
+    found = norms.jacobian_norms(lambda x: F.conv2d(x, kernel, padding=1), x)
+    assert found.tolist() == pytest.approx([norm(zero_padded(kernel, 5))] * 2)
+
+
 @pytest.mark.parametrize(
     "sigma, constant",
     [
@@ -352,6 +364,23 @@ def test_claim_3_9_power_iteration(seed, shape, dtype):
     flat = torch.diag(torch.tensor([0.0, 0.0, 1.0], dtype=D))
     start = torch.tensor([1.0, 1.0, 0.0], dtype=D)
     assert norms.power_iteration(lambda v: flat @ v, lambda w: flat @ w, start, 200)[0] == 0
+
+
+@pytest.mark.parametrize("scale", [1e-70, 1e-6, 1.0, 1e6, 1e70])
+def test_claim_3_9_power_iteration_of_tiny_and_huge_matrices(scale):
+    A, v = scale * random(20, 30, seed=0), random(30, seed=1)
+
+    def estimate(*steps):
+        return norms.power_iteration(lambda v: A @ v, lambda w: A.T @ w, v, *steps)[0].item()
+
+    assert estimate(1000) == pytest.approx(norm(A), rel=1e-6)
+    assert estimate() == estimate(1) > 1.01 * estimate(0)  # one step if nothing is said
+
+
+def test_claim_3_9_stays_where_it_is_when_the_next_vector_overflows():
+    A, v = 1e100 * torch.eye(2, dtype=D), torch.tensor([0.6, 0.8], dtype=D)
+    found, kept = norms.power_iteration(lambda v: A @ v, lambda w: A.T @ w, v, 5)
+    assert torch.equal(kept, v) and found.item() == pytest.approx(1e100)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -119,6 +119,9 @@ def test_claim_5_3_averaged(layer, seed, c):
     on = (A @ direction[0]).abs() + 1
     Tx, Ty = (layer(s * direction, A, on, c / norm**2, torch.relu) for s in (0.5, -0.5))
     assert slack(0.9 * c / 2, 0.5 * direction, -0.5 * direction, Tx, Ty).item() < -1e-3
+    for too_much in (2.0, 2.1):  # there no alpha below 1 is enough
+        Tx, Ty = (layer(s * direction, A, on, too_much / norm**2, torch.relu) for s in (0.5, -0.5))
+        assert slack(0.999, 0.5 * direction, -0.5 * direction, Tx, Ty).item() < -1e-3
 
 
 def averagedness(matrix):
