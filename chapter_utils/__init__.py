@@ -1,6 +1,7 @@
 """The helper of the lessons: what is the subject of a lesson is first written out there.
 
 module           holds                                                              lesson
+checks           sentences about bad input                                          -
 runge_kutta      tableaus, one step, how far it keeps distances (`newton`: stages)  2
 ode              flows, logarithmic norms                                           1, 2
 verified         singular values with a proof, rounding included                    3, 7
@@ -13,6 +14,7 @@ plain_layers     lifts, pooling, normalisation, ordinary skips                  
 expansive        contractive and expansive steps in pairs                           6
 structure        layers that keep mass, symplecticity, volume                       8
 models           the networks                                                       6, 7
+pictures         images from files                                                  7
 data             digits, torchvision's sets, a folder of images, moons              5, 7
 attacks          FGSM, PGD, curves                                                  7
 training         one plain loop, losses, augmentation                               7

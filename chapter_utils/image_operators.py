@@ -6,13 +6,14 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from .conv_norms import conv_norm_bound
-from .operators import LinearOperator, Shape, Tau, scaled
+from .operators import DenseOperator, LinearOperator, Shape, Tau, scaled
 
 
 def _need_channels(channels, input_shape):
     if len(input_shape) != 3 or input_shape[0] != channels:
-        given = tuple(input_shape)
-        raise ValueError(f"images of shape ({channels}, height, width) are needed, got {given}")
+        raise ValueError(
+            f"images of shape ({channels}, height, width) are needed, got {tuple(input_shape)}"
+        )
 
 
 # Axis and number of pixels by which each fifth of the channels moves; the first one stays.
@@ -30,7 +31,7 @@ def shifted(x: Tensor, sign: int) -> Tensor:
     return torch.cat(moved, 3)
 
 
-class ShiftOperator(LinearOperator):
+class ShiftOperator(DenseOperator):
     """A convolution that can be exactly orthogonal: shift, then mix the channels (lesson 6).
 
     Each fifth of the channels moves by one pixel in its own direction, see `shifted` (Wu et al.,
@@ -40,14 +41,10 @@ class ShiftOperator(LinearOperator):
     """
 
     def __init__(self, channels: int, orthonormal: bool = False):
-        super().__init__()
-        self.channels = channels
-        self.outputs = channels
-        self.orthonormal = orthonormal
-        self.weight = Parameter(nn.init.orthogonal_(torch.empty(channels, channels)))
+        super().__init__(channels, channels, orthonormal)
 
     def check(self, input_shape: Shape) -> None:
-        _need_channels(self.channels, input_shape)
+        _need_channels(self.in_features, input_shape)
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         self.check(x.shape[1:])
@@ -60,7 +57,7 @@ class ShiftOperator(LinearOperator):
         input_shape: Shape = (),
         tau: Tau = None,
     ) -> Tensor:
-        mixed = y.movedim(1, 3) @ scaled(self.weight, tau)
+        mixed = super().adjoint(y.movedim(1, 3), input_shape, tau)
         return shifted(mixed, -1).movedim(3, 1)
 
 

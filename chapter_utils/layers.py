@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import LeakyReLU, Module, Parameter, ReLU, Sigmoid, Softplus, Tanh
 
+from .checks import need_one_of, need_positive
 from .operators import DenseOperator, LinearOperator, Shape, Tau
 from .runge_kutta import circle_contractivity_radius, named_tableau, runge_kutta_step
 
@@ -53,11 +54,7 @@ class GradientField(Module):
         activation: str = "relu",
     ):
         super().__init__()
-        if activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise ValueError(
-                f"activation must be nondecreasing, one of {known}; got {activation!r}"
-            )
+        need_one_of("a nondecreasing activation", activation, ACTIVATIONS)
         self.operator = operator
         self.activation = activation
         self.bias = Parameter(torch.zeros(operator.outputs))
@@ -125,8 +122,8 @@ class NonExpansiveBlock(Module):
             raise ValueError(
                 f"step c = tau L must lie in (0, {longest:g}] for {method}, got {self.c}"
             )
-        if self.time_span is not None and not 0 < self.time_span < math.inf:
-            raise ValueError(f"time_span must be positive and finite, got {self.time_span}")
+        if self.time_span is not None:
+            need_positive("time_span", self.time_span)
         return longest
 
     def steps(self, L: float | Tensor, dtype: torch.dtype) -> tuple[int, float | Tensor]:

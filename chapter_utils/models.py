@@ -12,6 +12,7 @@ import torch
 from torch.nn import Flatten, Linear, PixelUnshuffle, ReLU, Sequential
 from torch.nn.utils.parametrizations import spectral_norm
 
+from .checks import need_one_of
 from .expansive import SwitchingBlock
 from .image_operators import ShiftOperator
 from .layers import GradientField, NonExpansiveBlock, NonExpansiveLinear
@@ -129,8 +130,7 @@ def regime_net(
     `operators.orthogonality_penalty` in its loss. Raises ValueError for another regime, sides that
     are not divisible by 4, and fewer than 4 channels a colour.
     """
-    if regime not in REGIMES:
-        raise ValueError(f"regime must be one of {', '.join(REGIMES)}, got {regime!r}")
+    need_one_of("regime", regime, REGIMES)
     colours, height, width = image_shape
     _need_divisible(image_shape, 4)
     layers = [PixelUnshuffle(2), ZeroPadLift(4 * colours, channels)]
@@ -149,8 +149,7 @@ def _need_divisible(image_shape, k):
 
 
 def _regime_block(regime, channels):
-    A = ShiftOperator(channels, orthonormal=regime in CERTIFIED)
-    B = ShiftOperator(channels, orthonormal=regime in CERTIFIED)
+    A, B = (ShiftOperator(channels, orthonormal=regime in CERTIFIED) for _ in range(2))
     if regime == "nonexpansive":
         return NonExpansiveBlock(GradientField(A), 1.9)
     if regime == "prescribed":

@@ -10,7 +10,7 @@ Field = Callable[[Tensor], Tensor]
 
 def slope_at(field: Field, x: Tensor) -> Tensor:
     """field(x); raises ValueError if it has another shape than x."""
-    slope = field(x)
+    slope = field(x.clone())  # it may work in place
     if slope.shape != x.shape:
         raise ValueError(
             f"the field must keep the shape of the state {tuple(x.shape)}, "

@@ -96,7 +96,7 @@ def jacobian_norms(network: LinearMap, x: Tensor) -> Tensor:
     This is the local slope; the largest one is a lower bound of the Lipschitz constant. Samples
     must not influence each other. One backward pass an output.
     """
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         x = x.detach().clone().requires_grad_()
         outputs = network(x).flatten(1)
         sums = outputs.sum(0)

@@ -7,6 +7,7 @@ from typing import Sequence
 import torch
 from torch import Tensor
 
+from .checks import need_positive
 from .runge_kutta import Field, named_tableau, runge_kutta_step
 
 
@@ -24,19 +25,24 @@ def flow(
     positive, or as `runge_kutta_step`.
     """
     times = torch.as_tensor(times, dtype=torch.float64)
-    increasing = times.ndim == 1 and len(times) and (times.diff() > 0).all()
-    if not increasing or not times.isfinite().all():
+    finite = times.ndim == 1 and len(times) and times.isfinite().all()
+    if not (finite and (times.diff() > 0).all()):
         raise ValueError("times must be a list of finite numbers, each larger than the one before")
-    if not 0 < max_step < math.inf:
-        raise ValueError(f"max_step must be positive and finite, got {max_step}")
+    need_positive("max_step", max_step)
     tableau = named_tableau(method)
-    states = [x0]
+    states = [x0 + 0.0]  # whole numbers become floating-point ones
+
     for start, end in pairwise(times.tolist()):
         number = max(1, math.ceil((end - start) / max_step - 1e-9))
         h = (end - start) / number
         x = states[-1]
         for _ in range(number):
             x = runge_kutta_step(field, x, h, tableau)
+        if not x.isfinite().all():
+            raise ArithmeticError(
+                f"the flow is infinite or NaN before time {end:g}: if the solution is not, take a "
+                "smaller max_step"
+            )
         states.append(x)
     return torch.stack(states)
 

@@ -20,10 +20,12 @@ class LinearOperator(Module):
     `adjoint(y, input_shape, tau)` (A^T y, times tau if it is given: the weight is multiplied, which
     is cheaper than the image) and `check(input_shape)`, which raises ValueError for shapes that it
     does not take. It also defines `norm_of` and `smallest_of` unless the singular values of A
-    are those of the matrix `weight`, and `settings` if they depend on more than weight and shape.
+    are those of the matrix `weight`. Its rule in `certificates` speaks for A and for A^T.
 
     `norm_bound(input_shape)` is a guaranteed upper bound of |A x| / |x|, `smallest_bound` a
-    guaranteed lower one (0 where none is known); both are kept until the weight changes.
+    guaranteed lower one (0 where none is known). The operators of this package depend on weight,
+    shape and `settings` alone, and keep both until these change. What else others may depend on is
+    not known: theirs are computed anew at each use.
     `norm_estimate(x)` is one warm step of power iteration from below, for training.
     """
 
@@ -42,7 +44,7 @@ class LinearOperator(Module):
         return dense_smallest_bound(weight)
 
     def settings(self) -> tuple:
-        """What else than weight and input shape the bounds depend on."""
+        """What else than weight and input shape the bounds of an operator here depend on."""
         return ()
 
     def norm_bound(self, input_shape: Shape) -> float:
@@ -59,8 +61,10 @@ class LinearOperator(Module):
             known_weight, known_case, bound = self._known[name]
             if known_case == case and torch.equal(known_weight, weight):
                 return bound
+        weight = weight.clone()  # another thread may change the weight itself meanwhile
         bound = bound_of(weight, case[0])
-        self._known[name] = (weight.clone(), case, bound)
+        if type(self).__module__.startswith(__package__ + "."):
+            self._known[name] = (weight, case, bound)
         return bound
 
     def norm_estimate(self, x: Tensor) -> Tensor:
@@ -106,8 +110,9 @@ class DenseOperator(LinearOperator):
 
     def check(self, input_shape: Shape) -> None:
         if tuple(input_shape[-1:]) != (self.in_features,):
-            given = tuple(input_shape)
-            raise ValueError(f"inputs with {self.in_features} features are needed, got {given}")
+            raise ValueError(
+                f"inputs with {self.in_features} features are needed, got {tuple(input_shape)}"
+            )
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         self.check(x.shape[1:])

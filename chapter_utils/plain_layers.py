@@ -87,7 +87,8 @@ class Normalization(Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        need(x.shape[1] == len(self.mean), self, x.shape[1:])  # or the channels would be copied
+        # Of another rank, the batch would be normalised, or the channels copied.
+        need(x.ndim == 4 and x.shape[1] == len(self.mean), self, x.shape[1:])
         return (x - self.mean) / self.std
 
 

@@ -6,12 +6,11 @@ training as in evaluation mode. None of these blocks promises that distances do 
 the projection a Lipschitz bound is known.
 """
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import Linear, Module, Parameter
 
+from .checks import need_one_of, need_positive
 from .layers import ACTIVATIONS, need
 from .runge_kutta import named_tableau, runge_kutta_step
 
@@ -35,9 +34,7 @@ class HiddenLayer(Module):
         gradient: bool = False,
     ):
         super().__init__()
-        if activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise ValueError(f"activation must be one of {known}; got {activation!r}")
+        need_one_of("activation", activation, ACTIVATIONS)
         least = min(in_features, out_features, width)
         if least < 1 or (gradient and in_features != out_features):
             raise ValueError(
@@ -68,8 +65,7 @@ class StructureBlock(Module):
         super().__init__()
         if features < 2:
             raise ValueError(f"at least 2 features are needed, got {features}")
-        if not 0 < h < math.inf:
-            raise ValueError(f"step h must be positive and finite, got {h}")
+        need_positive("step h", h)
         self.features = features
         self.h = h
 
@@ -154,8 +150,7 @@ class SymplecticBlock(StructureBlock):
             raise ValueError(
                 f"positions and momenta come in pairs: features must be even, got {features}"
             )
-        if method not in SPLITTINGS:
-            raise ValueError(f"method must be one of {', '.join(SPLITTINGS)}; got {method!r}")
+        need_one_of("method", method, SPLITTINGS)
         self.method = method
         self.kick = HiddenLayer(half, half, width, activation, gradient=True)
         self.drift = HiddenLayer(half, half, width, activation, gradient=True)

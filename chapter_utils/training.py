@@ -11,7 +11,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm.auto import tqdm
 
-from .attacks import need_labels
+from .checks import need_labels, need_positive
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -29,7 +29,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 def hinge_loss(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Mean of sum_{j != y} max(0, margin - F_y + F_j); zero if every margin is reached."""
-    _need_positive("margin", margin)
+    need_positive("margin", margin)
     true_class = labels[:, None]
     excess = F.relu(margin - logits.gather(1, true_class) + logits)
     rivals = excess.scatter(1, true_class, 0.0)  # the own class is no rival
@@ -42,14 +42,9 @@ def margin_cross_entropy(
     """Cross-entropy of (F - margin * one_hot(y)) / temperature: class y must lead by `margin`."""
     if not margin >= 0:
         raise ValueError(f"margin must be 0 or more, got {margin}")
-    _need_positive("temperature", temperature)
+    need_positive("temperature", temperature)
     handicap = margin * F.one_hot(labels, logits.shape[1])
     return F.cross_entropy((logits - handicap) / temperature, labels)
-
-
-def _need_positive(name, value):
-    if not value > 0:
-        raise ValueError(f"{name} must be positive, got {value}")
 
 
 def random_shift(images: Tensor, generator: Generator) -> Tensor:
@@ -89,11 +84,10 @@ def random_affine(
     move_y = draw(shift / half_height)
     # Where the pixel (x, y) comes from:   x' = across cos(angle) x + (slant - down sin(angle)) y
     #                                      y' = across sin(angle) x + down cos(angle) y
-    x_from_x = angle.cos() * across
-    x_from_y = (slant - angle.sin() * down) * ratio
-    y_from_x = angle.sin() * across / ratio
-    y_from_y = angle.cos() * down
-    rows = [(x_from_x, x_from_y, move_x), (y_from_x, y_from_y, move_y)]
+    rows = [
+        (angle.cos() * across, (slant - angle.sin() * down) * ratio, move_x),
+        (angle.sin() * across / ratio, angle.cos() * down, move_y),
+    ]
     matrices = torch.stack([torch.stack(row, 1) for row in rows], 1).to(images)
     grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, align_corners=False)
@@ -126,9 +120,8 @@ def fit(
     `after_step(model)` restores constraints. Ctrl-C stops and keeps what is learned. A loss or
     gradient that is not finite raises FloatingPointError; the last good parameters are kept.
     """
-    _refuse_bad_input(images, labels, epochs, batch_size)
     generator = Generator().manual_seed(seed)
-    steps = epochs * math.ceil(len(images) / batch_size)
+    steps = _number_of_steps(images, labels, epochs, batch_size)
     method = optimiser(model.parameters(), lr=learning_rate)
     schedule = one_cycle(method, learning_rate, steps)
     losses = []
@@ -192,7 +185,7 @@ def check_finite(loss: Tensor, model: Module, epoch: int, batch: int) -> None:
         )
 
 
-def _refuse_bad_input(images, labels, epochs, batch_size):
+def _number_of_steps(images, labels, epochs, batch_size):
     need_labels(images, labels)
-    if epochs < 1 or batch_size < 1:
-        raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
+    need_positive("the smaller one of epochs and batch_size", min(epochs, batch_size))
+    return epochs * math.ceil(len(images) / batch_size)

@@ -22,12 +22,15 @@ def gamma(terms: float, dtype: torch.dtype = torch.float64) -> float:
     return error / (1 - error)
 
 
-def singular_value_bound(matrices: Tensor, largest: bool = True) -> float:
+def singular_value_bound(matrices: Tensor, largest: bool = True, at_least: float = 0.0) -> float:
     """Guaranteed upper bound of all singular values of finite matrices (..., rows, columns).
 
     With `largest=False`: a guaranteed lower bound, at least 0, of the min(rows, columns) singular
     values of each. Takes float64 or complex128; raises ValueError for other types, NaN and
     infinity. Used by the bounds of lesson 3.
+
+    The upper bound may be asked to be `at_least` so much: where that is enough, no eigenvalue is
+    computed.
 
     G is the Gram matrix of the shorter side. If the Cholesky factorisation of t I - G (of G - t I)
     runs to its end in floating point, no eigenvalue of G is larger (smaller) than t by more than a
@@ -48,7 +51,8 @@ def singular_value_bound(matrices: Tensor, largest: bool = True) -> float:
     trace = traces.max().item() * (1 + gamma(side * terms + 8))
     error = gamma(parts * terms + 2) * trace  # of every eigenvalue of G: G is rounded
     check = gamma(parts * (2 * side + 10))  # of the check, relative to the trace checked
-    t = _verified_extreme(gram, traces, 1 if largest else -1, error)
+    start = (at_least / scale) ** 2
+    t = _verified_extreme(gram, traces, 1 if largest else -1, error, start)
     if largest:
         bound = scale * math.sqrt(t + error + check * side * t) * (1 + gamma(8))
         return math.nextafter(bound, math.inf)
@@ -74,14 +78,14 @@ def _scaled_rows(matrices):
     return (rows if rows.shape[-2] <= rows.shape[-1] else rows.mH), scale
 
 
-def _verified_extreme(gram, traces, sign, slack):
+def _verified_extreme(gram, traces, sign, slack, start):
     """A number t for which sign * (t I - G) passes the check by Cholesky for every matrix G."""
     identity = torch.eye(gram.shape[-1], dtype=gram.dtype)
 
     def outermost(some):
         return sign * (sign * torch.linalg.eigvalsh(some)).max().item()
 
-    extreme = outermost(gram[(sign * traces).argmax()])
+    extreme = start or outermost(gram[(sign * traces).argmax()])
     while True:
         t = extreme + sign * slack
         failed = torch.linalg.cholesky_ex(sign * (t * identity - gram)).info != 0

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 from torch.func import jacrev
+from torch.nn.utils import prune
 
 from chapter_utils import (
     certificates,
@@ -28,6 +29,7 @@ from chapter_utils.certificates import bounds
 
 mpmath.mp.dps = 50
 IMAGE = (2, 4, 4)
+SIGNAL = (2, 4)
 FLAT = (6,)
 
 
@@ -65,6 +67,14 @@ def branch(activation):
 MAKE = {
     "linear": (lambda: nn.Linear(6, 3), FLAT),
     "linear, no bias": (lambda: nn.Linear(6, 3, bias=False), FLAT),
+    "convolution, 1-D": (lambda: nn.Conv1d(2, 4, 3, 2, 1, groups=2), SIGNAL),
+    "convolution, 1-D circular": (
+        lambda: nn.Conv1d(2, 3, 2, padding="same", padding_mode="circular"),
+        SIGNAL,
+    ),
+    "transposed": (lambda: nn.ConvTranspose2d(2, 4, 3, 2, 1, 1, groups=2), IMAGE),
+    "transposed, dilated": (lambda: nn.ConvTranspose2d(2, 3, (1, 2), dilation=2), IMAGE),
+    "transposed, 1-D": (lambda: nn.ConvTranspose1d(2, 3, 4, 3, 2), SIGNAL),
     "convolution": (lambda: nn.Conv2d(2, 3, 3, padding=1), IMAGE),
     "convolution, stride": (lambda: nn.Conv2d(2, 4, 3, 2, 1, groups=2), IMAGE),
     "convolution, circular": (
@@ -73,6 +83,16 @@ MAKE = {
     ),
     "batch norm": (lambda: nn.BatchNorm2d(2), IMAGE),
     "batch norm, not affine": (lambda: nn.BatchNorm2d(2, affine=False), IMAGE),
+    "batch norm, 1-D": (lambda: nn.BatchNorm1d(2), SIGNAL),
+    "batch norm, features": (lambda: nn.BatchNorm1d(2), (2,)),
+    "average, 1-D": (lambda: nn.AvgPool1d(3, 2, 1), SIGNAL),
+    "average, ceil": (lambda: nn.AvgPool2d(3, 2, 1, True, False), IMAGE),
+    "average, divisor": (lambda: nn.AvgPool2d(2, 3, divisor_override=-3), IMAGE),
+    "adaptive average": (lambda: nn.AdaptiveAvgPool2d((3, 2)), IMAGE),
+    "adaptive average, 1-D": (lambda: nn.AdaptiveAvgPool1d(3), SIGNAL),
+    "upsampling": (lambda: nn.Upsample(scale_factor=1.5), IMAGE),
+    "upsampling, 1-D": (lambda: nn.Upsample(7), SIGNAL),
+    "maximum, 1-D": (lambda: nn.MaxPool1d(3, 1), SIGNAL),
     "average": (lambda: nn.AvgPool2d(3, 1, 1), IMAGE),
     "average, tiles": (lambda: nn.AvgPool2d(2), IMAGE),
     "global average": (lambda: nn.AdaptiveAvgPool2d(1), IMAGE),
@@ -80,6 +100,12 @@ MAKE = {
     "maximum": (lambda: nn.MaxPool2d(3, 2), IMAGE),
     "flatten": (nn.Flatten, IMAGE),
     "dropout": (nn.Dropout, IMAGE),
+    "dropout, 1-D": (nn.Dropout1d, SIGNAL),
+    "dropout, 2-D": (nn.Dropout2d, IMAGE),
+    "dropout, 3-D": (nn.Dropout3d, (2, 2, 2, 1)),
+    "alpha dropout": (nn.AlphaDropout, IMAGE),
+    "alpha dropout of features": (nn.FeatureAlphaDropout, IMAGE),
+    "channel shuffle": (lambda: nn.ChannelShuffle(2), IMAGE),
     "identity": (nn.Identity, IMAGE),
     "unflatten": (lambda: nn.Unflatten(1, (1, 2)), IMAGE),
     "unshuffle": (lambda: nn.PixelUnshuffle(2), IMAGE),
@@ -97,7 +123,16 @@ MAKE = {
     "mish": (nn.Mish, IMAGE),
     "leaky relu": (lambda: nn.LeakyReLU(0.1), IMAGE),
     "leaky relu, half": (lambda: nn.LeakyReLU(0.5), IMAGE),
+    "prelu": (nn.PReLU, IMAGE),
+    "prelu, channels": (lambda: nn.PReLU(2), IMAGE),
     "elu": (lambda: nn.ELU(1.5), IMAGE),
+    "celu": (lambda: nn.CELU(0.7), IMAGE),
+    "selu": (nn.SELU, IMAGE),
+    "softsign": (nn.Softsign, IMAGE),
+    "hardswish": (nn.Hardswish, IMAGE),
+    "hardsigmoid": (nn.Hardsigmoid, IMAGE),
+    "log sigmoid": (nn.LogSigmoid, IMAGE),
+    "tanhshrink": (nn.Tanhshrink, IMAGE),
     "hardtanh": (lambda: nn.Hardtanh(-0.3, 0.7), IMAGE),
     "softplus": (lambda: nn.Softplus(2.0, 60), IMAGE),
     "softmax": (lambda: nn.Softmax(1), IMAGE),
@@ -122,6 +157,9 @@ MAKE = {
 }
 
 
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
 def made(name, seed=0, dtype=torch.float64):
     """The module with random weights that are float32 numbers, in evaluation mode."""
     make, shape = MAKE[name]
@@ -131,7 +169,7 @@ def made(name, seed=0, dtype=torch.float64):
         draw = torch.randn(parameter.shape, generator=generator)
         keep = isinstance(module, expansive.SwitchingBlock) and parameter.ndim > 1
         parameter.copy_(parameter if keep else draw / max(1, parameter[0].numel()) ** 0.5)
-    if isinstance(module, nn.BatchNorm2d):
+    if isinstance(module, NORMS):
         module.running_mean.copy_(torch.randn(2, generator=generator))
         module.running_var.copy_(torch.rand(2, generator=generator) + 0.1)
     return module.to(dtype).eval(), shape
@@ -219,6 +257,12 @@ def fix_steps(single, double):
 # ---- rounding: float64 against exact arithmetic --------------------------------------------------
 
 
+SELU = [
+    mpmath.mpf(number)
+    for number in ("1.0507009873554804934193349852946", "1.6732632423543772848170429916717")
+]
+
+
 def exact_activation(module):
     """The function of one number, in mpmath."""
     mp = mpmath.mp
@@ -242,6 +286,13 @@ def exact_activation(module):
         nn.LeakyReLU: lambda t: t if t > 0 else mp.mpf(module.negative_slope) * t,
         nn.ELU: lambda t: t if t > 0 else mp.mpf(module.alpha) * mp.expm1(t),
         nn.Hardtanh: lambda t: min(max(t, mp.mpf(module.min_val)), mp.mpf(module.max_val)),
+        nn.CELU: lambda t: max(t, 0) + min(0, mp.mpf(module.alpha) * mp.expm1(t / module.alpha)),
+        nn.SELU: lambda t: SELU[0] * (t if t > 0 else SELU[1] * mp.expm1(t)),
+        nn.Softsign: lambda t: t / (1 + abs(t)),
+        nn.Hardswish: lambda t: t * min(max(t + 3, mp.mpf(0)), mp.mpf(6)) / 6,
+        nn.Hardsigmoid: lambda t: min(max(t + 3, mp.mpf(0)), mp.mpf(6)) / 6,
+        nn.LogSigmoid: lambda t: -mp.log1p(mp.exp(-t)),
+        nn.Tanhshrink: lambda t: t - mp.tanh(t),
         nn.Softplus: lambda t: mp.log1p(mp.exp(module.beta * t)) / module.beta,
     }
     return functions.get(type(module))
@@ -260,13 +311,16 @@ def matrix_of(linear, shape):
     return [list(row) for row in zip(*exact, strict=True)]
 
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 AVERAGES = (
+    nn.AvgPool1d,
+    nn.AdaptiveAvgPool1d,
     nn.AvgPool2d,
     nn.AdaptiveAvgPool2d,
     plain_layers.ScaledAvgPool2d,
     structure.SumPreservingProjection,
 )
-LINEAR = (operators.LinearOperator, *AVERAGES)
+LINEAR = (operators.LinearOperator, nn.Upsample, *AVERAGES)
 
 
 def product(matrix, vector, bias=None):
@@ -293,15 +347,18 @@ def exact(module, x, shape):
         return product(rows_of(module.weight), x, bias)
     if isinstance(module, layers.NonExpansiveLinear):
         return product(rows_of(module.matrix), x, numbers(module.bias))
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.PReLU):
+        weight = numbers(module.weight.expand(2))
+        return [t if t > 0 else weight[k // (len(x) // 2)] * t for k, t in enumerate(x)]
+    if isinstance(module, CONVOLUTIONS):
         without_bias = copy.deepcopy(module)
         without_bias.bias = None
         pixels = module(torch.zeros(1, *shape, dtype=torch.float64))
-        bias = numbers(module.bias[:, None, None].expand(pixels.shape[1:]))
+        bias = numbers(module.bias.reshape(-1, *[1] * (pixels.ndim - 2)).expand(pixels.shape[1:]))
         return product(matrix_of(without_bias, shape), x, bias)
     if isinstance(module, LINEAR):
         return product(matrix_of(module, shape), x)
-    if isinstance(module, nn.BatchNorm2d):
+    if isinstance(module, NORMS):
         return exact_batch_norm(module, x)
     if isinstance(module, plain_layers.Normalization):
         pixels = len(x) // 2
@@ -393,14 +450,22 @@ COEFFICIENTS = {  # the floating-point numbers in use
         [1 / 6, 1 / 3, 1 / 3, 1 / 6],
     ),
 }
+EXACT = (nn.ReLU, nn.Hardtanh, nn.Upsample)  # their rules may allow for more
 ONLY_MOVED = (
     nn.Flatten,
     nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+    nn.ChannelShuffle,
     nn.Identity,
     nn.Unflatten,
     nn.PixelUnshuffle,
     nn.PixelShuffle,
     nn.ZeroPad2d,
+    nn.MaxPool1d,
     nn.MaxPool2d,
     plain_layers.ZeroPadLift,
     plain_layers.ChannelsLast,
@@ -427,7 +492,7 @@ def test_float64_stays_within_what_the_rule_says(name):
         errors.append(float(mpmath.norm(mpmath.matrix(difference))))
         assert errors[-1] <= allowed
         assert allowed <= 1e-10 * (1 + size)  # and is no empty promise
-    if not isinstance(module, (*ONLY_MOVED, nn.ReLU, nn.Hardtanh)) and name != "leaky relu, half":
+    if not isinstance(module, (*ONLY_MOVED, *EXACT)) and name != "leaky relu, half":
         assert max(errors) > 0
 
 
@@ -540,7 +605,7 @@ def test_weights_that_are_not_what_they_seem_are_refused():
         certificates.lipschitz_bound(Counting().eval(), (1,))
     linear = nn.Linear(1, 1)
     linear._parameters["weight"] = linear.weight.data.as_subclass(Tenfold)
-    with pytest.raises(TypeError, match="weights of type Tenfold"):
+    with pytest.raises(TypeError, match="weight is no plain dense tensor with values: Tenfold"):
         certificates.lipschitz_bound(linear, (1,))
 
 
@@ -633,3 +698,200 @@ def test_a_lead_that_cancels_is_rounded_down():
         logits, torch.tensor([0]), 1 / math.sqrt(2), None, rounding
     )
     assert radius.item() <= float(truth)
+
+
+# ---- what people bring ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (3, 3, 8), (1, 3, 3, 3, 3)])
+def test_a_normalisation_takes_images_alone(shape):
+    normalisation = plain_layers.Normalization([0.0] * 3, [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="does not take inputs"):
+        normalisation(torch.rand(shape))  # one of the batch would differ from the next
+    with pytest.raises(ValueError, match="does not take inputs"):
+        certificates.lipschitz_bound(normalisation, shape[1:])
+
+
+def test_a_weight_that_changes_while_it_is_bounded_leaves_no_stale_norm():
+    operator = dense(4)
+    block = layers.NonExpansiveBlock(layers.GradientField(operator)).eval()
+    true_norm = operator.norm_of
+
+    def swapped_meanwhile(weight, shape):
+        with torch.no_grad():
+            operator.weight.mul_(100)
+        return true_norm(weight, shape)
+
+    vars(operator)["norm_of"] = swapped_meanwhile
+    operator.norm_bound(FLAT)
+    del vars(operator)["norm_of"]
+    assert operator.norm_bound(FLAT) == pytest.approx(100, rel=1e-6)
+    x = torch.randn(50, 6, generator=seeded(0))
+    lengths_after = (block(x) - block(0 * x)).norm(dim=1)
+    assert (lengths_after <= x.norm(dim=1) * (1 + 1e-6)).all()
+
+
+class Amplified(operators.LinearOperator):
+    """x -> gain W x, computed in float32; its rule says so."""
+
+    def __init__(self, features, gain=1.0):
+        super().__init__()
+        self.outputs = features
+        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(features, features)))
+        self.register_buffer("gain", torch.tensor(gain))
+
+    def check(self, input_shape):
+        pass
+
+    def forward(self, x, bias=None):
+        y = (x.float() @ (self.gain * self.weight).float().T).to(x.dtype)
+        return y if bias is None else y + bias
+
+    def adjoint(self, y, input_shape=(), tau=None):
+        x = (y.float() @ (self.gain * self.weight).float()).to(y.dtype)
+        return x if tau is None else tau * x
+
+    def norm_of(self, weight, input_shape):
+        return self.gain.abs().item() * super().norm_of(weight, input_shape)
+
+
+class Understated(Amplified):
+    """Its norm_bound is that of the weight alone."""
+
+    def norm_of(self, weight, input_shape):
+        return operators.LinearOperator.norm_of(self, weight, input_shape)
+
+
+@certificates.lipschitz_bound.register(Amplified, Understated)
+def amplified(A, shape):
+    norm = Amplified.norm_of(A, A.weight.detach(), shape)
+
+    def rounding(size, dtype):
+        return 64 * 2.0**-24 * norm * 8 * size + 1e-30
+
+    return certificates.Bound(norm, rounding)
+
+
+def test_of_an_operator_of_ones_own_nothing_is_remembered():
+    operator = Amplified(6)
+    block = layers.NonExpansiveBlock(layers.GradientField(operator), 2.0).eval()
+    x = torch.randn(50, 6, generator=seeded(0))
+    block(x)
+    operator.gain.fill_(10.0)
+    jacobian = jacrev(lambda z: block(z[None])[0])
+    assert all(torch.linalg.matrix_norm(jacobian(z), 2) <= 1 + 1e-5 for z in x)
+    assert operator.norm_bound(FLAT) == pytest.approx(10, rel=1e-6)
+
+
+def test_the_rounding_of_an_operator_of_ones_own_counts_in_its_steps():
+    block = layers.NonExpansiveBlock(layers.GradientField(Amplified(6))).double().eval()
+    bound = certificates.bound_of(block, FLAT)
+    exact_block = layers.NonExpansiveBlock(layers.GradientField(orthonormal(6))).double().eval()
+    exact_block.field.operator.weight.data = block.field.operator.weight.data
+    x = torch.rand(200, 6, generator=seeded(0), dtype=torch.float64)
+    errors = lengths(block(x) - exact_block(x))
+    allowed = [bound.rounding(size, torch.float64) for size in lengths(x).tolist()]
+    assert errors.max() > 1e-9
+    assert (errors <= torch.tensor(allowed, dtype=torch.float64)).all()
+
+
+def test_an_operator_whose_norm_bound_is_less_than_its_rule_says_is_refused():
+    block = layers.NonExpansiveBlock(layers.GradientField(Understated(6, 10.0))).eval()
+    with pytest.raises(ValueError, match="less than its rule says"):
+        certificates.lipschitz_bound(block, FLAT)
+
+
+class Noisy(nn.Module):
+    def forward(self, weight):
+        return weight + 0.1 * torch.randn(weight.shape)
+
+
+class Stepping(nn.Module):
+    uses = 0
+
+    def forward(self, weight):
+        self.uses += 1
+        return weight * self.uses
+
+
+@pytest.mark.parametrize("kind", [Noisy, Stepping])
+def test_weights_drawn_anew_at_every_use_are_refused(kind):
+    linear = nn.Linear(4, 4)
+    nn.utils.parametrize.register_parametrization(linear, "weight", kind())
+    with pytest.raises(ValueError, match=r"part 0: the weight of .* another one at every use"):
+        certificates.lipschitz_bound(nn.Sequential(linear).eval(), (4,))
+
+
+@pytest.mark.parametrize("wrong", [-1.0, math.nan])
+def test_a_rounding_that_is_none_is_refused(wrong):
+    class Mistaken(nn.Identity):
+        pass
+
+    rule = certificates.lipschitz_bound.register(Mistaken)
+    rule(lambda module, shape: certificates.Bound(1.0, lambda size, dtype: wrong))
+    for model in (Mistaken(), nn.Sequential(nn.Linear(2, 2), Mistaken(), nn.Linear(2, 2))):
+        with pytest.raises(ValueError, match="no bound"):
+            certificates.rounding_bound(model.eval(), (2,))
+
+
+@pytest.mark.parametrize("module", [nn.Flatten(0), nn.Unflatten(0, (1, 2)), nn.Flatten(0, 1)])
+def test_what_mixes_the_batch_is_refused_by_what_it_does(module):
+    with pytest.raises(ValueError, match=r"mixes the samples|does not take"):
+        certificates.lipschitz_bound(nn.Sequential(module), (2, 3))
+
+
+class Wrapper(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+
+    def forward(self, x):
+        return self.net(x)
+
+
+def pruned():
+    linear = nn.Linear(4, 4)
+    prune.l1_unstructured(linear, "weight", 0.5)
+    return linear
+
+
+def sparse():
+    linear = nn.Linear(4, 4)
+    linear.weight = nn.Parameter(linear.weight.detach().to_sparse())
+    return linear
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (Wrapper, r"Wrapper: write it as nn.Sequential, and x \+ f\(x\) as plain_layers.Residual"),
+        (lambda: nn.LayerNorm(4), "LayerNorm: take BatchNorm2d"),
+        (lambda: nn.InstanceNorm1d(4), "InstanceNorm1d.*: take BatchNorm2d"),
+        (lambda: nn.ModuleList([nn.Linear(4, 4)]), "ModuleList: it computes nothing itself"),
+        (lambda: nn.DataParallel(nn.Linear(4, 4)), "its .module"),
+        (lambda: nn.LSTM(4, 4), "LSTM.*: write the recurrence as nn.Sequential"),
+        (lambda: nn.utils.spectral_norm(nn.Linear(4, 4)), "hooks.*utils.parametrizations"),
+        (pruned, r"hooks.*prune\.remove"),
+        (lambda: nn.LazyLinear(4), "hooks.*lazy ones after one call"),
+        (sparse, "weight is no plain dense tensor"),
+        (lambda: nn.Linear(4, 4, device="meta"), "weight is no plain dense tensor"),
+        (lambda: torch.jit.script(nn.Linear(4, 4)), "take the model as it was"),
+        (lambda: torch.jit.trace(nn.Linear(4, 4), torch.zeros(1, 4)), "as it was before"),
+    ],
+)
+def test_the_part_and_the_way_out_are_named(make, sentence):
+    part = make().eval()
+    with pytest.raises(TypeError, match=f"(?s){sentence}"):
+        certificates.lipschitz_bound(part, (4,))
+    model = nn.Sequential(nn.ReLU(), plain_layers.ResidualBlock(nn.Sequential(part))).eval()
+    with pytest.raises(TypeError, match=r"1(: part branch: part 0|\.branch\.0)"):
+        certificates.lipschitz_bound(model, (4,))
+
+
+def test_things_that_are_no_modules_and_no_shapes():
+    with pytest.raises(TypeError, match=r"torch.nn.Module is needed, got a function"):
+        certificates.lipschitz_bound(lambda x: x, (4,))
+    for shape in (4, (4.0,), "4"):
+        with pytest.raises(TypeError, match=r"input_shape must be like \(1, 28, 28\)"):
+            certificates.lipschitz_bound(nn.Linear(4, 4), shape)

@@ -7,6 +7,7 @@ import pickle
 import re
 import struct
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -63,7 +64,7 @@ def test_damaged_digits_are_refused(tmp_path, monkeypatch):
 
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(
-        ValueError, match=r"'mnist6k'; known: mnist5k, folder, MNIST, FashionMNIST, CIFAR10"
+        ValueError, match=r"mnist5k, folder, MNIST, FashionMNIST, CIFAR10, CIFAR100, got 'mnist6k'"
     ):
         data.load_images("mnist6k")
 
@@ -246,7 +247,7 @@ def test_folders_that_do_not_fit(tmp_path):
         data.load_images(
             "folder", make_folder(tmp_path / "a", classes=(("cat", "dog"), ("cat", "cow")))
         )
-    with pytest.raises(ValueError, match="differ in size"):
+    with pytest.raises(ValueError, match="one size"):
         data.load_images("folder", make_folder(tmp_path / "b", sizes=((6, 4), (4, 4))))
     mixed = make_folder(tmp_path / "c")
     Image.new("RGB", (9, 9)).save(mixed / "train" / "cat" / "9.png")
@@ -259,7 +260,7 @@ def test_folders_that_do_not_fit(tmp_path):
     empty = make_folder(tmp_path / "e")
     for path in (empty / "train" / "cat").iterdir():
         path.unlink()
-    with pytest.raises(FileNotFoundError, match="cat"):
+    with pytest.raises(ValueError, match="same classes"):
         data.load_images("folder", empty)
 
 
@@ -296,3 +297,88 @@ def test_two_moons():
     assert not torch.equal(data.two_moons(10, seed=1)[0], data.two_moons(10, seed=2)[0])
     with pytest.raises(ValueError, match="at least 2"):
         data.two_moons(1)
+
+
+# ---- what people bring ---------------------------------------------------------------------------
+
+
+def loaded_pixels(root, name, image, **options):
+    """The first training image of a folder in which it stands beside ordinary ones."""
+    make_folder(root, ((image.size), (image.size)))
+    image.save(root / "train" / "cat" / f"{name}", **options)
+    return data.load_images("folder", root).train_images
+
+
+def test_sixteen_bits_keep_their_brightness(tmp_path):
+    grey = Image.fromarray(np.full((4, 6), 32768, dtype=np.uint16))
+    for name in ("00.png", "00.tiff"):
+        pixels = loaded_pixels(tmp_path / name, name, grey)[1]
+        assert pixels.mean().item() == pytest.approx(32768 / 65535, abs=1e-6)
+        assert pixels.shape == (3, 4, 6)
+
+
+def test_numbers_of_an_unknown_range_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="more than 16 bits a pixel"):
+        loaded_pixels(tmp_path, "0f.tiff", Image.fromarray(np.ones((4, 6), dtype=np.float32)))
+
+
+def test_photographs_are_turned_upright(tmp_path):
+    sideways = np.zeros((6, 4, 3), dtype=np.uint8)
+    sideways[0] = 255  # its top is on the right when it is upright
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    make_folder(tmp_path)
+    Image.fromarray(sideways).save(tmp_path / "train" / "cat" / "00.png", exif=exif)
+    pixels = data.load_images("folder", tmp_path).train_images[1]
+    assert pixels.shape == (3, 4, 6)
+    assert pixels[:, :, -1].min() == 1 and pixels[:, :, :-1].max() == 0
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_becomes_white(tmp_path, mode):
+    clear = Image.new("RGBA", (6, 4), (0, 0, 0, 0))
+    options = {"transparency": 0} if mode == "P" else {}
+    pixels = loaded_pixels(tmp_path, "00.png", clear.convert(mode), **options)[1]
+    assert pixels.min() == 1
+
+
+def test_gifs_count_and_what_is_hidden_does_not(tmp_path):
+    make_folder(tmp_path)
+    train = tmp_path / "train"
+    Image.new("RGB", (6, 4), (255, 0, 0)).save(train / "cat" / "00.gif")
+    for hidden in (".ipynb_checkpoints", "cat/.ipynb_checkpoints"):
+        (train / hidden).mkdir()
+        Image.new("RGB", (9, 9)).save(train / hidden / "0.png")
+    (train / "__MACOSX").mkdir()
+    (train / "__MACOSX" / "._0.png").write_bytes(b"no image")
+    (train / "cat" / "._0.png").write_bytes(b"no image")
+    (train / "cat" / "notes.txt").write_text("no image")
+    loaded = data.load_images("folder", tmp_path)
+    assert loaded.classes == ("cat", "dog")
+    assert loaded.train_labels.tolist() == [0, 0, 0, 1, 1]
+    assert loaded.train_images[1, 0].min() == 1  # 0.png, 00.gif, 1.png
+
+
+def test_a_single_class_is_refused(tmp_path):
+    make_folder(tmp_path, classes=(("cat",), ("cat",)))
+    with pytest.raises(ValueError, match="at least two"):
+        data.load_images("folder", tmp_path)
+
+
+def test_the_home_folder_has_a_short_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    make_folder(tmp_path / "pictures")
+    assert data.load_images("folder", "~/pictures").classes == ("cat", "dog")
+
+
+def test_files_where_torchvision_puts_them_are_found(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    for part in ("train", "t10k"):
+        write_idx(raw / f"{part}-images-idx3-ubyte", torch.ones(2, 28, 28, dtype=torch.uint8))
+        write_idx(raw / f"{part}-labels-idx1-ubyte", torch.tensor([3, 7], dtype=torch.uint8))
+    assert data.load_images("MNIST", tmp_path).test_labels.tolist() == [3, 7]
+    file = raw / "t10k-images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"MNIST.raw are incomplete or damaged"):
+        data.load_images("MNIST", tmp_path)

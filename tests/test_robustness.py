@@ -288,3 +288,51 @@ def test_images_and_labels_must_fit():
     for labels in (y.float(), y.to(torch.uint8)):
         with pytest.raises(ValueError, match="int64"):
             attacks.pgd(network, x, labels, 0.1)
+
+
+# ---- what people bring ---------------------------------------------------------------------------
+
+
+def test_a_network_with_one_output_is_not_robust_but_refused():
+    x = torch.rand(3, 1, 2, 2)
+    y = torch.zeros(3, dtype=torch.int64)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 1))
+    for attack in (
+        lambda: attacks.attacked_correct(network, x, y, [0.0, 0.1]),
+        lambda: attacks.pgd(network, x, y, 0.1),
+        lambda: attacks.fgsm(network, x, y, 0.1),
+    ):
+        with pytest.raises(ValueError, match="at least two classes"):
+            attack()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        torch.zeros(3, dtype=torch.int64).numpy(),
+        torch.eye(3, dtype=torch.int64),
+        torch.zeros(3),
+        [0, 1, 2],
+    ],
+    ids=["numpy", "one-hot", "floats", "list"],
+)
+def test_labels_that_are_no_numbers_of_classes(labels):
+    with pytest.raises(ValueError, match=r"must be a tensor .* int64: torch.from_numpy .*argmax"):
+        attacks.pgd(torch.nn.Flatten(), torch.rand(3, 3), labels, 0.1)
+
+
+@pytest.mark.parametrize("images", [255 * torch.rand(2, 3), torch.rand(2, 3).double().numpy()])
+def test_images_that_are_no_numbers_in_the_unit_interval(images):
+    with pytest.raises(ValueError, match=r"divide 0\.\.255 by 255"):
+        attacks.fgsm(torch.nn.Flatten(), images, torch.tensor([0, 1]), 0.1)
+
+
+def test_attacks_work_under_inference_mode():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    x = torch.rand(5, 1, 2, 2)
+    y = torch.zeros(5, dtype=torch.int64)
+    usual = attacks.pgd(network, x, y, 0.1, steps=3)
+    with torch.inference_mode():
+        for images, labels in ((x, y), (x.clone(), y.clone())):
+            assert torch.equal(attacks.pgd(network, images, labels, 0.1, steps=3), usual)
+            assert attacks.fgsm(network, images, labels, 0.1).shape == x.shape

@@ -7,7 +7,9 @@ certified (lessons 3, 5 and 7).
 """
 
 import math
+import re
 import sys
+from contextlib import contextmanager
 from typing import Callable, NamedTuple
 
 import torch
@@ -21,7 +23,24 @@ from ..norms import Shape
 Rounding = Callable[[float, torch.dtype], float]
 
 SMALLEST = sys.float_info.min  # no bound is smaller: a product that underflows bounds nothing
-UNKNOWN = "no Lipschitz bound is known for {}: give its class a rule, @lipschitz_bound.register"
+UNKNOWN = "no Lipschitz bound is known for {}: {}give its class a rule, @lipschitz_bound.register"
+CHAIN = "write it as nn.Sequential, and x + f(x) as plain_layers.ResidualBlock(f), or "
+# What to do instead, for kinds of modules.
+ADVICE = """
+LayerNorm GroupNorm RMSNorm InstanceNorm1d InstanceNorm2d: take BatchNorm2d, which does not divide \
+by a length of its input that may be tiny, or
+MultiheadAttention TransformerEncoderLayer Bilinear GLU: products of inputs have no Lipschitz \
+constant, take layers that are linear or act on each entry, or
+RNN LSTM GRU: write the recurrence as nn.Sequential, or
+ModuleList ModuleDict: it computes nothing itself, take nn.Sequential, or
+RecursiveScriptModule TopLevelTracedModule: take the model as it was before it was scripted, or
+DataParallel DistributedDataParallel: take what is inside, its .module, or
+"""
+HOOKS = (
+    "{} has forward hooks or is compiled, which may change what it computes. Without hooks: "
+    "spectral_norm and weight_norm as in torch.nn.utils.parametrizations, pruned layers after "
+    "torch.nn.utils.prune.remove, lazy ones after one call, models before they are compiled"
+)
 
 
 class Bound(NamedTuple):
@@ -64,7 +83,7 @@ def lipschitz_bound(module: nn.Module, input_shape: Shape) -> float:
     computed. What is bounded here can be certified, too.
     """
     refuse_changed(module)
-    return bound_of(module, tuple(input_shape)).lipschitz
+    return bound_of(module, numbers_of(input_shape)).lipschitz
 
 
 lipschitz_bound.register = register
@@ -78,26 +97,56 @@ def bound_of(module: nn.Module, input_shape: Shape) -> Bound:
     rule = RULES[trusted_type(module)]
     found = rule(module, input_shape)
     if not isinstance(found, Bound):
-        given = type(found).__name__
         raise TypeError(
             f"the rule of {type(module).__name__} must return Bound(lipschitz, rounding), got a "
-            f"{given}: without the rounding nothing can be certified"
+            f"{type(found).__name__}: without the rounding nothing can be certified"
         )
     if not found.lipschitz >= 0:
         raise ValueError(f"the numbers of {module} give no bound, they may be NaN or negative")
-    with torch.inference_mode(False), torch.no_grad():
-        outputs = module(zero_input(module, input_shape))
-    at_zero = length_bound(outputs)
-    if not math.isfinite(at_zero):
+    outputs = at_zero(module, input_shape)
+    length = length_bound(outputs)
+    if not math.isfinite(length):
         raise ValueError(f"{module} computes NaN or infinite numbers, its weights may be so")
     lipschitz = max(found.lipschitz, SMALLEST)
-    return Bound(lipschitz, found.rounding, at_zero, tuple(outputs.shape[1:]))
+    return Bound(lipschitz, found.rounding, length, tuple(outputs.shape[1:]))
+
+
+def numbers_of(input_shape: Shape) -> Shape:
+    """The shape as a tuple; raises TypeError if it is none."""
+    try:
+        return tuple(torch.Size(input_shape))
+    except (TypeError, RuntimeError):
+        raise TypeError(f"input_shape must be like (1, 28, 28), got {input_shape!r}") from None
+
+
+@contextmanager
+def at_place(place: int | str):
+    """Errors of a part of a model begin with its place there."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"part {place}: {error}") from None
+
+
+def at_zero(module: nn.Module, input_shape: Shape) -> Tensor:
+    """What the module makes of zeros (1, ...); raises ValueError if it does not take this shape."""
+    with torch.inference_mode(False), torch.no_grad():
+        try:
+            outputs = module(zero_input(module, input_shape).expand(2, *input_shape).clone())
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"{module} does not take inputs of shape {input_shape}: {error}"
+            ) from error
+    if len(outputs) != 2:
+        raise ValueError(
+            f"{module} mixes the samples of a batch: dimension 0 is theirs, give 1 or more"
+        )
+    return outputs[:1]
 
 
 def output_shape(module: nn.Module, input_shape: Shape) -> Shape:
     """Shape of the output, without the batch, for an input of shape (batch, *input_shape)."""
-    with torch.no_grad():
-        return tuple(module(zero_input(module, input_shape)).shape[1:])
+    return tuple(at_zero(module, input_shape).shape[1:])
 
 
 def zero_input(module: nn.Module, input_shape: Shape) -> Tensor:
@@ -141,20 +190,21 @@ def trusted_type(module: nn.Module) -> type[nn.Module]:
                 f"the weights of {name} may change at every use in training mode: call "
                 "model.eval() first"
             )
+        for weight in module.parametrizations:
+            if not torch.equal(getattr(module, weight), getattr(module, weight)):
+                raise ValueError(f"the {weight} of {name} is NaN or another one at every use")
         harmless = HARMLESS | OF_PARAMETRISATION | module.parametrizations.keys()
     while kind not in RULES:
         base = kind.__base__
         if len(kind.__bases__) > 1 or base is nn.Module or base is object:
-            raise TypeError(UNKNOWN.format(name))
+            raise unknown(name, module)
         for own in sorted(vars(kind).keys() - harmless):
             # A property may hide what is kept in the module itself, such as its weight.
-            hides = own.startswith("__") or hasattr(base, own) or _is_property(kind, own)
-            if hides:
-                raise TypeError(UNKNOWN.format(f"{name}, which replaces {own}"))
+            if own.startswith("__") or hasattr(base, own) or _is_property(kind, own):
+                raise unknown(f"{name}, which replaces {own}", module)
         kind = base
         harmless = HARMLESS
-    refuse_hooks(module)
-    refuse_replaced(module, kind)
+    refuse_altered(module, kind)
     return kind
 
 
@@ -162,47 +212,52 @@ def _is_property(kind, name):
     return hasattr(type(vars(kind)[name]), "__set__")
 
 
+def unknown(what: str, module: nn.Module) -> TypeError:
+    """That no bound is known, and what to do."""
+    found = re.search(rf"^[^:]*\b{type(module).__name__}\b[^:]*: (.*)", ADVICE, re.MULTILINE)
+    if found:
+        return TypeError(UNKNOWN.format(what, found[1] + " "))
+    return TypeError(UNKNOWN.format(what, CHAIN if any(module.children()) else ""))
+
+
 def refuse_changed(module: nn.Module) -> None:
     """Raise TypeError if a part of `module` may compute something else than its class says.
 
     Looked for are hooks, replaced methods, compiled calls and weights of other types.
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"a torch.nn.Module is needed, got a {type(module).__name__}")
     if module_hooks._global_forward_hooks or module_hooks._global_forward_pre_hooks:
         raise TypeError(
             "there are forward hooks for all modules, which may change what they compute"
         )
-    for part in module.modules():
-        refuse_hooks(part)
-        refuse_replaced(part, type(part) if type(part) in RULES else nn.Module)
-    for tensor in (*module.parameters(), *module.buffers()):
-        if type(tensor) not in (nn.Parameter, Tensor):
-            raise TypeError(f"weights of type {type(tensor).__name__} may compute anything")
+    for place, part in module.named_modules():
+        with at_place(place or "(all)"):
+            refuse_altered(part, type(part) if type(part) in RULES else nn.Module)
+    for name, weight in (*module.named_parameters(), *module.named_buffers()):
+        plain = type(weight) in (nn.Parameter, Tensor)
+        if not plain or weight.layout is not torch.strided or weight.is_meta:
+            raise TypeError(f"{name} is no plain dense tensor with values: {type(weight).__name__}")
 
 
-def refuse_hooks(module: nn.Module) -> None:
-    """Raise TypeError if the module has forward hooks or is compiled."""
+def refuse_altered(module: nn.Module, kind: type[nn.Module]) -> None:
+    """Raise TypeError if the module has hooks, is compiled, or hides a method of that class."""
     name = type(module).__name__
-    if module._forward_hooks or module._forward_pre_hooks:
-        raise TypeError(f"{name} has forward hooks, which may change what it computes")
-    if module._compiled_call_impl is not None:
-        raise TypeError(f"{name} is compiled: bound and certify it before, as it was written")
-
-
-def refuse_replaced(module: nn.Module, kind: type[nn.Module]) -> None:
-    """Raise TypeError if an attribute of the module hides a method of that class."""
+    if module._forward_hooks or module._forward_pre_hooks or module._compiled_call_impl:
+        raise TypeError(HOOKS.format(name))
     for attribute in vars(module):
         # Python itself does not look at attributes with two underscores.
         if callable(getattr(kind, attribute, None)) and not attribute.startswith("__"):
-            name = type(module).__name__
             raise TypeError(
-                f"the method {attribute} of a {name} is replaced, which may change what it computes"
+                f"the method {attribute} of a {name} is replaced, which may change what it "
+                "computes: take the model as it was before"
             )
 
 
 def require_evaluation(module: nn.Module) -> None:
     """Raise ValueError if a part of `module` is in training mode, where nothing is guaranteed."""
     if any(part.training for part in module.modules()):
-        name = type(module).__name__
         raise ValueError(
-            f"{name} has no guaranteed bound in training mode: call model.eval() first"
+            f"{type(module).__name__} has no guaranteed bound in training mode: "
+            "call model.eval() first"
         )

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..attacks import check_images
+from ..checks import check_images
 from ..layers import NonExpansiveLinear
 from ..verified import gamma
 from .bounds import bound_of, refuse_changed, trusted_type
@@ -46,20 +46,14 @@ def _whole_and_features(model, shape):
     L is that of the features if the last layer is linear (P), else of the whole model.
     """
     if trusted_type(model) is nn.Sequential and len(model):
-        matrix = _last_matrix(model[-1])
-        if matrix is not None:
+        last = model[-1]
+        kind = trusted_type(last)
+        if kind in (nn.Linear, NonExpansiveLinear):
+            matrix = last.weight if kind is nn.Linear else last.matrix
             parts = children_bounds(model, shape)
-            return in_a_row(parts), in_a_row(parts[:-1]).lipschitz, matrix
+            return in_a_row(parts), in_a_row(parts[:-1]).lipschitz, matrix.detach()
     whole = bound_of(model, shape)
     return whole, whole.lipschitz, None
-
-
-def _last_matrix(module):
-    """P (outputs, inputs) of a layer x -> P x + b as it is in use, None for other kinds."""
-    kind = trusted_type(module)
-    if kind is nn.Linear:
-        return module.weight.detach()
-    return module.matrix.detach() if kind is NonExpansiveLinear else None
 
 
 def certified_radius(

@@ -22,6 +22,7 @@ from .bounds import (
     Rounding,
     Shape,
     bound_of,
+    numbers_of,
     refuse_changed,
     require_evaluation,
     zero_input,
@@ -39,8 +40,9 @@ def rounding_bound(model: nn.Module, input_shape: Shape) -> float:
     """
     refuse_changed(model)
     require_evaluation(model)
-    dtype = zero_input(model, input_shape).dtype
-    return error_on_images(bound_of(model, tuple(input_shape)), input_shape, dtype)
+    shape = numbers_of(input_shape)
+    dtype = zero_input(model, shape).dtype
+    return error_on_images(bound_of(model, shape), shape, dtype)
 
 
 def error_on_images(bound: Bound, input_shape: Shape, dtype: torch.dtype) -> float:
@@ -51,9 +53,12 @@ def error_on_images(bound: Bound, input_shape: Shape, dtype: torch.dtype) -> flo
 
 
 def need_room(size: float, dtype: torch.dtype) -> None:
-    """Raise ValueError if numbers of this size may overflow."""
-    if not size <= torch.finfo(dtype).max:
-        raise ValueError(f"numbers on the way to the outputs may be too large for {dtype}")
+    """Raise ValueError if numbers of this size may overflow, or if it is none."""
+    if not 0 <= size <= torch.finfo(dtype).max:
+        raise ValueError(
+            f"numbers on the way to the outputs may be too large for {dtype}, or the rounding of a "
+            f"rule is no bound: {size}"
+        )
 
 
 # ---- what one layer adds -------------------------------------------------------------------------
@@ -129,6 +134,7 @@ def chain(parts: list[Bound], measured: bool = False) -> Bound:
         error = 0.0
         for part in parts:
             own = part.rounding(size + error, dtype)
+            need_room(own, dtype)
             error = part.lipschitz * error + own
             size = part.lipschitz * size + part.at_zero + (own if measured else 0.0)
             need_room(size + error, dtype)

@@ -8,19 +8,20 @@ from torch import Tensor, nn
 from ..conv_norms import (
     ROUNDING,
     conv_norm_bound,
-    padded_sides,
-    reach_of,
 )
 from ..layers import need
 from ..norms import dense_norm_bound, finite
+from ..plain_layers import ChannelsLast, Normalization, ScaledAvgPool2d, Shift, ZeroPadLift
 from .bounds import (
     SMALLEST,
     Bound,
     Shape,
+    at_place,
+    at_zero,
     bound_of,
     length_bound,
-    output_shape,
     register,
+    require_evaluation,
     trusted_type,
 )
 from .rounding import (
@@ -32,8 +33,10 @@ from .rounding import (
 )
 
 
-def pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+def pair(value: int | tuple[int, ...], missing: int = 1) -> tuple[int, int]:
+    """A setting for height and width; the height is missing if it is for one axis."""
+    values = (value, value) if isinstance(value, int) else (missing, *value)
+    return values[-2:]
 
 
 # ---- networks and linear maps --------------------------------------------------------------------
@@ -48,8 +51,9 @@ def sequential(module, shape):
 def children_bounds(module: nn.Sequential, shape: Shape) -> list[Bound]:
     """The bound of each layer, for inputs of the shape that reaches it."""
     parts = []
-    for child in module:
-        parts.append(bound_of(child, shape))
+    for number, child in enumerate(module):
+        with at_place(number):
+            parts.append(bound_of(child, shape))
         shape = parts[-1].output_shape
     return parts
 
@@ -86,37 +90,39 @@ def affine(weight: Tensor, bias: Tensor | None, shape: Shape) -> Bound:
     return Bound(largest, rounding)
 
 
-@register(nn.Conv2d)
+@register(nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 def convolution(module, shape):
-    """By the Fourier transform (Claims 3.10 and 3.11)."""
-    need(len(shape) == 3 and shape[0] == module.in_channels, module, shape)
+    """By the Fourier transform (Claims 3.10 and 3.11); a transposed map has the same norm."""
     weight = module.weight.detach()
+    need(len(shape) == weight.ndim - 1, module, shape)
+    sides = shape[1:]
+    if "Transpose" in trusted_type(module).__name__:  # from its outputs to its inputs
+        sides = at_zero(module, shape).shape[2:]
+    if len(shape) == 2:  # an image of height 1
+        weight = weight[:, :, None]
     stride = pair(module.stride)
     dilation = pair(module.dilation)
-    padding = module.padding if isinstance(module.padding, str) else pair(module.padding)
-    if module.padding_mode == "circular":
-        height, width = padded_sides(padding, reach_of(weight, dilation))
-        if tuple(module._reversed_padding_repeated_twice) != (*width, *height):
-            raise ValueError(
-                f"the padding of {module} was changed after it was made, and is not the one it uses"
-            )
+    padding = module.padding
+    if module.padding_mode == "circular":  # the pixels that it really adds
+        left, right, top, bottom = (*module._reversed_padding_repeated_twice, 0, 0)[:4]
+        padding = [(top, bottom), (left, right)]
+    elif not isinstance(padding, str):
+        padding = pair(padding, missing=0)
 
     def norm(kernel):
         settings = (stride, padding, dilation, module.groups, module.padding_mode)
-        return conv_norm_bound(kernel, shape[1:], *settings)
+        return conv_norm_bound(kernel, pair(sides), *settings)
 
     largest = norm(weight)
-    terms = weight[0].numel() + 2
-    with torch.no_grad():
-        blank = module(weight.new_zeros(1, *shape))
+    blank = at_zero(module, shape)
+    terms = weight.numel() // blank.shape[1] + 2
     rounding = sums(terms, blank.numel(), lambda: norm(weight.abs()), length_bound(blank))
     return Bound(largest, rounding)
 
 
-@register(nn.BatchNorm2d)
+@register(nn.BatchNorm1d, nn.BatchNorm2d)
 def batch_norm(module, shape):
-    """In evaluation mode one factor and one shift a channel: the largest factor."""
-    need(len(shape) == 3 and shape[0] == module.num_features, module, shape)
+    """In evaluation mode one factor and one shift a channel."""
     if module.training or module.running_var is None:
         raise ValueError(
             "batch normalisation has no Lipschitz bound in training mode: call model.eval() first"
@@ -127,110 +133,114 @@ def batch_norm(module, shape):
         factor = factor * finite(module.weight.detach()).double().abs()
     if module.bias is not None:
         bias = module.bias.detach().double().abs()
-    shift = factor * module.running_mean.double().abs() + bias
-    largest = factor.max().item()
-    size_of_shift = math.sqrt(math.prod(shape[1:])) * length_bound(shift)
-    rounding = sums(16, math.prod(shape), lambda: largest, size_of_shift)
+    return channelwise(factor, factor * module.running_mean.double().abs() + bias, shape)
+
+
+@register(Normalization)
+def normalization(module, shape):
+    """1 / std, which counts in a certificate (lesson 7)."""
+    std = module.std.double()
+    if not ((std > 0) & (std < math.inf)).all():
+        raise ValueError(f"std must be positive and finite, is now {std.flatten().tolist()}")
+    return channelwise(1 / std, module.mean.double() / std, shape)
+
+
+def channelwise(factors: Tensor, shifts: Tensor, shape: Shape) -> Bound:
+    """One factor and one shift a channel: the largest factor counts."""
+    largest = factors.abs().max().item()
+    size_of_shift = math.sqrt(math.prod(shape[1:])) * length_bound(shifts)
+    # What is lost before the multiplication grows with it.
+    numbers = math.ceil(math.prod(shape) * (1 + largest))
+    rounding = sums(16, numbers, lambda: largest, size_of_shift)
     return Bound(largest * (1 + ROUNDING), rounding)
 
 
 # ---- pooling and moving --------------------------------------------------------------------------
 
 
-@register(nn.AvgPool2d)
-def average_pool(module, shape):
-    """A convolution with a box."""
-    need(len(shape) == 3, module, shape)
-    kernel = pair(module.kernel_size)
-    stride = pair(module.stride)
-    padding = pair(module.padding)
-    uneven = padding != (0, 0) and not module.count_include_pad
-    if module.ceil_mode or module.divisor_override or uneven:
-        raise ValueError(
-            "average pooling is bounded for ceil_mode=False, count_include_pad=True and no "
-            "divisor_override only"
-        )
-    terms = math.prod(kernel)
-    box = torch.full((1, 1, *kernel), 1 / terms, dtype=torch.float64)
-    largest = conv_norm_bound(box, shape[1:], stride, padding)  # no entry of the box is negative
-    outputs = math.prod(output_shape(module, shape))
-    return Bound(largest, averages(terms, outputs, largest))
+@register(
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    ScaledAvgPool2d,
+    nn.Upsample,
+)
+def averaged(A, shape):
+    """A linear map without negative entries.
+
+    The largest eigenvalue of A^T A is at most the largest quotient of A^T A v and v, for every
+    v > 0 (Collatz and Wielandt). Power iteration makes the quotients alike.
+    """
+    if not getattr(A, "mode", "nearest").startswith("nearest"):
+        raise ValueError(f"upsampling is bounded for mode='nearest' only, got {A.mode!r}")
+    outputs = at_zero(A, shape).numel()
+    v = torch.ones(1, *shape, dtype=torch.float64)
+    with torch.inference_mode(False), torch.enable_grad():
+        for _ in range(10):
+            v = v.clone().requires_grad_()
+            (w,) = torch.autograd.grad(A(v).square().sum() / 2, v)
+            eigenvalue = (w / v).max().item()
+            v = w.clamp_min(1e-3 * w.max())  # pixels that are never read count, too
+    largest = math.sqrt(eigenvalue) * (1 + ROUNDING)
+    return Bound(largest, averages(math.prod(shape), outputs, largest))
 
 
-@register(nn.AdaptiveAvgPool2d)
-def global_average(module, shape):
-    """One mean a channel: by Cauchy and Schwarz 1 / sqrt(pixels)."""
-    need(len(shape) == 3, module, shape)
-    if pair(module.output_size) != (1, 1):
-        raise ValueError(
-            f"adaptive average pooling is bounded for output_size 1 only, got {module.output_size}"
-        )
-    pixels = math.prod(shape[1:])
-    largest = (1 + ROUNDING) / math.sqrt(pixels)
-    return Bound(largest, averages(pixels, shape[0], largest))
-
-
-@register(nn.MaxPool2d)
+@register(nn.MaxPool1d, nn.MaxPool2d)
 def max_pool(module, shape):
     """A bright pixel is the maximum of so many windows at most."""
-    need(len(shape) == 3, module, shape)
-    if pair(module.dilation) != (1, 1):
-        raise ValueError("max pooling is bounded for dilation 1 only")
-    if module.return_indices:
-        raise ValueError("max pooling that returns indices has no Lipschitz bound")
-    height, width = pair(module.kernel_size)
-    down, across = pair(module.stride)
-    windows = math.ceil(height / down) * math.ceil(width / across)
-    return Bound(math.sqrt(windows) * (1 + ROUNDING), exact)
+    if pair(module.dilation) != (1, 1) or module.return_indices:
+        raise ValueError("max pooling is bounded for dilation 1 and without indices only")
+    sides = zip(pair(module.kernel_size), pair(module.stride), strict=True)
+    down, across = (math.ceil(side / step) for side, step in sides)
+    if trusted_type(module) is nn.MaxPool1d:
+        down = 1
+    return Bound(math.sqrt(down * across) * (1 + ROUNDING), exact)
 
 
-@register(nn.Flatten)
-def flatten(module, shape):
-    """Numbers are moved."""
-    if module.start_dim < 1:
-        raise ValueError(f"Flatten(start_dim={module.start_dim}) mixes the samples of a batch")
-    return Bound(1.0, exact)
-
-
-@register(nn.Dropout)
+@register(
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout
+)
 def dropout(module, shape):
     """In evaluation mode it does nothing."""
-    if module.training and module.p > 0:
-        raise ValueError("dropout is random in training mode: call model.eval() first")
+    require_evaluation(module)
     return Bound(1.0, exact)
 
 
-@register(nn.Identity, nn.ReLU)
+@register(nn.Identity, nn.ReLU, nn.Flatten, nn.Unflatten, ZeroPadLift, ChannelsLast, Shift)
 def kept_or_dropped(module, shape):
-    """Slopes 0 and 1."""
+    """Slopes 0 and 1; or numbers move, and zeros are appended."""
     return Bound(1.0, exact)
 
 
-@register(nn.PixelUnshuffle, nn.PixelShuffle, nn.ZeroPad2d)
+@register(nn.PixelUnshuffle, nn.PixelShuffle, nn.ChannelShuffle, nn.ZeroPad2d)
 def moved(module, shape):
     """Numbers are moved, and zeros added: lengths stay, or shrink if the padding is negative."""
     need(len(shape) == 3, module, shape)
     return Bound(1.0, exact)
 
 
-@register(nn.Unflatten)
-def unflatten(module, shape):
-    """Numbers are moved."""
-    if module.dim in (0, -len(shape) - 1) or not isinstance(module.dim, int):
-        raise ValueError(f"Unflatten(dim={module.dim}) mixes the samples of a batch: give dim=1")
-    return Bound(1.0, exact)
-
-
 # ---- activations: the largest slope, and roundings of each entry ---------------------------------
 
-# Entries of size t, computed from a few elementary functions: units of growth |t| + floor.
-SMOOTH: dict[type[nn.Module], tuple[float, float, float]] = {  # slope, growth, floor
-    nn.Tanh: (1.0, 1.0, 0.0),
-    nn.Sigmoid: (0.25, 0.0, 1.0),
-    nn.GELU: (1.1290, 1.0, 0.0),  # the largest slopes, rounded up; a test recomputes them
-    nn.SiLU: (1.0999, 1.0, 0.0),
-    nn.Mish: (1.0886, 1.0, 0.0),
-}
+# Entries of size t, computed from a few elementary functions: the largest slope, rounded up, and
+# the units of error, growth |t| + floor. Tests recompute both.
+ROWS = """
+Tanh         1       1  0
+Sigmoid      0.25    0  1
+GELU         1.1290  1  0
+SiLU         1.0999  1  0
+Mish         1.0886  1  0
+SELU         1.7582  2  2
+Softsign     1       1  0
+Hardswish    1.5     1  1
+Hardsigmoid  0.1667  1  1
+LogSigmoid   1       1  1
+Tanhshrink   1       1  0
+"""
+SMOOTH = {}
+for row in ROWS.split("\n")[1:-1]:
+    kind, *numbers = row.split()
+    SMOOTH[getattr(nn, kind)] = tuple(map(float, numbers))
 
 
 @register(*SMOOTH)
@@ -242,17 +252,26 @@ def smooth(module, shape):
 
 @register(nn.LeakyReLU)
 def leaky_relu(module, shape):
-    """The larger one of two slopes."""
-    slope = abs(module.negative_slope)
-    power_of_two = math.frexp(slope)[0] in (0.0, 0.5)  # then the product is exact
-    roundings = 0 if power_of_two else 2
-    return Bound(max(slope, 1.0), elementwise(roundings, math.prod(shape), slope))
+    """Slopes 1 and another one."""
+    return sloped(abs(module.negative_slope), shape)
 
 
-@register(nn.ELU)
+@register(nn.PReLU)
+def prelu(module, shape):
+    """Slopes 1 and its weights."""
+    return sloped(finite(module.weight.detach()).abs().max().item(), shape)
+
+
+def sloped(slope: float, shape: Shape) -> Bound:
+    return Bound(max(slope, 1.0), elementwise(2, math.prod(shape), slope))
+
+
+@register(nn.ELU, nn.CELU)
 def elu(module, shape):
-    """Slopes alpha e^t for t < 0, and 1."""
-    slope = max(abs(module.alpha), 1.0)
+    """Slopes alpha e^t for t < 0, and 1; those of CELU are e^(t / alpha) and 1."""
+    if not module.alpha > 0:
+        raise ValueError(f"{module} is bounded for positive alpha only")
+    slope = max(module.alpha, 1.0)
     return Bound(slope, elementwise(64, math.prod(shape), slope, slope))
 
 
@@ -278,5 +297,5 @@ def softmax(module, shape):
     """1/2: the Jacobian is diag(p) - p p^T, the covariance of a choice with probabilities p."""
     if module.dim in (None, 0, -len(shape) - 1):
         raise ValueError(f"Softmax(dim={module.dim}) mixes the samples of a batch: give dim=1")
-    terms = shape[module.dim - 1] if module.dim > 0 else shape[module.dim]
-    return Bound(0.5, elementwise(64 + 4 * terms, math.prod(shape), 0.0, 1.0))
+    entries = math.prod(shape)  # so many terms at most
+    return Bound(0.5, elementwise(64 + 4 * entries, entries, 0.0, 1.0))
