@@ -206,7 +206,30 @@ def is_current(path: Path) -> bool:
         return False
     stored = nbformat.read(target, as_version=4)
     ran = all(cell.execution_count is not None for cell in stored.cells if cell.cell_type == "code")
-    return ran and without_outputs(stored) == without_outputs(generate(path))
+    same = without_outputs(stored) == without_outputs(generate(path))
+    return ran and same and stored.metadata == METADATA
+
+
+def clean(path: Path) -> None:
+    """Take back what a front end or Colab wrote around the cells of a stored lesson.
+
+    Ids, folds and the state of widgets, with which GitHub shows no notebook at all. A notebook with
+    other cells stays as it is.
+    """
+    target = NOTEBOOKS / f"{path.stem}.ipynb"
+    if not target.exists():
+        return
+    stored = nbformat.read(target, as_version=4)
+    made = generate(path)
+    if [(c.cell_type, c.source) for c in stored.cells] == [
+        (c.cell_type, c.source) for c in made.cells
+    ]:
+        for cell, new in zip(stored.cells, made.cells, strict=True):
+            cell.id = new.id
+            cell.metadata = new.metadata
+        stored.metadata = made.metadata
+        stored.nbformat_minor = made.nbformat_minor
+        nbformat.write(stored, target)
 
 
 def change_address(new: str) -> None:
@@ -265,6 +288,8 @@ def main() -> int:
         return 0
     failed = 0
     for path in chosen:
+        if not options.check and not is_current(path):
+            clean(path)
         if options.check:
             if not is_current(path):
                 failed += 1

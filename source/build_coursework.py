@@ -49,6 +49,7 @@ STUDENT_FILES = (
     "chapter_utils/**/*.py",
     "chapter_utils/*.mplstyle",
     "chapter_checks/**/*.py",
+    "notebooks/README.md",
     "notebooks/*.ipynb",
     "notebooks/figures/*.py",
     "notebooks/figures/*.csv",

@@ -35,6 +35,53 @@ def test_notebook_is_what_its_source_describes(path):
     )
 
 
+STORED = [
+    path
+    for name in ("", "coursework", "solutions")
+    for path in (build.NOTEBOOKS / name).glob("*.ipynb")
+]
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_no_front_end_left_its_traces(path):
+    """With the state of widgets among them, GitHub shows no notebook at all."""
+    stored = nbformat.read(path, as_version=4)
+    assert stored.metadata == build.METADATA, f"{path}: run make notebooks"
+    allowed = {"tags", "jupyter", "cellView", "deletable", "editable"}
+    for number, cell in enumerate(stored.cells):
+        extra = set(cell.metadata) - allowed
+        assert not extra, f"{path}, cell {number}, has {extra}: run make notebooks"
+
+
+def test_what_colab_leaves_is_cleaned(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
+    path = tmp_path / "99_x.py"
+    path.write_text("# %% [markdown]\n# # 99. T\n\n# %%\nx = 1\n")
+    stored = build.generate(path)
+    stored.cells[1].execution_count = 1
+    target = tmp_path / "99_x.ipynb"
+    nbformat.write(stored, target)
+    before = target.read_text()
+    assert build.is_current(path)
+    for spoil in (
+        lambda notebook: notebook.metadata.update(widgets={"state": {}}),
+        lambda notebook: notebook.metadata.update(colab={"provenance": []}),
+        lambda notebook: notebook.cells[1].metadata.update(id="x", outputId="y"),
+        lambda notebook: notebook.cells[1].update(id="other"),
+    ):
+        spoilt = nbformat.reads(before, as_version=4)
+        spoil(spoilt)
+        nbformat.write(spoilt, target)
+        assert not build.is_current(path)
+        build.clean(path)
+        assert target.read_text() == before
+    other = nbformat.reads(before, as_version=4)
+    other.cells[1].source = "x = 2"
+    nbformat.write(other, target)
+    build.clean(path)
+    assert "x = 2" in target.read_text() and not build.is_current(path)
+
+
 def test_a_changed_source_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
     path = tmp_path / "99_x.py"

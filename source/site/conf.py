@@ -48,6 +48,14 @@ html_theme_options = {
 }
 
 
+LESSON = re.compile(r"\blesson (\d)\b")
+STEMS = {path.stem[1]: path.stem for path in build.lessons()}
+
+
+def lesson_link(match: re.Match) -> str:
+    return f":doc:`{match[0]} <{STEMS[match[1]]}>`"
+
+
 def first_lesson(name: str) -> str:
     """The lesson whose code first uses a function or class of the package; "" if none does."""
     last = name.rpartition(".")[2]
@@ -58,13 +66,15 @@ def first_lesson(name: str) -> str:
 
 
 def document(app, what, name, obj, options, lines):
-    """A docstring is plain text with `code`: | and * are themselves. Below it the lesson."""
+    """A docstring is plain text with `code`: | and * are themselves; it links to its lesson."""
     text = "\n".join(lines)
     parts = re.split(r"(`[^`]+`)", text)
     parts[::2] = [re.sub(r"([|*])", r"\\\1", part) for part in parts[::2]]
+    parts[::2] = [LESSON.sub(lesson_link, part) for part in parts[::2]]
     parts[1::2] = [f"{part}\\ " for part in parts[1::2]]
     lines[:] = "".join(parts).split("\n")
-    if what in ("function", "class", "exception") and (stem := first_lesson(name)):
+    is_public = what in ("function", "class", "exception")
+    if is_public and not LESSON.search(text) and (stem := first_lesson(name)):
         lines += ["", f":doc:`Lesson {int(stem[:2])} <{stem}>`", ""]
 
 
