@@ -268,12 +268,12 @@ def kind_of(value: Any) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def run_check(number: str, transport: Bench, seed: int) -> None:
+def run_check(number: str, transport: Bench, seed: int, seconds: float = 10.0) -> None:
     """Run the check of an exercise: CheckFailed unless it is passed, ValueError if unknown."""
     of = find(number)
     try:
         with torch_state():
-            of.run(Attempt(of, transport, seed))
+            of.run(Attempt(of, transport, seed, seconds))
     except CheckFailed as verdict:
         raise verdict.with_traceback(None) from None
     except Exception as error:  # a hole in the check: never an answer

@@ -30,6 +30,7 @@ from .. import engine
 from . import sandbox
 
 DRAWS = 3  # of inputs for an exercise: so seldom is a wrong answer lucky
+CHECK = 30  # seconds for a check: more than in the notebook, since the machine may be busy
 LONGEST = 64 * 2**20  # bytes of a reply
 START = 300  # seconds; a machine may be busy
 
@@ -187,7 +188,7 @@ def verdict(number: str, inside: Inside) -> tuple[bool | None, str]:
     for _ in range(DRAWS):
         seed = secrets.randbits(31)
         try:
-            engine.run_check(number, inside, seed)
+            engine.run_check(number, inside, seed, CHECK)
         except engine.CheckFailed as failed:
             line = f"{str(failed)[:600]} [fresh inputs, seed {seed}]"
             return None if failed.__cause__ else False, line

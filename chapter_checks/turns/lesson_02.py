@@ -36,6 +36,7 @@ def factor_of_midpoint(attempt: Attempt) -> None:
 def matrix_of_midpoint(attempt: Attempt) -> None:
     value = attempt.ask("M_midpoint")
     attempt.require(isinstance(value, torch.Tensor), "M is a tensor of shape (2, 2).")
+    attempt.require(not value.is_complex(), "The entries of M are real numbers.")
     value = attempt.as_tensor(value.to(torch.float64), "`M_midpoint`", (2, 2))
     A, b = TABLEAUS["midpoint"]
     BA = torch.diag(b) @ A

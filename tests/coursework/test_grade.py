@@ -14,7 +14,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import build_coursework as builder
-from chapter_checks.grading import grade
+from chapter_checks.grading import grade, sandbox
 from chapter_checks.grading.files import Submission
 from lesson import ROOT
 
@@ -312,6 +312,55 @@ def test_mistakes_on_the_command_line(tmp_path):
         command.append("--unprotected")
         run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         assert run.returncode == 2 and text in run.stderr and "Traceback" not in run.stderr
+
+
+def test_without_a_sandbox_nothing_is_graded_unless_asked_for(tmp_path, monkeypatch, capsys):
+    hand_in(tmp_path / "class", "ann.ipynb")
+    monkeypatch.setattr(sandbox.shutil, "which", lambda program: None)
+    for options in ([], ["--image", "course"]):
+        monkeypatch.setattr(sys, "argv", ["grade", str(tmp_path / "class"), *options])
+        assert grade.main() == 3
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "Traceback" not in said
+        assert options or "--unprotected" in said
+        assert not (tmp_path / "class-graded").exists()
+
+
+def test_a_sandbox_that_does_not_start_is_told_once(tmp_path, monkeypatch, capsys):
+    hand_in(tmp_path / "class", "ann.ipynb")
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda hidden: sandbox.unprotected)
+    failed = grade.Run({}, "the sandbox did not start: no namespaces", started=False)
+    monkeypatch.setattr(grade, "verdicts_of", lambda *given: failed)
+    monkeypatch.setattr(sys, "argv", ["grade", str(tmp_path / "class")])
+    assert grade.main() == 3
+    said = capsys.readouterr().err
+    assert said.startswith("the sandbox did not start: no namespaces. Nothing was graded.")
+    assert not (tmp_path / "class-graded").exists()
+
+
+def test_the_number_of_problems_and_the_status(tmp_path, monkeypatch, capsys):
+    hand_in(tmp_path / "class", "ann.ipynb")
+    failed = grade.Run({}, "no memory", started=False)
+    monkeypatch.setattr(grade, "verdicts_of", lambda *given: failed)
+    monkeypatch.setattr(sys, "argv", ["grade", str(tmp_path / "class"), "--unprotected"])
+    assert grade.main() == 1
+    said = capsys.readouterr().out
+    assert said.startswith("Unprotected: ") and "1 not graded (no memory)" in said
+
+
+@pytest.mark.parametrize("program", ["podman", "docker"])
+def test_a_container_has_the_same_profile(tmp_path, monkeypatch, program):
+    found = {program: f"/bin/{program}"}
+    monkeypatch.setattr(sandbox.shutil, "which", found.get)
+    place = sandbox.container("course", 300)(tmp_path)
+    assert place.command[:2] == [f"/bin/{program}", "run"]
+    for option in ("--network=none", "--read-only", "--cap-drop=ALL", "--user=1000:1000"):
+        assert option in place.command
+    mounted = [option for option in place.command if option.startswith("--volume")]
+    assert mounted == [f"--volume={tmp_path}/library:/library:ro"]
+    for option in ("--memory=", "--pids-limit=", "--shm-size=", "--tmpfs=/tmp:size="):
+        assert any(one.startswith(option) for one in place.command)
+    assert place.command[place.command.index("course") + 1] == "timeout"
 
 
 def test_the_workflow_file_is_one():

@@ -376,6 +376,21 @@ def measured_averagedness(T, x, y):
     return (square / (2 * inner))[square > 0].max()
 
 
+# %% 5.3 right: M in another order
+def averagedness(steps):
+    if 2.0 in steps:
+        return 1.0
+    k = sum(c / (2 - c) for c in steps)
+    return k / (1 + k)
+
+
+def measured_averagedness(T, x, y):
+    M = (x - y - T(x) + T(y)).square().sum(1)
+    D, N = (x - y).square().sum(1), (T(x) - T(y)).square().sum(1)
+    moves = M > 0
+    return (M / (M + D - N))[moves].max()
+
+
 # %% 5.3 right: composing in a loop
 def averagedness(steps):
     alpha = steps[0] / 2
