@@ -8,11 +8,14 @@ arrives. One of the *student* stays where it is; only its number travels.
 import base64
 import functools
 import importlib
+import math
+import sys
 from typing import Any, Callable
 
 import numpy as np
 import torch
 
+LARGEST = sys.float_info.max  # a larger whole number travels as this one
 PLAIN = (type(None), bool, int, float, str)
 
 
@@ -36,18 +39,31 @@ def sendable(maker: Callable) -> Callable:
     return make
 
 
+DTYPES = {getattr(torch, kind) for kind in ("float64", "float32", "float16", "bfloat16", "bool")}
+DTYPES |= {getattr(torch, f"int{bits}") for bits in (8, 16, 32, 64)}
+DTYPES |= {torch.uint8, torch.complex64, torch.complex128}
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether its entries can be read from memory: not those of a quantised or sparse tensor."""
+    dense = tensor.layout == torch.strided and not tensor.is_nested
+    return dense and tensor.device.type != "meta" and tensor.dtype in DTYPES
+
+
 def encode(value: Any, keep: Callable[[Any], int | None] | None = None) -> Any:
     """JSON-ready form of a value; `keep` gives the number of a function that stays here, or None.
 
     With `keep` any value is taken; without it, TypeError for what cannot travel.
     """
+    if type(value) is int and abs(value) > LARGEST:
+        value = math.copysign(LARGEST, value)
     if type(value) in PLAIN:
         return value
     if isinstance(value, np.generic) and value.ndim == 0:
         return encode(value.item(), keep)
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         value = torch.from_numpy(np.ascontiguousarray(value))
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor) and is_plain(value):
         plain = value.detach().as_subclass(torch.Tensor).cpu()
         flat = plain.flatten().clone(memory_format=torch.contiguous_format)
         data = base64.b64encode(flat.view(torch.uint8).numpy().tobytes()).decode()
