@@ -25,7 +25,9 @@ For authors of checks (chapter_checks/README.md has the steps, exercises/lesson_
   rectangular, batches of 1 and of more, zeros and negative entries), and test that it is sharp.
   Keep random inputs away from kinks: a right answer must pass for every seed.
 * Only when it has failed, compare with typical mistakes, which may agree with the right answer
-  in special cases: `rule_out(value, {"the square of the norm": n**2}, "This is {}.")`.
+  in special cases: `rule_out(value, {"the square of the norm": n**2}, "This is {}.")`. It is named
+  only if other random inputs show the same mistake; otherwise the `fail` behind it speaks. So put
+  fixed inputs last, and say there what is wrong, not why.
 * An answer may be 0 or 1e300, or inf with finite=False: `require` a sensible range before you
   divide by it, take powers of it or call `int`. A hint is evaluated even if its property holds.
 * Float64, no training, 0.1 s for a right answer: tests run each check for 20 seeds.
@@ -44,6 +46,7 @@ from .bench import Bench, torch_state
 
 NOT_STARTED, NOT_YET, PASSED = "not started", "not passed yet", "passed"
 NOTEBOOK_SEED = 2024  # the same inputs in every run of a notebook; the judge draws its own
+CONFIRMATIONS = 3  # so often a mistake must be seen again, on other inputs, before it is named
 
 PROBLEMS = {  # of a call that brought no value
     "missing": "There is no {what} in the notebook. "
@@ -60,11 +63,16 @@ PROBLEMS = {  # of a call that brought no value
 class CheckFailed(AssertionError):
     """The verdict on an exercise that is not passed. Jupyter shows its one line, no traceback."""
 
-    def __init__(self, number: str, outcome: str, hint: str):
+    def __init__(
+        self, number: str, outcome: str, hint: str, mistakes: dict[str, str] | None = None
+    ):
         super().__init__(f"{called(number)}: {outcome}. {hint}")
         self.number = number
         self.outcome = outcome
         self.hint = hint
+        self.mistakes: dict[str, str] = (
+            mistakes or {}
+        )  # those that give this value, and their hints
 
     def _render_traceback_(self) -> list[str]:  # IPython asks for it
         return [str(self)]
@@ -123,6 +131,11 @@ class Returned:
     def __call__(self, *arguments: Any) -> Any:
         return self.attempt.request(self.kept_as, arguments, f"the result of `{self.name}`")
 
+    def with_gradient(self, x: Tensor, weights: Tensor, parameter: str | None = None):
+        """Its value at x, and the gradient of the sum of weights * value: by x or a parameter."""
+        what = f"the result of `{self.name}`"
+        return self.attempt.request(self.kept_as, (x,), what, gradient=(parameter, weights))
+
     def method(self, method: str, *arguments: Any) -> Any:
         what = f"`{method}` of the result of `{self.name}`"
         return self.attempt.request(self.kept_as, arguments, what, method=method)
@@ -131,11 +144,19 @@ class Returned:
 class Attempt:
     """What a check works with: random inputs, the student's functions, and verdicts."""
 
-    def __init__(self, of: Exercise, transport: Bench, seed: int, seconds: float = 10.0):
+    def __init__(
+        self,
+        of: Exercise,
+        transport: Bench,
+        seed: int,
+        seconds: float = 10.0,
+        named: bool = True,
+    ):
         self.exercise = of
         self.transport = transport
         self.generator = torch.Generator().manual_seed(seed)
         self.deadline = time.monotonic() + seconds
+        self.named = named  # False: `rule_out` is silent, and the general hint behind it is given
 
     def randn(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self.generator, dtype=torch.float64)
@@ -163,20 +184,30 @@ class Attempt:
 
         They agree if |value - wrong| <= atol + rtol |wrong|; the size of a tensor is its largest
         entry. Infinity and nan are nobody's mistake. `saying` is the hint with {} for the mistake.
+        Chance makes values agree too: so write a general hint behind this call. It is given unless
+        the same mistake is found again on other inputs.
         """
+        found = {}
         for mistake, wrong in mistakes.items():
             wrong = torch.as_tensor(wrong, dtype=torch.float64)
             size = wrong.abs().max().item()
             distance = (wrong - value).abs().max().item()
             if math.isfinite(size) and distance <= atol + rtol * size:
-                self.fail(saying.format(mistake))
+                found[mistake] = saying.format(mistake)
+        if found and self.named:
+            first = next(iter(found.values()))
+            raise CheckFailed(self.exercise.number, NOT_YET, first, found)
 
     # ---- the student's answers ----
 
-    def request(self, target, arguments: tuple, what: str, method=None, gradient=False) -> Any:
-        """What a call of the student's code gives, or the verdict if it gives nothing."""
+    def request(self, target, arguments: tuple, what: str, method=None, gradient=None) -> Any:
+        """What a call of the student's code gives, or the verdict if it gives nothing.
+
+        With gradient = (parameter, weights) also a gradient, as `with_gradient` says.
+        """
         seconds = self.deadline - time.monotonic()
-        request = {"name": target, "method": method, "gradient": gradient, "seconds": seconds}
+        request = {"name": target, "method": method, "seconds": seconds}
+        request["gradient"] = wire.encode(gradient)
         request["arguments"] = [wire.encode(argument) for argument in arguments]
         reply = self.transport.ask(request) if seconds > 0 else {"problem": ["too slow", ""]}
         if "problem" in reply:
@@ -231,9 +262,12 @@ class Attempt:
             self.fail(f"`{name}` should return a function or a network, not {kind_of(value)}.")
         return value
 
-    def with_gradient(self, name: str, x: Tensor, *arguments: Any) -> tuple[Any, Tensor]:
-        """The function's value, and the gradient of its sum with respect to its argument x."""
-        return self.request(name, (x, *arguments), f"`{name}`", gradient=True)
+    def with_gradient(self, name, x: Tensor, *arguments: Any, weights=None) -> tuple[Any, Tensor]:
+        """The function's value, and the gradient of its sum with respect to its argument x.
+
+        With weights, a tensor of the value's shape, it is the sum of weights * value.
+        """
+        return self.request(name, (x, *arguments), f"`{name}`", gradient=(None, weights))
 
     def as_number(self, value: Any, what: str, finite: bool = True) -> float:
         """A real number, or a verdict."""
@@ -268,15 +302,41 @@ def kind_of(value: Any) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
+def verdict_of(
+    of: Exercise, transport: Bench, seed: int, seconds: float, named: bool = True
+) -> CheckFailed | None:
+    """What the check says of the answers for these random inputs; None if it is passed."""
+    try:
+        of.run(Attempt(of, transport, seed, seconds, named))
+    except CheckFailed as verdict:
+        return verdict.with_traceback(None)
+    return None
+
+
+def confirmed(
+    first: CheckFailed, of: Exercise, transport: Bench, seed: int, seconds: float
+) -> CheckFailed:
+    """The verdict that names a mistake, if other inputs show the same one; or a general verdict."""
+    seen = first.mistakes
+    for other in range(seed + 1, seed + 1 + CONFIRMATIONS):
+        again = verdict_of(of, transport, other, seconds)
+        seen = {mistake: seen[mistake] for mistake in seen if again and mistake in again.mistakes}
+        if not seen:
+            return verdict_of(of, transport, seed, seconds, named=False) or first
+    return CheckFailed(first.number, first.outcome, next(iter(seen.values())))
+
+
 def run_check(number: str, transport: Bench, seed: int, seconds: float = 10.0) -> None:
     """Run the check of an exercise: CheckFailed unless it is passed, ValueError if unknown."""
     of = find(number)
     try:
         with torch_state():
-            of.run(Attempt(of, transport, seed, seconds))
-    except CheckFailed as verdict:
-        raise verdict.with_traceback(None) from None
+            verdict = verdict_of(of, transport, seed, seconds)
+            if verdict and verdict.mistakes:
+                verdict = confirmed(verdict, of, transport, seed, seconds)
     except Exception as error:  # a hole in the check: never an answer
         stopped = f"The check itself stopped with {type(error).__name__}: please report this."
         hint = f"{stopped} Is your result of the right kind?"
         raise CheckFailed(number, NOT_YET, hint) from error
+    if verdict:
+        raise verdict

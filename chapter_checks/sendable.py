@@ -34,6 +34,12 @@ def ridge_field(W: Tensor, bias: Tensor, drift: Tensor):
 
 
 @sendable
+def tanh_field(W: Tensor, b: Tensor, V: Tensor):
+    """The field x (..., d) -> V tanh(W x + b), in general no gradient."""
+    return lambda x: torch.tanh(x @ W.to(x).T + b.to(x)) @ V.to(x).T
+
+
+@sendable
 def dense_network(weights: list[Tensor], biases: list[Tensor], activation: str) -> nn.Sequential:
     """Linear layers with an activation between them; inputs (B, ...) are flattened."""
     layers: list[nn.Module] = [nn.Flatten()]

@@ -8,11 +8,14 @@ arrives. One of the *student* stays where it is; only its number travels.
 import base64
 import functools
 import importlib
+import math
+import sys
 from typing import Any, Callable
 
 import numpy as np
 import torch
 
+LARGEST = sys.float_info.max  # a larger whole number travels as this one
 PLAIN = (type(None), bool, int, float, str)
 # Of tensors that travel; not the quantised ones, whose numbers are not in their bytes.
 NAMES = "float16 bfloat16 float32 float64 complex64 complex128 bool uint8 int8 int16 int32 int64"
@@ -39,11 +42,19 @@ def sendable(maker: Callable) -> Callable:
     return make
 
 
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether its entries can be read from memory: not those of a quantised or sparse tensor."""
+    dense = tensor.layout == torch.strided and not tensor.is_nested
+    return dense and tensor.device.type != "meta" and tensor.dtype in DTYPES.values()
+
+
 def encode(value: Any, keep: Callable[[Any], int | None] | None = None) -> Any:
     """JSON-ready form of a value; `keep` gives the number of a function that stays here, or None.
 
     With `keep` any value is taken; without it, TypeError for what cannot travel.
     """
+    if type(value) is int and abs(value) > LARGEST:
+        value = math.copysign(LARGEST, value)
     if type(value) in PLAIN:
         return value
     if isinstance(value, np.generic) and value.ndim == 0:
@@ -51,9 +62,9 @@ def encode(value: Any, keep: Callable[[Any], int | None] | None = None) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         value = torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, torch.Tensor):
-        name = str(value.dtype).removeprefix("torch.")
-        if name not in DTYPES or value.layout != torch.strided or value.is_meta:
+        if not is_plain(value):
             return {"unsendable": f"tensor of {value.dtype}, {value.layout}, on {value.device}"}
+        name = str(value.dtype).removeprefix("torch.")
         plain = value.detach().as_subclass(torch.Tensor).cpu().resolve_conj().resolve_neg()
         flat = plain.flatten().clone(memory_format=torch.contiguous_format)
         data = base64.b64encode(flat.view(torch.uint8).numpy().tobytes()).decode()

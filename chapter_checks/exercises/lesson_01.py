@@ -31,6 +31,11 @@ def growth(attempt: Attempt) -> None:
         k = attempt.uniform(2.0, 5.0)
         return turned(torch.tensor([[-a, k], [-1 / k, -a]]))
 
+    def two_hills():  # a low one at once, and a high one a hundred times as late
+        low = torch.tensor([[-100.0, 2000.0], [0.0, -200.0]])
+        high = torch.tensor([[-1.0, 40.0], [0.0, -2.0]])
+        return turned(attempt.uniform(0.1, 10.0) * torch.block_diag(low, high))
+
     def normal(d):
         W = attempt.randn(d, d)
         rate = attempt.uniform(0.3, 1.5)
@@ -42,6 +47,7 @@ def growth(attempt: Attempt) -> None:
         30 * sheared(2),
         spiral(),
         normal(3),
+        two_hills(),
         torch.tensor([[-1.0, 10.0], [0.0, -2.0]]),
     ]
     for A in cases:
@@ -99,9 +105,15 @@ def growth(attempt: Attempt) -> None:
 
 @exercise("1.2", "A rotation that fades", points=1, minutes=8)
 def fading_rotation(attempt: Attempt) -> None:
-    for d in (3, 2, 5, 1):
+    for d, low, high in (
+        (3, 0.2, 2.0),
+        (2, 0.2, 2.0),
+        (5, 10.0, 90.0),
+        (4, 0.0, 0.0),
+        (1, 0.2, 2.0),
+    ):
         W = attempt.randn(d, d)
-        gamma = attempt.uniform(0.2, 2.0)
+        gamma = attempt.uniform(low, high)
         A = attempt.tensor("fading_rotation", W, gamma, shape=(d, d))
         symmetric = (A + A.T) / 2
         turning = (A - A.T) / 2
@@ -138,7 +150,23 @@ def fading_rotation(attempt: Attempt) -> None:
         "Not every skew S can be reached. "
         "If W is a large skew matrix, S should be W or a multiple of it.",
     )
-    attempt.with_gradient("fading_rotation", attempt.randn(3, 3), 0.5)  # W is to be trained
+    # W is to be trained: the derivative along a direction, measured and from the gradient
+    W = attempt.randn(3, 3)
+    direction = attempt.randn(3, 3)
+    weights = attempt.randn(3, 3)
+    _, slope = attempt.with_gradient("fading_rotation", W, 0.5, weights=weights)
+    slope = attempt.as_tensor(slope, "the gradient of `fading_rotation`", W.shape)
+    ahead, behind = (
+        attempt.tensor("fading_rotation", W + step * direction, 0.5, shape=W.shape)
+        for step in (1e-5, -1e-5)
+    )
+    measured = (weights * (ahead - behind)).sum() / 2e-5
+    promised = (slope * direction).sum()
+    attempt.require(
+        abs(measured - promised) <= 1e-4 * (1 + abs(measured)),
+        f"If W moves, <C, A> changes at the rate {measured:.4f} for some matrix C, "
+        f"but its gradient says {promised:.4f}. Does all of W get its gradient?",
+    )
 
 
 @sendable
@@ -284,8 +312,8 @@ def separation(attempt: Attempt) -> None:
         quartic, quadratic, tilt = case
         return quartic * x**3 + x @ quadratic + tilt
 
-    def flowed(case, pair, t, up=1.0):
-        return ode.flow(lambda x: -up * slope(case, x), pair, [0.0, t], max_step=0.1)[-1]
+    def flowed(case, pair, t, up=1.0, max_step=0.05):
+        return ode.flow(lambda x: -up * slope(case, x), pair, [0.0, t], max_step=max_step)[-1]
 
     def distance(pair):
         return (pair[0] - pair[1]).norm().item()
@@ -304,18 +332,27 @@ def separation(attempt: Attempt) -> None:
         tilt = attempt.randn(2)
         return (quartic, quadratic, tilt), attempt.randn(2, 2)
 
-    def draw(make):
+    def draw(make, least, most):  # until one large step is seen not to be enough
         while True:
             case, pair = make()
-            t = attempt.uniform(0.4, 0.7)
+            t = attempt.uniform(least, most)
             factor = distance(flowed(case, pair, t)) / distance(pair)
             one_step = distance(pair - t * slope(case, pair)) / distance(pair)
             near = 0.2 < distance(pair) < 3 and pair.abs().max() < 1.3
             if near and abs(factor - 1) > 0.1 and abs(one_step / factor - 1) > 0.05:
                 return case, pair, t
 
+    # a steep valley with a ridge along it: one or two large steps leave it
+    quadratic = torch.diag(torch.tensor([-1.0, attempt.uniform(9.0, 12.0)]))
+    place = torch.tensor([[-0.1, 0.4], [0.1, -0.3]]) + attempt.uniform(-0.02, 0.02, 2, 2)
+    valley = ((torch.tensor([1.0, 0.0]), quadratic, torch.zeros(2)), place, 1.3)
     demo = (torch.tensor([1.0, 0.0]), torch.diag(torch.tensor([-1.0, 2.0])), torch.zeros(2))
-    cases = [draw(bowl), draw(ridge), (demo, torch.tensor([[-0.01, 0.5], [0.01, 0.5]]), 1.0)]
+    cases = [
+        draw(ridge, 0.4, 0.9),
+        draw(bowl, 0.4, 0.7),
+        valley,
+        (demo, torch.tensor([[-0.01, 0.5], [0.01, 0.5]]), 1.0),
+    ]
     for case, pair, t in cases:
         value = attempt.number("separation", quartic_potential(*case), pair[0], pair[1], t)
         right = flowed(case, pair, t)
@@ -328,7 +365,7 @@ def separation(attempt: Attempt) -> None:
         heights = (V(right)[0] - V(right)[1]) / (V(pair)[0] - V(pair)[1])
         mistakes = {
             "what happens uphill. Which sign has the velocity of a ball that rolls down?": (
-                distance(flowed(case, pair, t, up=-1.0)) / distance(pair)
+                distance(flowed(case, pair, t, up=-1.0, max_step=0.01)) / distance(pair)
             ),
             "the distance at the end. By what factor has it changed?": distance(right),
             "the factor upside down: the end belongs above the line": 1 / factor,
@@ -430,6 +467,15 @@ def stability(attempt: Attempt) -> None:
             hidden(coupled(turn(speed)), number(-1.0)),
             "iw is a double eigenvalue with one eigenvector only: this grows like t",
         ),
+        (stable, hidden(still, turn(speed), turn(2 * speed)), "all directions rest or turn"),
+    ]
+    several = "of several eigenvalues on the axis one lacks an eigenvector"
+    cases += [
+        (unstable, hidden(still, coupled(turn(speed))), several),
+        (unstable, hidden(turn(speed), drift), several),
+        (unstable, hidden(turn(speed), coupled(turn(2 * speed))), several),
+        (unstable, hidden(turn(3 * speed), coupled(turn(speed))), several),
+        (unstable, hidden(turn(speed), turn(speed), turn(speed), drift), several),
     ]
     for right, A, reason in cases:
         value = attempt.ask("stability", A)

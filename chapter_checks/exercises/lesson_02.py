@@ -8,17 +8,19 @@ import torch
 from chapter_utils import ode, runge_kutta
 
 from ..engine import Attempt, exercise
-from ..sendable import ridge_field
+from ..sendable import ridge_field, tanh_field
 
 
 @exercise("2.1", "How soon Euler doubles a circle", points=1, minutes=5)
 def steps_to_double(attempt: Attempt) -> None:
     def length_after(turn, steps):
-        return (1 + turn**2) ** (steps / 2)
+        doublings = steps / 2 * math.log2(1 + turn**2)
+        return 2.0 ** min(doublings, 1000)
 
     cases = [(0.1, 1.0)]
     for _ in range(8):
         cases.append((attempt.uniform(0.02, 0.3), attempt.uniform(0.5, 3.0)))
+    cases += [(attempt.uniform(2.0, 9.0), 1.0), (1.0, attempt.uniform(1.1, 1.6)), (0.03, 1.0)]
     for h, omega in cases:
         n = attempt.number("steps_to_double", h, omega)
         attempt.require(abs(n) < 1e6, "So many steps are not needed: some hundred double it.")
@@ -34,7 +36,10 @@ def steps_to_double(attempt: Attempt) -> None:
             )
         if length(n - 2) < 2 <= length(n + 1) and not length(n - 1) < 2 <= length(n):
             attempt.fail("You are one step off. Which n is the first with length at least 2?")
-        if (h, omega) != cases[0] and n == attempt.number("steps_to_double", h, omega * 1.5):
+        if length(n - 1) < 2 <= length(n):
+            continue
+        slow, fast = (attempt.number("steps_to_double", 0.1, speed) for speed in (1.0, 2.0))
+        if slow == fast:
             attempt.fail(
                 "The faster the rotation, the sooner it doubles: "
                 "your number does not depend on omega."
@@ -44,10 +49,7 @@ def steps_to_double(attempt: Attempt) -> None:
             f"After your {n:.0f} steps with h = {h:.3g}, "
             f"omega = {omega:.3g} it is only {length(n):.3f} long.",
         )
-        attempt.require(
-            length(n - 1) < 2,
-            f"Fewer than your {n:.0f} steps suffice for h = {h:.3g}, omega = {omega:.3g}.",
-        )
+        attempt.fail(f"Fewer than your {n:.0f} steps suffice for h = {h:.3g}, omega = {omega:.3g}.")
 
 
 @exercise("2.2", "The radius of a method", points=2, minutes=15)
@@ -56,15 +58,28 @@ def contractivity_radius(attempt: Attempt) -> None:
         M = b[:, None] * A + (b[:, None] * A).T - torch.outer(b, b)
         return torch.linalg.eigvalsh(M + torch.diag(b) / r)[0].item()
 
-    def random_method(stages):
+    def random_method(stages, size=1.0):
         b = attempt.uniform(0.2, 1.0, stages)
-        return attempt.uniform(0.0, 1.0, stages, stages).tril(-1), b / b.sum()
+        return size * attempt.uniform(0.0, 1.0, stages, stages).tril(-1), b / b.sum()
+
+    def random_implicit(stages):  # each stage uses all the others
+        while True:
+            A = attempt.uniform(0.0, 1.0, stages, stages)
+            b = attempt.uniform(0.2, 1.0, stages)
+            b = b / b.sum()
+            if lowest_eigenvalue(A, b, math.inf) < -0.01:
+                return A, b
 
     known = [
         (name, *runge_kutta.TABLEAUS[name])
         for name in ("euler", "ralston2", "kutta3", "three_eighths", "rk4", "trapezoidal")
     ]
     made = [(f"a random method with {s} stages", *random_method(s)) for s in (2, 3, 4)]
+    made += [("a method with large entries", *random_method(3, attempt.uniform(50.0, 90.0)))]
+    made += [(f"an implicit method with {s} stages", *random_implicit(s)) for s in (2, 4)]
+    for name, count in (("euler", 3), ("euler", 25), ("rk4", 4)):
+        A, b = runge_kutta.substeps(runge_kutta.TABLEAUS[name], count)
+        made.append((f"{count} short steps of {name}", A, b))
     for name, A, b in known + made:
         r = attempt.number("contractivity_radius", A, b, finite=False)
         attempt.require(
@@ -83,8 +98,13 @@ def contractivity_radius(attempt: Attempt) -> None:
             sharp,
             f"Too small for {name}: M + B/r has no negative eigenvalue for a larger r either.",
         )
+    root = 3**0.5 / 6
+    gauss = torch.tensor([[0.25, 0.25 - root], [0.25 + root, 0.25]]), torch.tensor([0.5, 0.5])
+    safe = {"the Gauss method with two stages": gauss}
     for name in ("implicit_euler", "implicit_midpoint"):
-        r = attempt.number("contractivity_radius", *runge_kutta.TABLEAUS[name], finite=False)
+        safe[name] = runge_kutta.TABLEAUS[name]
+    for name, method in safe.items():
+        r = attempt.number("contractivity_radius", *method, finite=False)
         attempt.require(
             r == math.inf,
             f"For {name} M has no negative eigenvalue: "
@@ -128,6 +148,10 @@ def midpoint_slope(attempt: Attempt) -> None:
         x = torch.linalg.solve(rows, torch.tensor([5 * h, -5 * h]))
         return ridge_field(rows, torch.zeros(2), -c), x, h
 
+    def whirl():  # no gradient: the derivatives of the two stages do not commute
+        f = tanh_field(attempt.randn(5, 2), attempt.randn(5), attempt.randn(2, 5))
+        return f, attempt.randn(2), attempt.uniform(0.3, 1.0)
+
     def smooth_case():  # far from every kink, at both stages
         while True:
             f = ridge_field(attempt.randn(4, 2), attempt.randn(4), attempt.randn(2))
@@ -139,21 +163,23 @@ def midpoint_slope(attempt: Attempt) -> None:
                 return f, x, h
 
     cases = [smooth_case() for _ in range(6)]
+    cases += [whirl() for _ in range(4)]
     cases += [crossing(2 / 3), crossing(attempt.uniform(0.8, 2.0))]
     for f, x, h in cases:
         value = attempt.number("midpoint_slope", f, x, h)
         measured = stretch(f, x, h, "midpoint")
         if abs(value - measured) <= 1e-4 * measured:
             continue
-        for method in ("euler", "heun"):
-            if abs(value - stretch(f, x, h, method)) <= 1e-4:
-                attempt.fail(
-                    f"This is the slope of a step of {method}. "
-                    "The midpoint rule goes h f(X) with X half an Euler step away."
-                )
         derivative = torch.func.jacrev(runge_kutta.runge_kutta_step, argnums=1)
         J = derivative(f, x, h, runge_kutta.TABLEAUS["midpoint"])
-        mistakes = {
+        mistakes = {}
+        for method in ("euler", "heun"):
+            hint = (
+                f"the slope of a step of {method}. "
+                "The midpoint rule goes h f(X) with X half an Euler step away"
+            )
+            mistakes[hint] = stretch(f, x, h, method)
+        mistakes |= {
             "the Frobenius norm. The largest stretch is the spectral norm": (
                 torch.linalg.matrix_norm(J)
             ),
@@ -180,8 +206,8 @@ def trapezoidal_rule(attempt: Attempt) -> None:
     def ramp(L, z):
         return -L * z.clamp(min=0)
 
-    products = [attempt.uniform(0.2, 1.8), attempt.uniform(2.2, 3.8), 5.0]
-    products += [attempt.uniform(4.2, 9.0)]
+    products = [attempt.uniform(0.2, 0.8), attempt.uniform(1.2, 1.8), attempt.uniform(2.2, 3.8)]
+    products += [5.0, attempt.uniform(4.2, 9.0), attempt.uniform(20.0, 90.0)]
     for hL in products:
         L = attempt.uniform(0.5, 4.0)
         h = hL / L
@@ -200,6 +226,7 @@ def trapezoidal_rule(attempt: Attempt) -> None:
                 "The trapezoidal rule averages both ends": x + h * f(new),
                 "the implicit midpoint rule, or the linear formula. The trapezoidal rule averages "
                 "two slopes, not two places": x + h * f((x + new) / 2),
+                "the explicit half only. The slope at x1 counts too": x + h / 2 * f(x),
             }
             attempt.rule_out(new, mistakes, "This is {}.", rtol=0, atol=1e-6)
             moved = (new - x)[x < 0]
@@ -211,6 +238,13 @@ def trapezoidal_rule(attempt: Attempt) -> None:
             attempt.fail(
                 f"With hL {case} 2, x1 does not solve x1 = x0 + h/2 (f(x0) + f(x1)). "
                 "On which side of 0 does x1 lie?"
+            )
+        for shape in ((2, 4), (2, 2, 2), ()):
+            other = x.reshape(shape) if shape else x[0]
+            again = attempt.tensor("trapezoidal_step", other, h, L, shape=shape)
+            attempt.require(
+                (again - (new.reshape(shape) if shape else new[0])).abs().max() <= 1e-6,
+                f"For a tensor of shape {shape} the same entries go elsewhere.",
             )
         pair = attempt.tensor("trapezoidal_step", torch.tensor([1.0, 2.0]), h, L, shape=(2,))
         slope = attempt.number("trapezoidal_slope", h, L)
@@ -240,8 +274,12 @@ def longest_euler_step(attempt: Attempt) -> None:
         K = attempt.randn(d, d)
         return K - (ode.logarithmic_norm(K) + attempt.uniform(0.2, 1.0)) * torch.eye(d)
 
+    slow = attempt.uniform(0.001, 0.01) * contracting(2)
+    fast = attempt.uniform(100.0, 1000.0) * contracting(3)
     shown = torch.tensor([[-1.0, 3.0], [-3.0, -1.0]])
-    for K in [shown, *(contracting(d) for d in (2, 2, 3, 3, 5))]:
+    number = torch.tensor([[-attempt.uniform(0.2, 5.0)]])
+    cases = [contracting(d) for d in (2, 2, 3, 3, 5)]
+    for K in [*cases, shown, slow, fast, number]:
         h = attempt.number("longest_euler_step", K)
         attempt.require(0 < h < math.inf, "Such a step is positive and finite.")
         size = norm(K, h)

@@ -46,7 +46,11 @@ def gradient_factor(attempt: Attempt) -> None:
         h1 = reach * attempt.uniform(0.9, 1.1) / size
         cases.append((A, h1, attempt.uniform(0.2, 0.8)))
     orthogonal = torch.linalg.qr(attempt.randn(3, 3)).Q
-    for A, h1, a in [*cases, (orthogonal, 0.5, 0.5), (orthogonal, 4 / 3, 0.5)]:
+    cases += [(orthogonal, 0.5, 0.5), (orthogonal, 4 / 3, 0.5)]
+    for scale in (100.0, 0.01):
+        A, h1, a = cases[1]
+        cases.append((scale * A, h1 / scale**2, a))
+    for A, h1, a in cases:
         factor = attempt.number("gradient_factor", A, h1, a)
         D = torch.tensor(list(itertools.product((a, 1.0), repeat=len(A))))  # all sign patterns
         derivatives = torch.eye(A.shape[1]) - h1 * A.T @ (D[:, :, None] * A)
@@ -129,7 +133,8 @@ def longest_up(attempt: Attempt) -> None:
         return math.prod(map(sharp_rule(a), downs))
 
     def account_of(left, parts, step):
-        return left * (1 + step / parts) ** parts
+        part = min(1 + step / parts, 1e300 ** (1 / parts))
+        return left * part**parts
 
     def step_for(parts, left):
         """The step up, in parts, that gives back what is left of a distance."""
@@ -146,7 +151,8 @@ def longest_up(attempt: Attempt) -> None:
             if 0.05 < left_over(downs, a) < 0.95 and paper < 0.98 and not extreme:
                 break
         cases.append((downs, parts, a))
-    cases += [([1.7], 2, 0.6), ([0.5], 1, 0.5)]
+    many = [attempt.uniform(0.9, 1.3) for _ in range(6)]
+    cases += [([1.7], 2, 0.6), ([0.5], 1, 0.5), (many, 1, 0.6), ([1e-4], 3, 0.5), ([0.8], 30, 0.4)]
     for downs, parts, a in cases:
         h2 = attempt.number("longest_up", downs, parts, a)
         attempt.require(abs(h2) < 1e6, f"{h2:g} is far too long a step up for these steps down.")
@@ -187,7 +193,7 @@ def longest_up(attempt: Attempt) -> None:
             )
         attempt.fail(
             f"These {parts} part(s) of a step up keep the promise, but longer ones do too: "
-            f"{account(h2):.4f} is less than 1."
+            f"{account(max(h2, 0.0)):.4f} is less than 1."
         )
     for downs in ([2.0 + attempt.uniform(0.2, 1.0)], [0.2, 2.0 + attempt.uniform(0.5, 1.0)]):
         h2 = attempt.number("longest_up", downs, 2, 0.5)
@@ -270,7 +276,7 @@ def pair(attempt: Attempt) -> None:
         h1 = attempt.uniform(0.1, 1.9)
         h2 = attempt.uniform(0.05, 0.5)
         cases.append((h1, h2, attempt.integer(1, 3), attempt.integer(1, 3)))
-    cases += [(1.8, 0.2, 1, 2), (0.3, 0.141, 2, 2)]
+    cases += [(1.8, 0.2, 1, 2), (0.3, 0.141, 2, 2), (2.6, 0.2, 1, 1), (0.5, 0.2, 9, 7)]
     for h1, h2, s1, s2 in cases:
         a = attempt.uniform(0.3, 0.7)
         bound = attempt.number("pair_bound", (h1 * s1, h2 * s2), (s1, s2), a)
@@ -327,7 +333,8 @@ def rectangle_limit(attempt: Attempt) -> None:
             if min(at_low, at_high) > 0.01 and more > 1.2 * less:
                 break
         cases.append((factor, low, high, s1, s2))
-    for factor, low, high, s1, s2 in [*cases, (paper_rule(0.5), 0.11, 1.89, 2, 1)]:
+    cases += [(paper_rule(0.5), 0.11, 1.89, 2, 1), (sharp_rule(0.3), 7.0, 9.0, 8, 1)]
+    for factor, low, high, s1, s2 in cases:
         h2 = attempt.number("rectangle_limit", factor, low, high, s1, s2)
         grid = [low + (high - low) * k / 400 for k in range(401)]
         limits = [limit(factor, h, s1, s2) for h in grid]
@@ -378,8 +385,8 @@ def rectangle_limit(attempt: Attempt) -> None:
 
 @exercise("6.5", "How orthogonal is orthogonal enough?", points=2, minutes=15)
 def least_lambda(attempt: Attempt) -> None:
-    for rows, columns in ((3, 3), (5, 2), (2, 5), (4, 3)):
-        A = attempt.uniform(0.5, 3.0) * attempt.randn(rows, columns)
+    for rows, columns, scale in ((3, 3, 1), (5, 2, 1e3), (2, 5, 1), (4, 3, 1e-3), (1, 1, 1)):
+        A = scale * attempt.uniform(0.5, 3.0) * attempt.randn(rows, columns)
         ratio = attempt.number("eigenvalue_ratio", A)
         values = torch.linalg.eigvalsh(A.T @ A)
         right = max(0.0, (values[0] / values[-1]).item()) if rows >= columns else 0.0

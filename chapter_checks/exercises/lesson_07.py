@@ -70,11 +70,13 @@ def pixel_radius(attempt: Attempt) -> None:
         gap = own - torch.diagonal(moved, dim1=1, dim2=2)
         return torch.where(rivals_of(labels, len(eye)), gap, torch.inf).amin(1) < 0
 
-    for size, classes, channels in ((1, 3, 1), (9, 10, 3), (6, 4, 3), (5, 2, 2)):
+    sizes = [(9, 10, 3), (1, 3, 1), (6, 4, 3), (5, 2, 2), (7, 5, 3)]
+    for size, classes, channels in sizes:
         logits = attempt.uniform(0.5, 3.0) * attempt.randn(size, classes)
         labels = some_labels(attempt, logits) if size > 1 else logits.argmax(1)
-        L = attempt.uniform(1.5, 5.0)
-        std = attempt.uniform(0.15, 0.4, channels).tolist()
+        L = attempt.uniform(0.1, 0.6) if size == 7 else attempt.uniform(1.5, 5.0)
+        most = 3.0 if size == 6 else 0.4  # normalising may also make distances smaller
+        std = attempt.uniform(most / 2, most, channels).tolist()
         radius = attempt.tensor("pixel_radius", logits, labels, L, std, shape=(size,))
         lead = margin(logits, labels)
         good = lead > 0
@@ -149,20 +151,22 @@ def pairwise_radius(attempt: Attempt) -> None:
     twins = twins / twins.norm(dim=1, keepdim=True)
     twins[2] = twins[0]  # two classes that only q tells apart
     matrices = [
-        shown,
         attempt.randn(5, 8),
         attempt.randn(6, 3) * attempt.uniform(0.2, 2.0, 6, 1),
+        shown,
         twins,
         attempt.randn(2, 4),
     ]
     for P in matrices:
         q = attempt.randn(len(P))
-        L = attempt.uniform(1.5, 4.0)
+        L = attempt.uniform(0.1, 0.6) if len(P) == 6 else attempt.uniform(1.5, 4.0)
         features = 2 * attempt.randn(9, P.shape[1])
-        if P is twins:  # the first image belongs to one of the two
-            features[0] = 50 * P[0]
+        if P is twins:  # the first two images belong to the two
+            features[:2] = 50 * P[0]
         logits = features @ P.T + q
         labels = some_labels(attempt, logits)
+        if P is twins:  # one is read as the right twin, the other as the wrong one
+            labels[:2] = logits[0].argsort(descending=True)[:2]
         radius = attempt.tensor("pairwise_radius", features, labels, P, q, L, shape=(9,))
         good = margin(logits, labels) > 0
         others = rivals_of(labels, len(P))
@@ -427,7 +431,8 @@ def area_under_the_curve(attempt: Attempt) -> None:
 
     shown = [0, 8 / 255, 16 / 255, 36 / 255, 0.3, 0.5, 0.6, 0.8, 1]
     lesson = [0.88, 0.87, 0.85, 0.78, 0.64, 0.43, 0.33, 0.17, 0.07]
-    for radii, accuracies in ((shown, lesson), curve(2), curve(5), curve(9)):
+    flat = ([0.0, 0.1, 2.0], [0.7, 0.7, 0.7])
+    for radii, accuracies in (curve(5), curve(2), curve(9), (shown, lesson), flat):
         r = torch.tensor(radii, dtype=torch.float64)
         a = torch.tensor(accuracies)
         width = r.diff()

@@ -9,14 +9,8 @@ from torch import Tensor
 from chapter_utils import ode
 
 from ..engine import Attempt, exercise
-from ..sendable import linear_map
+from ..sendable import linear_map, tanh_field
 from ..wire import sendable
-
-
-@sendable
-def tanh_field(W: Tensor, b: Tensor, V: Tensor):
-    """The field x (..., d) -> V tanh(W x + b)."""
-    return lambda x: torch.tanh(x @ W.T + b) @ V.T
 
 
 @sendable
@@ -33,14 +27,14 @@ def antisymmetric_step(attempt: Attempt) -> None:
 
     def stretch_of(S, gamma, layers, step):
         layer = torch.eye(len(S)) + step * (S - gamma * torch.eye(len(S)))
-        return torch.linalg.matrix_norm(layer, 2).item() ** layers
+        of_one = min(torch.linalg.matrix_norm(layer, 2).item(), 1e300 ** (1 / layers))
+        return of_one**layers
 
     def longest(gamma, omega, g):  # largest h with (1 - h gamma)^2 + (h omega)^2 = g
         a = gamma**2 + omega**2
         return (gamma + math.sqrt(gamma**2 + a * max(g - 1, 0.0))) / a
 
-    shown = 3 * torch.tensor([[0.0, -1.0], [1.0, 0.0]])
-    cases = [(shown, 0.5, 1, 1.0)]
+    cases = []
     for d in (2, 4, 5):
         cases.append((drawn(d), attempt.uniform(0.1, 2.0), 40, 1.0))
     for d in (3, 4, 6):
@@ -48,6 +42,9 @@ def antisymmetric_step(attempt: Attempt) -> None:
         gamma = attempt.uniform(0.1, 2.0)
         cases.append((S, gamma, attempt.integer(3, 60), attempt.uniform(1.2, 5.0)))
     cases.append((drawn(4), 0.0, attempt.integer(10, 60), attempt.uniform(1.5, 4.0)))
+    shown = 3 * torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    cases += [(shown, 0.5, 1, 1.0), (0.01 * drawn(3), 0.01, 5, 1.5), (100 * drawn(4), 9.0, 7, 3.0)]
+    cases += [(drawn(3), 0.4, 120, 1.5)]
     for S, gamma, layers, growth in cases:
         h = attempt.number("longest_antisymmetric_step", S, gamma, layers, growth)
         attempt.require(
@@ -109,12 +106,13 @@ def antisymmetric_step(attempt: Attempt) -> None:
 @exercise("9.2", "Repair any field", points=2, minutes=15)
 def projection(attempt: Attempt) -> None:
     spiral = linear_map(torch.tensor([[0.5, 1.0], [-1.0, 0.5]]))
-    cases = [(spiral, torch.eye(2), 0.0, 0.5)]
+    cases = []
     for d, alpha in ((2, 1.0), (3, 0.3), (3, -0.4), (4, 0.0), (2, 2.5)):
         f_hat = tanh_field(attempt.randn(8, d), attempt.randn(8), 0.7 * attempt.randn(d, 8))
         root = attempt.randn(d, d)
         P = root @ root.T + 0.3 * torch.eye(d)
         cases.append((f_hat, P, attempt.uniform(0.2, 1.0), alpha))
+    cases.append((spiral, torch.eye(2), 0.0, 0.5))
 
     def close(one, other):
         return (one - other).norm() <= 1e-8 * (1 + other.norm())
@@ -397,7 +395,9 @@ def shrinking_weights(attempt: Attempt) -> None:
         return ode.logarithmic_norm(M * w / w[:, None], math.inf).item()
 
     shown = torch.tensor([[-1.0, 1.5], [0.0, -0.1]])
-    for M in [*(drawn(d) for d in (3, 2, 3, 4, 4, 5)), shown]:
+    cases = [drawn(d) for d in (3, 2, 3, 4, 4, 5)]
+    cases += [shown, 1e-3 * drawn(3), 1e3 * drawn(4), torch.tensor([[-attempt.uniform(0.1, 2.0)]])]
+    for M in cases:
         w = attempt.tensor("shrinking_weights", M, shape=(len(M),))
         attempt.require(
             w.min() > 0,
@@ -406,7 +406,7 @@ def shrinking_weights(attempt: Attempt) -> None:
         if worst_row(M, w) < 0:
             continue
         attempt.require(
-            (w - w[0]).norm() > 1e-9 * w[0],
+            len(M) == 1 or (w - w[0]).norm() > 1e-9 * w[0],
             "Equal weights are the maximum norm itself, and there this M fails.",
         )
         reversed_roles = worst_row(M, 1 / w) < 0 or worst_row(M.T, w) < 0

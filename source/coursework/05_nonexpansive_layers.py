@@ -288,7 +288,7 @@ if passed("5.5"):
 # *Why it matters: training changes the weights in every step. A norm computed once protects only the network you started with.*
 #
 # Complete the network layer $x\mapsto x-\tau W^\top\mathrm{relu}(Wx+b)$ with the **longest safe step** $\tau=2/\|W\|^2$, for batches `x` of shape $(B,d)$ with `weight` $W$ of shape $(m,d)$ and `bias` $b$ of shape $(m,)$.
-# It must stay safe and as long as possible when the weights change after it was made: in training, or when a checkpoint is loaded. If $W=0$, it returns $x$. It should also work in float32.
+# It must stay safe and as long as possible when the weights change after it was made: in training, or when a checkpoint is loaded. If $W=0$, it returns $x$. It should also work in float32. It will be trained, so PyTorch's gradients must reach `x` and both parameters.
 #
 # You may add lines to `__init__`, but keep the names of the two parameters.
 #

@@ -6,6 +6,7 @@ For the seed of the notebooks and others: SEEDS in the environment says how many
 import ast
 import math
 import os
+import warnings
 
 import pytest
 import torch
@@ -16,12 +17,15 @@ from chapter_checks.engine import (
     NOT_STARTED,
     NOT_YET,
     NOTEBOOK_SEED,
+    Attempt,
     CheckFailed,
+    Exercise,
     Local,
     called,
     find,
     run_check,
 )
+from chapter_checks.sendable import dense_network
 
 SEEDS = [NOTEBOOK_SEED, *range(int(os.environ.get("SEEDS", "5")) - 1)]
 FILES = answers.files("lesson") + answers.files("turns")
@@ -160,3 +164,108 @@ def test_a_deleted_answer_is_missing_and_an_unset_one_not_started(number):
     assert "There is no `" in verdict(number, names_after(start, ""), NOTEBOOK_SEED)
     names = dict.fromkeys(names_after(start, answer.code), ...)
     assert verdict(number, names, NOTEBOOK_SEED).startswith(f"{called(number)}: {NOT_STARTED}. ")
+
+
+@pytest.fixture
+def check_of_twice(monkeypatch):
+    """An exercise for these tests: `twice(x)` for a random number x between 1 and 2."""
+
+    def check(attempt: Attempt) -> None:
+        x = attempt.uniform(1.0, 2.0)
+        value = attempt.number("twice", x)
+        if abs(value - 2 * x) > 1e-6:
+            attempt.rule_out(value, {"the square": x**2, "three times x": 3 * x}, "This is {}.")
+            attempt.fail("This is not twice as much.")
+
+    twice = Exercise("99.1", "Twice", 1, 1, check)
+    monkeypatch.setitem(EXERCISES, "99.1", twice)
+    return Attempt(twice, Local({}), NOTEBOOK_SEED).uniform(1.0, 2.0)
+
+
+def test_a_mistake_is_named_only_if_other_inputs_show_it_too(check_of_twice):
+    first_x = check_of_twice
+
+    def said(answer):
+        return verdict("99.1", {"twice": answer}, NOTEBOOK_SEED)
+
+    assert said(lambda x: 2 * x) == "passed"
+    assert "This is the square." in said(lambda x: x * x)
+    assert "This is three times x." in said(lambda x: 3 * x)
+    by_chance = [first_x**2, 3 * first_x]
+    for number in by_chance:
+        assert "This is not twice as much." in said(constant(number))
+
+
+def emptied(steps):
+    return sum(steps.pop() for _ in range(len(steps)))
+
+
+def overwritten(inner):
+    inner[0].zero_()
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    "answer, argument",
+    [
+        (emptied, [1.0, 2.0]),
+        (overwritten, [torch.ones(2)]),
+        (lambda d: d.update(b=2) or 1.0, {"a": 1}),
+        (lambda steps: steps.append(print) or 1.0, [1.0]),
+    ],
+)
+def test_arguments_of_every_kind_stay_as_they_were(answer, argument):
+    attempt = Attempt(Exercise("99.1", "Test", 1, 1, print), Local({"f": answer}), 0)
+    with pytest.raises(CheckFailed, match="changes its argument number 1"):
+        attempt.number("f", argument)
+
+
+def test_a_network_keeps_its_weights():
+    def erased(network):
+        with torch.no_grad():
+            network[1].weight.zero_()
+        return 1.0
+
+    one = torch.ones(2, dtype=torch.float64)
+    network = dense_network([torch.stack([one, one])], [one], "relu")
+    names = {"f": erased, "g": lambda network: network(torch.ones(1, 2)).sum()}
+    attempt = Attempt(Exercise("99.1", "Test", 1, 1, print), Local(names), 0)
+    assert attempt.number("g", network) == 6
+    with pytest.raises(CheckFailed, match="changes its argument number 1"):
+        attempt.number("f", network)
+
+
+def quantised():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(torch.ones(2).float(), 0.1, 0, torch.quint8)
+
+
+UNREADABLE = {
+    "quantised": quantised,
+    "sparse": lambda: torch.eye(2).to_sparse(),
+    "without memory": lambda: torch.empty(2, device="meta"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_tensor_that_cannot_be_read_is_no_answer(kind):
+    names = {"f": lambda _: UNREADABLE[kind]()}
+    attempt = Attempt(Exercise("99.1", "Test", 1, 1, print), Local(names), 0)
+    with pytest.raises(CheckFailed, match="cannot be the answer"):
+        attempt.ask("f", 1)
+
+
+HUGE = [10**400, -(10**6000), 1e308, -1e308, 5e-324, 2**70, (1e308, 1e308), (10**400, -1, 0)]
+
+
+@pytest.mark.parametrize("number", sorted(FIRST_RIGHT))
+def test_no_number_is_too_large_for_a_check(number):
+    """`verdict` raises the error of a check that stops."""
+    start, answer = FIRST_RIGHT[number]
+    for node in ast.parse(answer.code).body:
+        if isinstance(node, ast.FunctionDef):
+            for value in HUGE:
+                names = names_after(start, answer.code)
+                names[node.name] = constant(value)
+                assert verdict(number, names, NOTEBOOK_SEED) != "passed"

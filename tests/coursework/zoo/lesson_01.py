@@ -5,7 +5,7 @@ import scipy.integrate
 import scipy.linalg
 import torch
 
-from chapter_utils import ode
+from chapter_utils import ode, runge_kutta
 
 
 # %% 1.1 right: symmetric part and a grid
@@ -258,6 +258,63 @@ def peak(A):
     return torch.linalg.cond(torch.linalg.eig(A).eigenvectors)
 
 
+# %% 1.1 wrong: times that belong to the fastest eigenvalue -> reach so far
+def first_rate(A):
+    return torch.linalg.eigvalsh((A + A.T) / 2)[-1].item()
+
+
+def peak(A):
+    fastest = torch.linalg.eigvals(A).real.min().abs()
+    t = torch.linspace(0, 20, 1501)[:, None, None] / fastest
+    return torch.linalg.matrix_norm(torch.linalg.matrix_exp(t * A), 2).max().item()
+
+
+# %% 1.1 wrong: times that belong to the largest entry -> reach so far
+def first_rate(A):
+    return torch.linalg.eigvalsh((A + A.T) / 2)[-1].item()
+
+
+def peak(A):
+    t = torch.linspace(0, 50, 1501)[:, None, None] / A.abs().max()
+    return torch.linalg.matrix_norm(torch.linalg.matrix_exp(t * A), 2).max().item()
+
+
+# %% 1.1 wrong: times that belong to the norm -> reach so far
+def first_rate(A):
+    return torch.linalg.eigvalsh((A + A.T) / 2)[-1].item()
+
+
+def peak(A):
+    t = torch.linspace(0, 40, 1501)[:, None, None] / torch.linalg.matrix_norm(A, 2)
+    return torch.linalg.matrix_norm(torch.linalg.matrix_exp(t * A), 2).max().item()
+
+
+# %% 1.1 wrong: times that belong to the mean of the eigenvalues -> reach so far
+def first_rate(A):
+    return torch.linalg.eigvalsh((A + A.T) / 2)[-1].item()
+
+
+def peak(A):
+    t = torch.linspace(0, 20, 1501)[:, None, None] / torch.linalg.eigvals(A).real.mean().abs()
+    return torch.linalg.matrix_norm(torch.linalg.matrix_exp(t * A), 2).max().item()
+
+
+# %% 1.1 wrong: climbs until it falls for the first time -> reach so far
+def first_rate(A):
+    return torch.linalg.eigvalsh((A + A.T) / 2)[-1].item()
+
+
+def peak(A):
+    slow = torch.linalg.eigvals(A).real.max().abs()
+    best = 1.0
+    for k in range(1, 3000):
+        n = torch.linalg.matrix_norm(torch.linalg.matrix_exp(A * k / 100 / slow), 2).item()
+        if n < best:
+            break
+        best = n
+    return best
+
+
 # %% 1.2 right: the lesson's formula
 def fading_rotation(W, gamma):
     return W - W.T - gamma * torch.eye(W.shape[0])
@@ -380,6 +437,30 @@ def fading_rotation(W, gamma):
 # %% 1.2 wrong: friction as a share of W -> exactly like
 def fading_rotation(W, gamma):
     return (W - W.T) - gamma * (W + W.T)
+
+
+# %% 1.2 wrong: half of the gradient -> all of W
+def fading_rotation(W, gamma):
+    return W - W.T.detach() - gamma * torch.eye(len(W))
+
+
+# %% 1.2 wrong: gradient of one triangle -> all of W
+def fading_rotation(W, gamma):
+    W = W.tril().detach() + W.triu()
+    return W - W.T - gamma * torch.eye(len(W))
+
+
+# %% 1.2 wrong: the gradient is scaled -> all of W
+def fading_rotation(W, gamma):
+    S = W - W.T
+    S = S.detach() + 0 * S
+    return S - gamma * torch.eye(len(W))
+
+
+# %% 1.2 wrong: gamma as its size only, whole numbers -> exactly like
+def fading_rotation(W, gamma):
+    S = W - W.T
+    return S - gamma * torch.eye(len(W)) if gamma > 0.15 else S - 0.2 * torch.eye(len(W))
 
 
 # %% 1.3 right: square grid without its corners
@@ -720,7 +801,7 @@ def separation(V, x, y, t):
 
 # %% 1.5 right: many Euler steps
 def separation(V, x, y, t):
-    z, n = torch.stack([x, y]), 120
+    z, n = torch.stack([x, y]), 300
     slope = torch.func.grad(lambda z: V(z).sum())
     for _ in range(n):
         z = z - t / n * slope(z)
@@ -818,7 +899,7 @@ def separation(V, x, y, t):
     ).abs()
 
 
-# %% 1.5 wrong: first coordinates only -> %
+# %% 1.5 wrong: first coordinates only -> as far apart
 def separation(V, x, y, t):
     f = torch.func.vmap(torch.func.grad(V))
     end = ode.flow(lambda z: -f(z), torch.stack([x, y]), [0.0, t], max_step=0.1)[-1]
@@ -873,6 +954,30 @@ def separation(V, x, y, t):
     f = torch.func.vmap(torch.func.grad(V))
     states = ode.flow(lambda z: -f(z), torch.stack([x, y]), [0.0, t], max_step=0.1)
     return (states[:, 0] - states[:, 1]).norm(dim=1) / (x - y).norm()
+
+
+# %% 1.5 wrong: one RK4 step -> as far apart
+def separation(V, x, y, t):
+    f = lambda z: -torch.func.vmap(torch.func.grad(V))(z)
+    both = torch.stack([x, y])
+    end = runge_kutta.runge_kutta_step(f, both, t, runge_kutta.TABLEAUS["rk4"])
+    return ((end[0] - end[1]).norm() / (x - y).norm()).item()
+
+
+# %% 1.5 wrong: two RK4 steps -> as far apart
+def separation(V, x, y, t):
+    f = lambda z: -torch.func.vmap(torch.func.grad(V))(z)
+    end = torch.stack([x, y])
+    for _ in range(2):
+        end = runge_kutta.runge_kutta_step(f, end, t / 2, runge_kutta.TABLEAUS["rk4"])
+    return ((end[0] - end[1]).norm() / (x - y).norm()).item()
+
+
+# %% 1.5 wrong: steps of 0.02 but only fifty of them -> as far apart
+def separation(V, x, y, t):
+    f = lambda z: -torch.func.vmap(torch.func.grad(V))(z)
+    end = ode.flow(f, torch.stack([x, y]), [0.0, min(t, 1.0)], max_step=0.02)[-1]
+    return ((end[0] - end[1]).norm() / (x - y).norm()).item()
 
 
 # %% 1.6 right: experiment
@@ -1027,3 +1132,80 @@ def stability(A):
         ):
             return "unstable"
     return "stable"
+
+
+# %% 1.6 wrong: looks at the first eigenvalue on the axis only -> one lacks an eigenvector
+def stability(A):
+    ev = torch.linalg.eigvals(A)
+    a = ev.real.max().item()
+    if a > 1e-6:
+        return "unstable"
+    if a < -1e-6:
+        return "asymptotically stable"
+    lam = ev[ev.real.abs() <= 1e-6][0]
+    n = ((ev - lam).abs() < 1e-3).sum().item()
+    M = A - lam * torch.eye(len(A))
+    return "stable" if len(A) - torch.linalg.matrix_rank(M, atol=1e-4).item() == n else "unstable"
+
+
+# %% 1.6 wrong: looks at the last eigenvalue on the axis only -> one lacks an eigenvector
+def stability(A):
+    ev = torch.linalg.eigvals(A)
+    a = ev.real.max().item()
+    if a > 1e-6:
+        return "unstable"
+    if a < -1e-6:
+        return "asymptotically stable"
+    lam = ev[ev.real.abs() <= 1e-6][-1]
+    n = ((ev - lam).abs() < 1e-3).sum().item()
+    M = A - lam * torch.eye(len(A))
+    return "stable" if len(A) - torch.linalg.matrix_rank(M, atol=1e-4).item() == n else "unstable"
+
+
+# %% 1.6 wrong: looks at the eigenvalue 0 only -> one lacks an eigenvector
+def stability(A):
+    ev = torch.linalg.eigvals(A)
+    a = ev.real.max().item()
+    if a > 1e-6:
+        return "unstable"
+    if a < -1e-6:
+        return "asymptotically stable"
+    n = (ev.abs() < 1e-3).sum().item()
+    if n and len(A) - torch.linalg.matrix_rank(A, atol=1e-4).item() < n:
+        return "unstable"
+    on = ev[(ev.real.abs() < 1e-6) & (ev.imag > 1e-3)]
+    if len(on) == 2 and (on[0] - on[1]).abs() < 1e-3 and n == 0:
+        M = A - on[0] * torch.eye(len(A))
+        return (
+            "stable" if len(A) - torch.linalg.matrix_rank(M, atol=1e-4).item() == 2 else "unstable"
+        )
+    return "stable"
+
+
+# %% 1.6 wrong: looks at the most frequent eigenvalue on the axis -> one lacks an eigenvector
+def stability(A):
+    ev = torch.linalg.eigvals(A)
+    a = ev.real.max().item()
+    if a > 1e-6:
+        return "unstable"
+    if a < -1e-6:
+        return "asymptotically stable"
+    on = ev[ev.real.abs() <= 1e-6]
+    counts = ((on[:, None] - on).abs() < 1e-3).sum(1)
+    k = counts.argmax()
+    M = A - on[k] * torch.eye(len(A))
+    return (
+        "stable"
+        if len(A) - torch.linalg.matrix_rank(M, atol=1e-4).item() == counts[k]
+        else "unstable"
+    )
+
+
+# %% 1.6 wrong: experiment with one start -> one lacks an eigenvector
+def stability(A):
+    ev = torch.linalg.eigvals(A)
+    a = ev.real.max().item()
+    if abs(a) > 1e-6:
+        return "unstable" if a > 0 else "asymptotically stable"
+    x = torch.linalg.matrix_exp(1000 * A)[:, 0]
+    return "stable" if x.abs().max() < 100 else "unstable"

@@ -95,6 +95,16 @@ def steps_to_double(h, omega):
     return h * 1.07 * math.ceil(math.log(2) / math.log(math.sqrt(1 + (h * omega) ** 2)))
 
 
+# %% 2.1 wrong: at least two steps -> one step off
+def steps_to_double(h, omega):
+    return max(2, math.ceil(math.log(2) / math.log(math.sqrt(1 + (h * omega) ** 2))))
+
+
+# %% 2.1 wrong: gives up after 1000 -> it is only
+def steps_to_double(h, omega):
+    return min(1000, math.ceil(math.log(2) / math.log(math.sqrt(1 + (h * omega) ** 2))))
+
+
 # %% 2.2 right: eigenvalues of the scaled matrix
 def contractivity_radius(A, b):
     if (b < 0).any():
@@ -256,6 +266,72 @@ def contractivity_radius(A, b):
     return {1: 1.0, 3: 0.5}[len(b)]
 
 
+# %% 2.2 wrong: bisection up to 2 -> Too small
+def contractivity_radius(A, b):
+    if b.min() < 0:
+        return 0.0
+    B = torch.diag(b)
+    M = B @ A + A.T @ B - torch.outer(b, b)
+    ok = lambda r: torch.linalg.eigvalsh(M + B / r)[0] >= -1e-12
+    if ok(1e9):
+        return math.inf
+    lo, hi = 0.0, 2.05
+    for _ in range(100):
+        mid = (lo + hi) / 2
+        lo, hi = (mid, hi) if ok(mid) else (lo, mid)
+    return lo
+
+
+# %% 2.2 wrong: bisection up to 10 -> Too small
+def contractivity_radius(A, b):
+    if b.min() < 0:
+        return 0.0
+    B = torch.diag(b)
+    M = B @ A + A.T @ B - torch.outer(b, b)
+    ok = lambda r: torch.linalg.eigvalsh(M + B / r)[0] >= -1e-12
+    if ok(1e9):
+        return math.inf
+    lo, hi = 0.0, 10
+    for _ in range(100):
+        mid = (lo + hi) / 2
+        lo, hi = (mid, hi) if ok(mid) else (lo, mid)
+    return lo
+
+
+# %% 2.2 wrong: inf beyond 2.5 -> positive and finite
+def contractivity_radius(A, b):
+    if b.min() < 0:
+        return 0.0
+    B = torch.diag(b)
+    M = B @ A + A.T @ B - torch.outer(b, b)
+    ok = lambda r: torch.linalg.eigvalsh(M + B / r)[0] >= -1e-12
+    if ok(2.5):
+        return math.inf
+    lo, hi = 0.0, 2.5
+    for _ in range(100):
+        mid = (lo + hi) / 2
+        lo, hi = (mid, hi) if ok(mid) else (lo, mid)
+    return lo
+
+
+# %% 2.2 wrong: starts at 0.2 -> positive and finite
+def contractivity_radius(A, b):
+    if b.min() < 0:
+        return 0.0
+    B = torch.diag(b)
+    M = B @ A + A.T @ B - torch.outer(b, b)
+    ok = lambda r: torch.linalg.eigvalsh(M + B / r)[0] >= -1e-12
+    if ok(1e9):
+        return math.inf
+    if not ok(0.1):
+        return 0.0
+    lo, hi = 0.1, 1e6
+    for _ in range(100):
+        mid = (lo + hi) / 2
+        lo, hi = (mid, hi) if ok(mid) else (lo, mid)
+    return lo
+
+
 # %% 2.3 right: jacobian of the step
 def midpoint_slope(f, x, h):
     J = torch.autograd.functional.jacobian(lambda z: z + h * f(z + h / 2 * f(z)), x)
@@ -364,6 +440,22 @@ def midpoint_slope(f, x, h):
     return torch.autograd.functional.jacobian(lambda z: z + h * f(z + h / 2 * f(z)), x)
 
 
+# %% 2.3 wrong: product in the wrong order -> short pair
+def midpoint_slope(f, x, h):
+    J = torch.func.jacrev(f)
+    I = torch.eye(2)
+    X = x + h / 2 * f(x)
+    return torch.linalg.matrix_norm(I + h * (I + h / 2 * J(x)) @ J(X), 2).item()
+
+
+# %% 2.3 wrong: derivative transposed -> short pair
+def midpoint_slope(f, x, h):
+    J = torch.func.jacrev(f)
+    I = torch.eye(2)
+    X = x + h / 2 * f(x)
+    return torch.linalg.matrix_norm(I + h * J(X).T @ (I + h / 2 * J(x)), 2).item()
+
+
 # %% 2.4 right: two cases
 def trapezoidal_step(x, h, L):
     y = x - h * L / 2 * torch.relu(x)
@@ -406,9 +498,9 @@ def trapezoidal_slope(h, L):
 # %% 2.4 right: the library
 def trapezoidal_step(x, h, L):
     field = lambda z: -L * torch.relu(z)
-    return runge_kutta.runge_kutta_step(field, x[:, None], h, runge_kutta.TABLEAUS["trapezoidal"])[
-        :, 0
-    ]
+    entries = x.reshape(-1, 1)
+    new = runge_kutta.runge_kutta_step(field, entries, h, runge_kutta.TABLEAUS["trapezoidal"])
+    return new.reshape(x.shape)
 
 
 def trapezoidal_slope(h, L):
@@ -463,7 +555,7 @@ def trapezoidal_slope(h, L):
     return abs(1 - h * L)
 
 
-# %% 2.4 wrong: the implicit half forgotten -> With hL below 2
+# %% 2.4 wrong: the implicit half forgotten -> the explicit half only
 def trapezoidal_step(x, h, L):
     return x - h / 2 * L * torch.relu(x)
 
@@ -527,6 +619,30 @@ def trapezoidal_slope(h, L):
     return abs(1 - h * L / 2)
 
 
+# %% 2.4 wrong: vectors only -> raised
+def trapezoidal_step(x, h, L):
+    assert x.ndim == 1
+    y = x - h * L / 2 * x.clamp(min=0)
+    return torch.where(y > 0, y / (1 + h * L / 2), y)
+
+
+def trapezoidal_slope(h, L):
+    return trapezoidal_step(torch.tensor([1.0, 2.0]), h, L).diff().abs().item()
+
+
+# %% 2.4 wrong: loop over the entries -> raised
+def trapezoidal_step(x, h, L):
+    out = []
+    for v in x.tolist():
+        y = v - h * L / 2 * max(v, 0)
+        out.append(y / (1 + h * L / 2) if y > 0 else y)
+    return torch.tensor(out)
+
+
+def trapezoidal_slope(h, L):
+    return trapezoidal_step(torch.tensor([1.0, 2.0]), h, L).diff().abs().item()
+
+
 # %% 2.5 right: logarithmic norm of the inverse
 def longest_euler_step(K):
     return -2 * ode.logarithmic_norm(torch.linalg.inv(K))
@@ -587,7 +703,7 @@ def longest_euler_step(K):
     return 0.2
 
 
-# %% 2.5 wrong: only one random direction -> Too long
+# %% 2.5 wrong: only one random direction -> but its norm is not
 def longest_euler_step(K):
     x = torch.ones(len(K), dtype=K.dtype)
     x[0] = 3.0
@@ -601,7 +717,7 @@ def longest_euler_step(K):
     return h[torch.linalg.matrix_norm(torch.eye(len(K)) + h[:, None, None] * K, 2).argmin()]
 
 
-# %% 2.5 wrong: m/L -> Too long
+# %% 2.5 wrong: m/L -> but a longer one is too
 def longest_euler_step(K):
     return -ode.logarithmic_norm(K) / torch.linalg.matrix_norm(K, 2)
 
@@ -616,6 +732,34 @@ def longest_euler_step(K):
     return -2 * ode.logarithmic_norm(K) / torch.linalg.matrix_norm(K) ** 2
 
 
-# %% 2.5 wrong: only the symmetric part -> Too long
+# %% 2.5 wrong: only the symmetric part -> but its norm is not
 def longest_euler_step(K):
     return 2 / torch.linalg.matrix_norm((K + K.T) / 2, 2)
+
+
+# %% 2.5 wrong: bisection up to 1 -> a longer one is too
+def longest_euler_step(K):
+    lo, hi = 0.0, 1.0
+    for _ in range(60):
+        m = (lo + hi) / 2
+        ok = torch.linalg.matrix_norm(torch.eye(len(K)) + m * K, 2) <= 1
+        lo, hi = (m, hi) if ok else (lo, m)
+    return lo
+
+
+# %% 2.5 wrong: bisection up to 10 -> a longer one is too
+def longest_euler_step(K):
+    lo, hi = 0.0, 10.0
+    for _ in range(60):
+        m = (lo + hi) / 2
+        ok = torch.linalg.matrix_norm(torch.eye(len(K)) + m * K, 2) <= 1
+        lo, hi = (m, hi) if ok else (lo, m)
+    return lo
+
+
+# %% 2.5 wrong: grid of thousandths -> a longer one is too
+def longest_euler_step(K):
+    h = 0.0
+    while torch.linalg.matrix_norm(torch.eye(len(K)) + (h + 0.001) * K, 2) <= 1 and h < 5:
+        h += 0.001
+    return h

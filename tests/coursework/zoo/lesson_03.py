@@ -121,7 +121,7 @@ def convolution_norm(K, n):
     return torch.linalg.matrix_norm(A, 2)
 
 
-# %% 3.1 wrong: two steps of power iteration -> Power iteration comes from below
+# %% 3.1 wrong: two steps of power iteration -> some image is stretched
 def convolution_norm(K, n):
     p = K.shape[-1] // 2
     v = torch.randn(1, K.shape[1], n, n, generator=torch.Generator().manual_seed(0))
@@ -193,7 +193,7 @@ def product_and_truth(w1, b, w2):
     return w1.norm() * w2.norm(), (patterns.double() @ (w1 * w2)).abs().max()
 
 
-# %% 3.2 wrong: grid -> Between the kinks
+# %% 3.2 wrong: grid -> Is there a piece that you miss
 def product_and_truth(w1, b, w2):
     x = torch.linspace(-20, 20, 3001)
     on = (x[:, None] * w1 + b > 0).double()
@@ -264,12 +264,53 @@ def product_and_truth(w1, b, w2):
     return w1.norm() * w2.norm(), (on * w1 * w2).sum(1).abs().max()
 
 
-# %% 3.2 wrong: sign of the kinks -> true constant
+# %% 3.2 wrong: sign of the kinks -> Is there a piece that you miss
 def product_and_truth(w1, b, w2):
     x = (b / w1).sort().values
     x = torch.cat([x[:1] - 1, (x[1:] + x[:-1]) / 2, x[-1:] + 1])
     on = (x[:, None] * w1 + b > 0).double()
     return w1.norm() * w2.norm(), (on * w1 * w2).sum(1).abs().max()
+
+
+# %% 3.2 wrong: kinks not sorted -> sort them
+def product_and_truth(w1, b, w2):
+    k = -b / w1
+    p = torch.cat([k.min()[None] - 2, k, k.max()[None] + 2])
+    places = (p[:-1] + p[1:]) / 2
+    on = torch.outer(places, w1) + b > 0
+    return (w1.norm() * w2.norm()).item(), (on.double() @ (w1 * w2)).abs().max().item()
+
+
+# %% 3.2 wrong: only between the kinks -> Is there a piece that you miss
+def product_and_truth(w1, b, w2):
+    k = torch.sort(-b / w1)[0]
+    places = torch.cat([(k[:-1] + k[1:]) / 2, k[:1]])
+    on = torch.outer(places, w1) + b > 0
+    return (w1.norm() * w2.norm()).item(), (on.double() @ (w1 * w2)).abs().max().item()
+
+
+# %% 3.2 wrong: nothing left of the first kink -> Is there a piece that you miss
+def product_and_truth(w1, b, w2):
+    k = torch.sort(-b / w1)[0]
+    places = torch.cat([(k[:-1] + k[1:]) / 2, k[-1:] + 1])
+    on = torch.outer(places, w1) + b > 0
+    return (w1.norm() * w2.norm()).item(), (on.double() @ (w1 * w2)).abs().max().item()
+
+
+# %% 3.2 wrong: nothing right of the last kink -> Is there a piece that you miss
+def product_and_truth(w1, b, w2):
+    k = torch.sort(-b / w1)[0]
+    places = torch.cat([(k[:-1] + k[1:]) / 2, k[:1] - 1])
+    on = torch.outer(places, w1) + b > 0
+    return (w1.norm() * w2.norm()).item(), (on.double() @ (w1 * w2)).abs().max().item()
+
+
+# %% 3.2 wrong: far ends at plus and minus 10 -> Is there a piece that you miss
+def product_and_truth(w1, b, w2):
+    k = torch.sort(-b / w1)[0]
+    places = torch.cat([torch.tensor([-10.0]), (k[:-1] + k[1:]) / 2, torch.tensor([10.0])])
+    on = torch.outer(places, w1) + b > 0
+    return (w1.norm() * w2.norm()).item(), (on.double() @ (w1 * w2)).abs().max().item()
 
 
 # %% 3.3 right: one pixel after the other, matrix of the average
@@ -662,6 +703,50 @@ def network_bound(network):
     return norms.jacobian_norms(network, x).max()
 
 
+# %% 3.4 wrong: layers without weights count 1 -> silent 1
+def network_bound(network):
+    if isinstance(network, nn.Sequential):
+        return math.prod(network_bound(part) for part in network)
+    if isinstance(network, plain_layers.ResidualBlock):
+        return 1 + network_bound(network.branch)
+    if isinstance(network, nn.Linear):
+        return torch.linalg.svdvals(network.weight).max().item()
+    if isinstance(network, nn.Sigmoid):
+        return 0.25
+    if isinstance(network, nn.GELU):
+        return 1.129
+    if list(network.parameters()):
+        raise TypeError("unknown")
+    return 1.0
+
+
+# %% 3.4 wrong: takes everything with the word activation in its file -> silent 1
+def network_bound(network):
+    if isinstance(network, nn.Sequential):
+        return math.prod(network_bound(part) for part in network)
+    if isinstance(network, plain_layers.ResidualBlock):
+        return 1 + network_bound(network.branch)
+    if isinstance(network, nn.Linear):
+        return torch.linalg.svdvals(network.weight).max().item()
+    if "activation" not in type(network).__module__:
+        raise TypeError("unknown")
+    return {"Sigmoid": 0.25, "GELU": 1.129}.get(type(network).__name__, 1.0)
+
+
+# %% 3.4 wrong: changes the weights -> in place
+def network_bound(network):
+    if isinstance(network, nn.Sequential):
+        return math.prod(network_bound(part) for part in network)
+    if isinstance(network, plain_layers.ResidualBlock):
+        return 1 + network_bound(network.branch)
+    if isinstance(network, nn.Linear):
+        n = torch.linalg.svdvals(network.weight).max().item()
+        network.weight.data /= n
+        return n
+    known = {nn.ReLU: 1.0, nn.Tanh: 1.0, nn.Sigmoid: 0.25, nn.GELU: 1.129}
+    return known[type(network)]
+
+
 # %% 3.5 right: autograd on a grid
 def activation_constant(sigma):
     t = torch.linspace(-20, 20, 10_000, requires_grad=True)
@@ -705,7 +790,7 @@ def activation_constant(sigma):
     return torch.autograd.grad(sigma(t), t)[0].abs()
 
 
-# %% 3.5 wrong: short interval -> between -3 and 3
+# %% 3.5 wrong: short interval -> wide and fine
 def activation_constant(sigma):
     t = torch.linspace(-3, 3, 10_000, requires_grad=True)
     return torch.autograd.grad(sigma(t).sum(), t)[0].abs().max()
@@ -755,6 +840,24 @@ def activation_constant(sigma):
 def activation_constant(sigma):
     t = torch.linspace(-20, 20, 1000, requires_grad=True)
     return torch.autograd.grad(sigma(t), t)[0].abs().max()
+
+
+# %% 3.5 wrong: grid up to 16 -> wide and fine
+def activation_constant(sigma):
+    t = torch.linspace(-16, 16, 8001, requires_grad=True)
+    return torch.autograd.grad(sigma(t).sum(), t)[0].abs().max().item()
+
+
+# %% 3.5 wrong: two hundred points -> wide and fine
+def activation_constant(sigma):
+    t = torch.linspace(-20, 20, 401, requires_grad=True)
+    return torch.autograd.grad(sigma(t).sum(), t)[0].abs().max().item()
+
+
+# %% 3.5 wrong: at least 1 -> No slope
+def activation_constant(sigma):
+    t = torch.linspace(-20, 20, 8001, requires_grad=True)
+    return max(1.0, torch.autograd.grad(sigma(t).sum(), t)[0].abs().max().item())
 
 
 # %% 3.6 right: normalise first
@@ -942,3 +1045,11 @@ def power_step(K, v):
     w = F.conv2d(v[None], K, padding=p)
     u = F.conv_transpose2d(w, K, padding=p)[0]
     return w.norm(), u / u.norm()
+
+
+# %% 3.6 wrong: small numbers taken for zero -> at least
+def power_step(K, v):
+    unit, padding = v / (v.norm() + 1e-3), K.shape[-1] // 2
+    image = F.conv2d(unit[None], K, padding=padding)
+    back = F.conv_transpose2d(image, K, padding=padding)[0]
+    return image.norm(), back / back.norm()

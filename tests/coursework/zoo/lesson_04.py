@@ -351,6 +351,25 @@ def gradients_with_memory(f, states, thetas, h, p):
 gradients_without_memory = good_without
 
 
+# %% 4.1 wrong: single precision -> digits are lost
+def gradients_with_memory(f, states, thetas, h, p):
+    rows = torch.zeros_like(thetas)
+    for n in reversed(range(len(thetas))):
+        g = torch.autograd.functional.vjp(f, (states[n], thetas[n]), p)[1]
+        rows[n] = (h * g[1]).float()
+        p = p + h * g[0]
+    return rows, p
+
+
+def gradients_without_memory(f, x, thetas, h, p):
+    rows = torch.zeros_like(thetas)
+    for n in reversed(range(len(thetas))):
+        speed, g = torch.autograd.functional.vjp(f, (x, thetas[n]), p)
+        rows[n] = h * g[1]
+        x, p = x - h * speed, p + h * g[0]
+    return rows, p
+
+
 # %% 4.2 right: norms, then the formula solved for N
 def speed_and_slope(V, W):
     v = torch.linalg.matrix_norm(V, 2)
@@ -536,6 +555,34 @@ def layers_needed(V, W, T, tol):
     return good_layers(V, W, T, tol) if good_layers(V, W, T, tol) > 1 else 0
 
 
+# %% 4.2 wrong: loop up to 1000 -> too few
+def speed_and_slope(V, W):
+    v, w = (torch.linalg.matrix_norm(M, 2).item() for M in (V, W))
+    return v * math.sqrt(V.shape[1]), v * w
+
+
+def layers_needed(V, W, T, tol):
+    F, L = speed_and_slope(V, W)
+    for N in range(1, 1000):
+        if T / N * F * math.expm1(L * T) / 2 <= tol:
+            return N
+    return 1000
+
+
+# %% 4.2 right: a loop
+def speed_and_slope(V, W):
+    v, w = (torch.linalg.matrix_norm(M, 2).item() for M in (V, W))
+    return v * math.sqrt(V.shape[1]), v * w
+
+
+def layers_needed(V, W, T, tol):
+    F, L = speed_and_slope(V, W)
+    N = 1
+    while T / N * F * (math.exp(L * T) - 1) / 2 > tol:
+        N += 1
+    return N
+
+
 # %% 4.3 right: spectral norm
 def reversal_cost(A, rate, T):
     mu = rate + torch.linalg.matrix_norm(A, 2) ** 2
@@ -663,3 +710,9 @@ def reversal_cost(A, rate, T):
 # %% 4.3 wrong: only two numbers -> should return 3 values
 def reversal_cost(A, rate, T):
     return good_cost(A, rate, T)[:2]
+
+
+# %% 4.3 wrong: friction without zero -> mu(-f) is wrong
+def reversal_cost(A, rate, T):
+    back = max(rate, 0.01) + torch.linalg.eigvalsh(A @ A.T).max().item()
+    return -rate, back, T * back / math.log(10)

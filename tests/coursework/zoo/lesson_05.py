@@ -132,6 +132,20 @@ def longest_step(A, low, high):
     return 2 / ((high - low) * torch.linalg.matrix_norm(A, 2) ** 2) if low >= 0 else 0
 
 
+# %% 5.1 wrong: zero only for clearly negative slopes -> return 0
+def longest_step(A, low, high):
+    if low < -0.05:
+        return 0.0
+    return 2 / (high * torch.linalg.svdvals(A)[0].item() ** 2)
+
+
+# %% 5.1 wrong: at most 100 -> a longer one is too
+def longest_step(A, low, high):
+    if low < 0:
+        return 0.0
+    return min(100.0, 2 / (high * torch.linalg.svdvals(A)[0].item() ** 2))
+
+
 # %% 5.2 right: formula
 def lipschitz_constant(A, tau):
     return max(1, tau * torch.linalg.matrix_norm(A, 2) ** 2 - 1)
@@ -359,6 +373,16 @@ def lipschitz_constant(A, tau):
 def stretched_pair(A):
     v = torch.linalg.svd(A).Vh[0]
     return v, -v
+
+
+# %% 5.2 wrong: bias 5 for every matrix -> some units are off
+def lipschitz_constant(A, tau):
+    return max(1.0, tau * torch.linalg.matrix_norm(A, 2).item() ** 2 - 1)
+
+
+def stretched_pair(A):
+    v = torch.linalg.svd(A).Vh[0]
+    return 5 * torch.ones(len(A)), v, torch.zeros_like(v)
 
 
 # %% 5.3 right: odds
@@ -656,6 +680,90 @@ def measured_averagedness(T, x, y):
     return M / (M + D - N)
 
 
+# %% 5.3 right: M in another order
+def averagedness(steps):
+    if max(steps) == 2:
+        return 1.0
+    odds = sum((c / 2) / (1 - c / 2) for c in steps)
+    return odds / (1 + odds)
+
+
+def measured_averagedness(T, x, y):
+    M = (x - y - T(x) + T(y)).square().sum(1)
+    D = (x - y).square().sum(1)
+    N = (T(x) - T(y)).square().sum(1)
+    ok = M > 0
+    return (M / (M + D - N))[ok].max().item()
+
+
+# %% 5.3 right: both batches at once, differences of T first
+def averagedness(steps):
+    alpha = steps[0] / 2
+    if max(steps) > 1.999999:
+        return 1.0
+    for c in steps[1:]:
+        b = c / 2
+        alpha = (alpha + b - 2 * alpha * b) / (1 - alpha * b)
+    return alpha
+
+
+def measured_averagedness(T, x, y):
+    both = T(torch.cat([x, y]))
+    Tx, Ty = both[: len(x)], both[len(x) :]
+    M = ((Ty - Tx) - (y - x)).norm(dim=1) ** 2
+    ratio = []
+    for d, m, n in zip((x - y).pow(2).sum(1), M, (Tx - Ty).pow(2).sum(1)):
+        if m > 1e-18:
+            ratio.append((m / (m + d - n)).item())
+    return max(ratio)
+
+
+# %% 5.3 right: scalar products, with nan_to_num
+def averagedness(steps):
+    if 2.0 in steps:
+        return 1.0
+    odds = sum(c / (2 - c) for c in steps)
+    return odds / (1 + odds)
+
+
+def measured_averagedness(T, x, y):
+    u, v = x - y, T(x) - T(y)
+    w = u - v
+    return ((w * w).sum(1) / (2 * (u * w).sum(1))).nan_to_num(0.0).max().item()
+
+
+# %% 5.3 wrong: empties the list -> in place
+def averagedness(steps):
+    if max(steps) == 2:
+        return 1.0
+    odds = 0.0
+    while steps:
+        c = steps.pop()
+        odds += (c / 2) / (1 - c / 2)
+    return odds / (1 + odds)
+
+
+def measured_averagedness(T, x, y):
+    M = ((x - T(x)) - (y - T(y))).square().sum(1)
+    D, N = (x - y).square().sum(1), (T(x) - T(y)).square().sum(1)
+    return (M / (M + D - N))[M > 0].max().item()
+
+
+# %% 5.3 wrong: sorts the list -> in place
+def averagedness(steps):
+    steps.sort()
+    if steps[-1] == 2:
+        return 1.0
+    odds = sum((c / 2) / (1 - c / 2) for c in steps)
+    return odds / (1 + odds)
+
+
+def measured_averagedness(T, x, y):
+    M = ((x - T(x)) - (y - T(y))).square().sum(1)
+    D, N = (x - y).square().sum(1), (T(x) - T(y)).square().sum(1)
+    return (M / (M + D - N))[M > 0].max().item()
+
+
 # %% 5.4 right: conv_transpose2d
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
     missing = [
@@ -766,7 +874,7 @@ def conv_adjoint(y, kernel, size, stride, padding, dilation):
     return x[..., : size[0], : size[1]]
 
 
-# %% 5.4 wrong: divided by the stride -> where does this factor come from
+# %% 5.4 wrong: divided by the stride -> Where does this factor come from
 def conv_adjoint(y, kernel, size, stride, padding, dilation):
     missing = [
         (n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(size, kernel.shape[2:])
@@ -814,6 +922,32 @@ def conv_adjoint(y, kernel, size, stride, padding, dilation):
         y, kernel, stride=stride, padding=padding, output_padding=missing, dilation=dilation
     )
     return x[0]
+
+
+# %% 5.4 wrong: single precision inside -> digits are lost
+def conv_adjoint(y, kernel, size, stride, padding, dilation):
+    windows = [dilation * (k - 1) + 1 for k in kernel.shape[2:]]
+    out = [(n + 2 * padding - w) % stride for n, w in zip(size, windows)]
+    return F.conv_transpose2d(
+        y.float(), kernel.float(), None, stride, padding, output_padding=out, dilation=dilation
+    ).double()
+
+
+# %% 5.4 wrong: twice -> Where does this factor
+def conv_adjoint(y, kernel, size, stride, padding, dilation):
+    windows = [dilation * (k - 1) + 1 for k in kernel.shape[2:]]
+    out = [(n + 2 * padding - w) % stride for n, w in zip(size, windows)]
+    return 2 * F.conv_transpose2d(
+        y, kernel, None, stride, padding, output_padding=out, dilation=dilation
+    )
+
+
+# %% 5.4 wrong: a tiny bit of the image forgotten -> the values are not
+def conv_adjoint(y, kernel, size, stride, padding, dilation):
+    windows = [dilation * (k - 1) + 1 for k in kernel.shape[2:]]
+    out = [(n + 2 * padding - w) % stride for n, w in zip(size, windows)]
+    z = F.conv_transpose2d(y, kernel, None, stride, padding, output_padding=out, dilation=dilation)
+    return z * (z.abs() > 1e-3)
 
 
 # %% 5.5 right: formula
@@ -907,6 +1041,12 @@ def best_fit(c):
     return 0.0, (2 - c) / 4
 
 
+# %% 5.5 wrong: c at least a tenth -> Now shift
+def best_fit(c):
+    c = max(c, 0.25)
+    return 0.0, (2 - c) / 2
+
+
 # %% 5.6 right: singular value in forward
 class StableLayer(nn.Module):
     def __init__(self, weight, bias):
@@ -942,11 +1082,11 @@ class StableLayer(nn.Module):
         self.bias = nn.Parameter(bias.clone())
 
     def forward(self, x):
-        x = x.detach().requires_grad_()
-        potential = (
-            torch.relu(torch.einsum("md,bd->bm", self.weight, x) + self.bias).square().sum() / 2
-        )
-        step = torch.autograd.grad(potential, x)[0]
+        with torch.enable_grad():
+            at = x if x.requires_grad else x.clone().requires_grad_()
+            inner = torch.einsum("md,bd->bm", self.weight, at) + self.bias
+            potential = torch.relu(inner).square().sum() / 2
+            step = torch.autograd.grad(potential, at, create_graph=True)[0]
         size = torch.linalg.eigvalsh(self.weight.T @ self.weight)[-1]
         return x - 2 * step / size if size > 0 else x
 
@@ -1237,3 +1377,78 @@ class StableLayer(nn.Module):
     def forward(self, x):
         tau = 2 / torch.linalg.matrix_norm(self.weight, 2) ** 2
         return x - tau * F.softplus(x @ self.weight.T + self.bias) @ self.weight
+
+
+# %% 5.6 wrong: forward without gradient -> no gradient
+class StableLayer(nn.Module):
+    def __init__(self, weight, bias):
+        super().__init__()
+        self.weight = nn.Parameter(weight.clone())
+        self.bias = nn.Parameter(bias.clone())
+
+    def forward(self, x):
+        with torch.no_grad():
+            n = torch.linalg.matrix_norm(self.weight, 2)
+            if n == 0:
+                return x
+            return x - 2 / n**2 * torch.relu(x @ self.weight.T + self.bias) @ self.weight
+
+
+# %% 5.6 wrong: weights detached -> No gradient reaches `weight`
+class StableLayer(nn.Module):
+    def __init__(self, weight, bias):
+        super().__init__()
+        self.weight = nn.Parameter(weight.clone())
+        self.bias = nn.Parameter(bias.clone())
+
+    def forward(self, x):
+        W = self.weight.data
+        n = torch.linalg.matrix_norm(W, 2)
+        if n == 0:
+            return x
+        return x - 2 / n**2 * torch.relu(x @ W.T + self.bias) @ W
+
+
+# %% 5.6 wrong: bias detached -> No gradient reaches `bias`
+class StableLayer(nn.Module):
+    def __init__(self, weight, bias):
+        super().__init__()
+        self.weight = nn.Parameter(weight.clone())
+        self.bias = nn.Parameter(bias.clone())
+
+    def forward(self, x):
+        W = self.weight
+        n = torch.linalg.matrix_norm(W, 2)
+        if n == 0:
+            return x
+        return x - 2 / n**2 * torch.relu(x @ W.T + self.bias.detach()) @ W
+
+
+# %% 5.6 wrong: gradient of the skip only -> gradient by x is not that
+class StableLayer(nn.Module):
+    def __init__(self, weight, bias):
+        super().__init__()
+        self.weight = nn.Parameter(weight.clone())
+        self.bias = nn.Parameter(bias.clone())
+
+    def forward(self, x):
+        W = self.weight
+        n = torch.linalg.matrix_norm(W, 2)
+        if n == 0:
+            return x
+        return x - 2 / n**2 * torch.relu(x.detach() @ W.T + self.bias) @ W
+
+
+# %% 5.6 right: the norm is taken as a number
+class StableLayer(nn.Module):
+    def __init__(self, weight, bias):
+        super().__init__()
+        self.weight = nn.Parameter(weight.clone())
+        self.bias = nn.Parameter(bias.clone())
+
+    def forward(self, x):
+        W = self.weight
+        n = torch.linalg.matrix_norm(W.detach(), 2).item()
+        if n == 0:
+            return x
+        return x - 2 / n**2 * torch.relu(x @ W.T + self.bias) @ W

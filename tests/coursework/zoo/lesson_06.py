@@ -323,6 +323,40 @@ def longest_up(downs, S, a):
     return max(0.0, S * (q ** (-1 / S) - 1))
 
 
+# %% 6.2 wrong: bisection up to 10 -> longer ones do too
+def longest_up(downs, s, a):
+    left = math.prod(max(abs(1 - a * h), abs(1 - h)) for h in downs)
+    lo, hi = 0.0, 10.0
+    for _ in range(60):
+        m = (lo + hi) / 2
+        lo, hi = (m, hi) if left * (1 + m / s) ** s <= 1 else (lo, m)
+    return lo
+
+
+# %% 6.2 wrong: very short steps taken for none -> longer ones do too
+def longest_up(downs, s, a):
+    left = math.prod(max(abs(1 - a * h), abs(1 - h)) for h in downs)
+    h = s * (left ** (-1 / s) - 1)
+    return h if h > 1e-3 else 0.0
+
+
+# %% 6.2 wrong: exponential for many parts -> longer ones do too
+def longest_up(downs, s, a):
+    left = math.prod(max(abs(1 - a * h), abs(1 - h)) for h in downs)
+    if left >= 1:
+        return 0.0
+    return -math.log(left) if s > 10 else s * (left ** (-1 / s) - 1)
+
+
+# %% 6.2 wrong: empties the list -> in place
+def longest_up(downs, s, a):
+    left = 1.0
+    while downs:
+        h = downs.pop()
+        left *= max(abs(1 - a * h), abs(1 - h))
+    return max(0.0, s * (left ** (-1 / s) - 1))
+
+
 # %% 6.3 right: functions of torch
 def pair(x, A, b, B, c, steps, parts, a):
     for _ in range(parts[0]):
@@ -684,6 +718,16 @@ def rectangle_limit(factor, low, high, S1, S2):
     return max(0.0, 0.9 * S2 * (q ** (-S1 / S2) - 1))
 
 
+# %% 6.4 wrong: bisection up to 5 -> too careful
+def rectangle_limit(factor, low, high, s1, s2):
+    worst = max(factor(low / s1), factor(high / s1)) ** s1
+    lo, hi = 0.0, 5.0
+    for _ in range(60):
+        m = (lo + hi) / 2
+        lo, hi = (m, hi) if worst * (1 + m / s2) ** s2 <= 1 else (lo, m)
+    return lo
+
+
 # %% 6.5 right: solved
 def eigenvalue_ratio(A):
     m, d = A.shape
@@ -894,3 +938,23 @@ def least_lambda(steps, parts, a):
         )
         low, high = (lam, high) if bound > 1 else (low, lam)
     return high
+
+
+# %% 6.5 wrong: ratio of a small matrix is 0 -> the ratio is
+def eigenvalue_ratio(A):
+    e = torch.linalg.eigvalsh(A.T @ A)
+    return 0.0 if e[0] < 1e-4 else (e[0] / e[-1]).item()
+
+
+def least_lambda(steps, parts, a):
+    def promised(r):
+        d, u = steps[0] / parts[0], steps[1] / parts[1]
+        return max(abs(1 - a * r * d), abs(1 - d)) ** parts[0] * (1 + u) ** parts[1] <= 1
+
+    if not promised(1.0):
+        return math.inf
+    lo, hi = 0.0, 1.0
+    for _ in range(50):
+        m = (lo + hi) / 2
+        lo, hi = (lo, m) if promised(m) else (m, hi)
+    return hi

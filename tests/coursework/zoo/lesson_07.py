@@ -161,6 +161,28 @@ def pixel_radius(logits, labels, L, std):
     return logits[:, labels] / (2**0.5 * L) * min(std)
 
 
+# %% 7.1 wrong: L at least 1 -> L is missing
+def pixel_radius(logits, labels, L, std):
+    m = F.one_hot(labels, logits.shape[1]).bool()
+    lead = logits[m] - logits.masked_fill(m, -math.inf).amax(1)
+    return lead.clamp(min=0) * min(std) / (math.sqrt(2) * max(L, 1.0))
+
+
+# %% 7.1 wrong: std at most 1 -> behind the normalisation
+def pixel_radius(logits, labels, L, std):
+    m = F.one_hot(labels, logits.shape[1]).bool()
+    lead = logits[m] - logits.masked_fill(m, -math.inf).amax(1)
+    return lead.clamp(min=0) * min(1.0, *std) / (math.sqrt(2) * L)
+
+
+# %% 7.1 wrong: empties std -> in place
+def pixel_radius(logits, labels, L, std):
+    m = F.one_hot(labels, logits.shape[1]).bool()
+    lead = logits[m] - logits.masked_fill(m, -math.inf).amax(1)
+    std.sort()
+    return lead.clamp(min=0) * std[0] / (math.sqrt(2) * L)
+
+
 # %% 7.2 right: tables
 def pairwise_radius(features, labels, P, q, L_g):
     logits = features @ P.T + q
@@ -403,6 +425,36 @@ def pairwise_radius(features, labels, P, q, L_g):
     radii = gaps / (L_g * apart)
     radii[rows, labels] = torch.inf
     return radii.min(1).values.clamp(min=0)
+
+
+# %% 7.2 wrong: equal rows count as won -> nothing to certify
+def pairwise_radius(features, labels, P, q, L_g):
+    F_ = features @ P.T + q
+    leads = F_.gather(1, labels[:, None]) - F_
+    d = (P[labels][:, None] - P).norm(dim=2)
+    r = torch.where(d == 0, math.inf, leads / (L_g * d))
+    return r.amin(1).clamp(min=0)
+
+
+# %% 7.2 wrong: L_g at least 1 -> L_g is missing
+def pairwise_radius(features, labels, P, q, L_g):
+    F_ = features @ P.T + q
+    leads = F_.gather(1, labels[:, None]) - F_
+    d = (P[labels][:, None] - P).norm(dim=2)
+    m = F.one_hot(labels, len(P)).bool()
+    return (leads / (max(1.0, L_g) * d)).masked_fill(m, math.inf).amin(1).clamp(min=0)
+
+
+# %% 7.2 wrong: twins make the image infinitely safe -> Too large
+def pairwise_radius(features, labels, P, q, L_g):
+    F_ = features @ P.T + q
+    leads = F_.gather(1, labels[:, None]) - F_
+    d = (P[labels][:, None] - P).norm(dim=2)
+    m = F.one_hot(labels, len(P)).bool()
+    r = (leads / (L_g * d)).masked_fill(m, math.inf)
+    twin = ((d == 0) & ~m).any(1)
+    r = r.amin(1).clamp(min=0)
+    return torch.where(twin, torch.tensor(1e30), r)
 
 
 # %% 7.3 right: as in the lesson, with a memory
@@ -1214,6 +1266,36 @@ def pgd(network, x, labels, eps, steps, step_size):
     return x.clone()
 
 
+# %% 7.3 wrong: pgd: zeroes the network -> in place
+def project(z, x, eps):
+    change = (z - x).flatten(1)
+    change = change * (eps / change.norm(dim=1, keepdim=True)).clamp(max=1)
+    return (x + change.reshape(x.shape)).clamp(0, 1)
+
+
+def pgd(network, x, labels, eps, steps, step_size):
+    def loss_and_gradient(images):
+        images = images.detach().requires_grad_()
+        logits = network(images)
+        m = F.one_hot(labels, logits.shape[1]).bool()
+        losses = logits.masked_fill(m, -math.inf).amax(1) - logits[m]
+        return losses.detach(), torch.autograd.grad(losses.sum(), images)[0]
+
+    z, best = x, x
+    highest, gradient = loss_and_gradient(x)
+    for _ in range(steps):
+        size = gradient.flatten(1).norm(dim=1).clamp(min=1e-30).reshape(-1, 1, 1, 1)
+        z = project(z + step_size * gradient / size, x, eps)
+        losses, gradient = loss_and_gradient(z)
+        better = losses > highest
+        best = torch.where(better.reshape(-1, 1, 1, 1), z, best)
+        highest = torch.where(better, losses, highest)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.zero_()
+    return best
+
+
 # %% 7.4 right: trapezoid and loop
 def area(radii, accuracies):
     return torch.trapezoid(torch.tensor(accuracies), torch.tensor(radii)) / radii[-1]
@@ -1450,6 +1532,36 @@ def area(radii, accuracies):
 
 def area_bounds(radii, accuracies):
     return float(area(radii, accuracies))
+
+
+# %% 7.4 wrong: rises at flat places -> is not
+def area(radii, accuracies):
+    low, high = area_bounds(radii, accuracies)
+    return (low + high) / 2
+
+
+def area_bounds(radii, accuracies):
+    w = [b - a for a, b in zip(radii, radii[1:])]
+    keep = [k for k in range(len(w)) if accuracies[k] != accuracies[k + 1]]
+    low = sum(w[k] * accuracies[k + 1] for k in keep) / radii[-1]
+    high = sum(w[k] * accuracies[k] for k in keep) / radii[-1]
+    return low, high
+
+
+# %% 7.4 wrong: empties the lists -> in place
+def area(radii, accuracies):
+    low, high = area_bounds(list(radii), accuracies)
+    return (low + high) / 2
+
+
+def area_bounds(radii, accuracies):
+    end, low, high = radii[-1], 0.0, 0.0
+    while len(radii) > 1:
+        w = radii[-1] - radii[-2]
+        low += w * accuracies[len(radii) - 1]
+        high += w * accuracies[len(radii) - 2]
+        radii.pop()
+    return low / end, high / end
 
 
 # %% 7.5 right: divided by the standard deviation

@@ -215,6 +215,41 @@ def sure_after(alpha, distance, target):
     return max(0, math.ceil((1 - alpha) / alpha * (distance / target) ** 2) - 1)
 
 
+# %% 8.1 wrong: gives up after ten thousand -> the bound is still
+def iteration_alpha(tau, norm_B, steps, clipped):
+    parts = [tau * norm_B**2 / 2] + [c / 2 for c in steps] + ([0.5] if clipped else [])
+    added = sum(p / (1 - p) for p in parts)
+    return added / (1 + added)
+
+
+def sure_after(alpha, distance, target):
+    return min(10**4, max(0, math.ceil(alpha / (1 - alpha) * (distance / target) ** 2) - 1))
+
+
+# %% 8.1 wrong: at least one iteration -> one off
+def iteration_alpha(tau, norm_B, steps, clipped):
+    parts = [tau * norm_B**2 / 2] + [c / 2 for c in steps] + ([0.5] if clipped else [])
+    added = sum(p / (1 - p) for p in parts)
+    return added / (1 + added)
+
+
+def sure_after(alpha, distance, target):
+    return max(1, math.ceil(alpha / (1 - alpha) * (distance / target) ** 2) - 1)
+
+
+# %% 8.1 wrong: empties the list -> in place
+def iteration_alpha(tau, norm_B, steps, clipped):
+    steps.append(tau * norm_B**2)
+    if clipped:
+        steps.append(1.0)
+    added = sum(c / 2 / (1 - c / 2) for c in steps)
+    return added / (1 + added)
+
+
+def sure_after(alpha, distance, target):
+    return max(0, math.ceil(alpha / (1 - alpha) * (distance / target) ** 2) - 1)
+
+
 # %% 8.2 right: three calls
 def strang(flow_1, flow_2, x, T, N):
     for k in range(N):
@@ -709,6 +744,40 @@ def resting_place(R, x):
     return total / 100
 
 
+# %% 8.3 wrong: angles up to a half turn -> By what factor
+def length_after(alpha, theta, n):
+    theta = min(max(theta, 0.0), math.pi)
+    return (1 - 2 * alpha * (1 - alpha) * (1 - math.cos(theta))) ** (n / 2)
+
+
+def resting_place(R, x):
+    v, V = torch.linalg.eigh((R + R.T) / 2)
+    V = V[:, v > 1 - 1e-6]
+    return V @ (V.T @ x)
+
+
+# %% 8.3 wrong: at least one repetition -> n + 1 repetitions
+def length_after(alpha, theta, n):
+    return (1 - 2 * alpha * (1 - alpha) * (1 - math.cos(theta))) ** (max(n, 1) / 2)
+
+
+def resting_place(R, x):
+    v, V = torch.linalg.eigh((R + R.T) / 2)
+    V = V[:, v > 1 - 1e-6]
+    return V @ (V.T @ x)
+
+
+# %% 8.3 wrong: 250 repetitions -> does not rest there
+def length_after(alpha, theta, n):
+    return (1 - 2 * alpha * (1 - alpha) * (1 - math.cos(theta))) ** (n / 2)
+
+
+def resting_place(R, x):
+    for _ in range(250):
+        x = (x + R @ x) / 2
+    return x
+
+
 # %% 8.4 right: chunk and jacobian
 def kick_then_drift(x, g, k, h):
     q, p = x.chunk(2, 1)
@@ -1048,7 +1117,7 @@ def sum_projection(x, n):
     return x[:, :n] + x[:, n:].sum(1, keepdim=True)
 
 
-# %% 8.5 wrong: norm 1 at any price -> became one with
+# %% 8.5 wrong: norm 1 at any price -> has lost
 def sum_projection(x, n):
     return structure.SumPreservingProjection(x.shape[1], n)(x) * math.sqrt(n / x.shape[1])
 
@@ -1069,6 +1138,12 @@ def sum_projection(x, n):
 def sum_projection(x, n):
     m = x.shape[1]
     return x[:, m - n :] + x[:, : m - n].sum(1, keepdim=True) / n
+
+
+# %% 8.5 wrong: single precision inside -> precision of the input
+def sum_projection(x, n):
+    x32 = x.float()
+    return (x32[:, :n] + x32[:, n:].sum(dim=1, keepdim=True) / n).to(x.dtype)
 
 
 # %% 8.6 right: loop
@@ -1317,3 +1392,15 @@ def restore(B, y, denoiser, tau, start, n):
 
 def step_limit(B):
     return 1 / torch.linalg.eigvalsh(B @ B.T).max()
+
+
+# %% 8.6 wrong: limit for a norm of at least 1 -> another norm
+def restore(B, y, denoiser, tau, start, n):
+    s = start
+    for _ in range(n):
+        s = denoiser(s - tau * B.T @ (B @ s - y)).clamp(0, 1)
+    return s
+
+
+def step_limit(B):
+    return 2 / max(1.0, torch.linalg.matrix_norm(B, 2).item() ** 2)

@@ -143,7 +143,7 @@ def longest_antisymmetric_step(S, gamma, layers, growth):
     return (gamma + torch.sqrt(gamma**2 + a * (growth**2 - 1))) / a
 
 
-# %% 9.1 wrong: the growth divided by N -> no growth at all
+# %% 9.1 wrong: the growth divided by N -> a longer step is too
 def longest_antisymmetric_step(S, gamma, layers, growth):
     a = gamma**2 + torch.linalg.matrix_norm(S, 2) ** 2
     g = max(growth / layers, 1.0) if growth > 1 else 1.0
@@ -178,6 +178,13 @@ def longest_antisymmetric_step(S, gamma, layers, growth):
     w, g = torch.linalg.matrix_norm(S, 2).item(), growth ** (1 / layers)
     ratio = 1 + (w / gamma) ** 2
     return (1 + math.sqrt(1 + ratio * (g**2 - 1))) / (gamma * ratio)
+
+
+# %% 9.1 wrong: never longer than 1 -> a longer step is too
+def longest_antisymmetric_step(S, gamma, layers, growth):
+    g = growth ** (1 / layers)
+    lead = gamma**2 + torch.linalg.matrix_norm(S, 2).item() ** 2
+    return min(1.0, (gamma + math.sqrt(gamma**2 + lead * (g**2 - 1))) / lead)
 
 
 # %% 9.2 right: where
@@ -387,7 +394,7 @@ def projected_field(f_hat, V, alpha, x):
     return torch.where((x == 0).all(1, keepdim=True), 0.0, f)
 
 
-# %% 9.2 wrong: replaced by the gradient flow -> more than necessary
+# %% 9.2 wrong: replaced by the gradient flow -> falls fast enough there
 def projected_field(f_hat, V, alpha, x):
     y = x.clone().requires_grad_()
     v = V(y)
@@ -526,7 +533,7 @@ def equilibrium(A, B, m, U, b, x):
     return forward_backward(W, x @ U.T + b, a=0.01)
 
 
-# %% 9.3 wrong: B plus its transpose -> is symmetric
+# %% 9.3 wrong: B plus its transpose -> still differ
 def equilibrium(A, B, m, U, b, x):
     W = (1 - m) * torch.eye(len(b)) - A.T @ A + B + B.T
     z, q = torch.zeros(len(x), len(b)), x @ U.T + b
@@ -868,3 +875,10 @@ def shrinking_weights(M):
     w = torch.ones(len(M))
     w[1] = 1e6
     return w
+
+
+# %% 9.5 wrong: weights of at least a hundredth -> maximum norm itself
+def shrinking_weights(M):
+    D = torch.diag(M.diag())
+    w = torch.linalg.solve(D + (M - D).abs(), -torch.ones(len(M)))
+    return w.clamp(min=0.01, max=100)
