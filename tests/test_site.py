@@ -94,7 +94,7 @@ def test_the_grid_is_as_fine_as_it_may_be():
     thin = frames.grid(controls, 100)
     assert 0.3 in thin["x"] and len(thin["x"]) == 8 and thin["n"] == [1, 2, 3]
     few = frames.grid(controls, 50)
-    assert few["flag"] == [False] and math.prod(map(len, few.values())) <= 50
+    assert few["flag"] == [False] and len(few["x"]) == 8 and math.prod(map(len, few.values())) <= 50
     assert list(few) == list(controls), "the frames are in the order of the controls"
 
 

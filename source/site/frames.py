@@ -88,16 +88,20 @@ def thinned(values: list, number: int, kept) -> list:
 def grid(controls: dict[str, ipywidgets.Widget], most: int) -> dict[str, list]:
     """The values of each control, with at most `most` combinations; one alone: it does not move.
 
-    All sliders get equally few values; if that were fewer than FEWEST, the last control stays.
+    All sliders get equally few values; if these were fewer than FEWEST, a list stays, the longest
+    first, and then a slider, the last first.
     """
     choices = {name: all_values(control) for name, control in controls.items()}
-    for moving in range(len(choices), 0, -1):
+    sliders = [name for name, control in controls.items() if hasattr(control, "step")]
+    lists = sorted(set(controls) - set(sliders), key=lambda name: (-len(choices[name]), name))
+    staying = [*lists, *reversed(sliders)]
+    for number_staying in range(len(staying)):
         for number in range(max(FEWEST, *map(len, choices.values())), FEWEST - 1, -1):
             values = {}
-            for place, (name, control) in enumerate(controls.items()):
-                if place >= moving:
+            for name, control in controls.items():
+                if name in staying[:number_staying]:
                     values[name] = [control.value]
-                elif hasattr(control, "step"):
+                elif name in sliders:
                     values[name] = thinned(choices[name], number, control.value)
                 else:
                     values[name] = choices[name]

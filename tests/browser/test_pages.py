@@ -159,14 +159,18 @@ def test_search_finds_a_word_without_a_network(browser, folder):
 
 
 def test_links_lead_to_what_they_name(browser, folder):
-    """From a claim of one lesson to another lesson, its exercises, and the reference."""
-    visit = Visit(browser, folder / f"{MOVING}.html")
-    for name, start in (("Section 3.7", "3.7 "), ("Exercise 5.1", "Exercise 5.1")):
-        visit.page.goto((folder / f"{MOVING}.html").as_uri())
-        visit.page.locator("article").get_by_role("link", name=name, exact=True).first.click()
-        visit.page.wait_for_load_state()
-        place = visit.page.locator(":target")
-        assert place.locator(":is(h1, h2, h3)").first.inner_text().startswith(start)
+    """From a lesson to a section of another and to its exercises; from exercises to a claim."""
+    visit = Visit(browser, folder / "index.html")
+    for page, name, kind in (
+        ("07_adversarial_robustness", "Section 3.7", "h2"),
+        (MOVING, "Exercise 5.1", "h2"),
+        ("coursework/08_structure_preservation", "Claim 5.4", "strong"),
+    ):
+        visit.page.goto((folder / f"{page}.html").as_uri())
+        link = visit.page.locator("article").get_by_role("link", name=name, exact=True)
+        visit.page.goto(link.first.evaluate("link => link.href"))
+        found = visit.page.locator(":target").locator(kind).first.inner_text()
+        assert found.startswith(name.removeprefix("Section "))
     visit.page.close()
 
 
