@@ -94,9 +94,8 @@ def problem_of(error: BaseException) -> list[str]:
         return ["too slow", ""]
     if isinstance(error, RecursionError):
         return ["RecursionError", "it calls itself without end"]
-    if isinstance(error, NotImplementedError) and str(error).startswith(
-        ("Exercise ", "Your turn ")
-    ):
+    is_stub = str(error).startswith(("Exercise ", "Your turn "))
+    if isinstance(error, NotImplementedError) and is_stub:
         return ["stub", str(error)]
     text = (str(error).splitlines() or [""])[0][:160]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

@@ -4,33 +4,7 @@ It gets an `Attempt`, calls the student's functions through it on random inputs,
 with a stored answer, and says with `require` which property must hold and which mistake is likely.
 When an instructor grades, it runs in the grader's process and its calls travel to the kernel.
 
-For authors of checks (chapter_checks/README.md has the steps, exercises/lesson_05.py examples):
-
-    @exercise("5.1", "The longest step of a layer", points=2, minutes=10)
-    def longest_step(attempt: Attempt) -> None:
-        A = attempt.randn(3, 4)  # also uniform(low, high, *shape), integer(low, high)
-        tau = attempt.number("longest_step", A)  # a real number; finite=False allows inf
-        attempt.require(condition, "The likely mistake, in one line without the formula.")
-
-* Other answers: `tensor(name, *args, shape=..., dtype=...)`; `several(name, *args, count=2)`, then
-  `as_number` or `as_tensor` for each value; `function(name, *args)` for a returned function or
-  network: call it, or its `.method("state_dict")`, and pass what comes through `as_tensor`;
-  `with_gradient(name, x, *args)` also gives the gradient and so finds `.item()` and `.detach()`.
-  Wrong types and shapes, nan, exceptions, endless loops, changed arguments become verdicts there.
-* Arguments and results are None, bool, int, float, str, tensors, and lists, tuples and dicts of
-  these. A function or network is an argument only if a `@sendable` maker (of sendable.py, or your
-  own at the top level of lesson_NN.py) makes it from such values: the other process makes it again.
-  What `function` gave can be sent back as it is.
-* Test the property, on inputs where wrong formulas differ from the right one (not normal,
-  rectangular, batches of 1 and of more, zeros and negative entries), and test that it is sharp.
-  Keep random inputs away from kinks: a right answer must pass for every seed.
-* Only when it has failed, compare with typical mistakes, which may agree with the right answer
-  in special cases: `rule_out(value, {"the square of the norm": n**2}, "This is {}.")`. It is named
-  only if other random inputs show the same mistake; otherwise the `fail` behind it speaks. So put
-  fixed inputs last, and say there what is wrong, not why.
-* An answer may be 0 or 1e300, or inf with finite=False: `require` a sensible range before you
-  divide by it, take powers of it or call `int`. A hint is evaluated even if its property holds.
-* Float64, no training, 0.1 s for a right answer: tests run each check for 20 seeds.
+chapter_checks/README.md says how to write a check; exercises/lesson_05.py has examples.
 """
 
 import importlib.util
@@ -70,9 +44,7 @@ class CheckFailed(AssertionError):
         self.number = number
         self.outcome = outcome
         self.hint = hint
-        self.mistakes: dict[str, str] = (
-            mistakes or {}
-        )  # those that give this value, and their hints
+        self.mistakes = mistakes or {}  # those that give this value, and their hints
 
     def _render_traceback_(self) -> list[str]:  # IPython asks for it
         return [str(self)]
@@ -117,9 +89,6 @@ def find(number: str) -> Exercise:
     return EXERCISES[number]
 
 
-Local = Bench  # the notebook is here; `grading.inside.Remote` asks one in another process
-
-
 class Returned:
     """A function or network that the student's code returned: call it, or one of its methods."""
 
@@ -145,12 +114,7 @@ class Attempt:
     """What a check works with: random inputs, the student's functions, and verdicts."""
 
     def __init__(
-        self,
-        of: Exercise,
-        transport: Bench,
-        seed: int,
-        seconds: float = 10.0,
-        named: bool = True,
+        self, of: Exercise, transport: Bench, seed: int, seconds: float = 10.0, named: bool = True
     ):
         self.exercise = of
         self.transport = transport
@@ -182,10 +146,9 @@ class Attempt:
     def rule_out(self, value, mistakes: dict[str, Any], saying="{}", rtol=1e-6, atol=0.0) -> None:
         """Stop here with the hint of the first typical mistake that gives this value.
 
-        They agree if |value - wrong| <= atol + rtol |wrong|; the size of a tensor is its largest
-        entry. Infinity and nan are nobody's mistake. `saying` is the hint with {} for the mistake.
-        Chance makes values agree too: so write a general hint behind this call. It is given unless
-        the same mistake is found again on other inputs.
+        They agree if |value - wrong| <= atol + rtol |wrong|, by the largest entry of a tensor.
+        Infinity and nan are nobody's mistake. `saying` is the hint with {} for the mistake. The
+        general hint behind this call is given unless other inputs show the same mistake.
         """
         found = {}
         for mistake, wrong in mistakes.items():
@@ -198,13 +161,8 @@ class Attempt:
             first = next(iter(found.values()))
             raise CheckFailed(self.exercise.number, NOT_YET, first, found)
 
-    # ---- the student's answers ----
-
     def request(self, target, arguments: tuple, what: str, method=None, gradient=None) -> Any:
-        """What a call of the student's code gives, or the verdict if it gives nothing.
-
-        With gradient = (parameter, weights) also a gradient, as `with_gradient` says.
-        """
+        """What a call gives, with gradient = (parameter, weights) that also; or the verdict."""
         seconds = self.deadline - time.monotonic()
         request = {"name": target, "method": method, "seconds": seconds}
         request["gradient"] = wire.encode(gradient)
@@ -263,10 +221,7 @@ class Attempt:
         return value
 
     def with_gradient(self, name, x: Tensor, *arguments: Any, weights=None) -> tuple[Any, Tensor]:
-        """The function's value, and the gradient of its sum with respect to its argument x.
-
-        With weights, a tensor of the value's shape, it is the sum of weights * value.
-        """
+        """The function's value, and the gradient by x of the sum of weights (else 1) * value."""
         return self.request(name, (x, *arguments), f"`{name}`", gradient=(None, weights))
 
     def as_number(self, value: Any, what: str, finite: bool = True) -> float:
@@ -289,9 +244,7 @@ class Attempt:
         given, asked = tuple(value.shape), tuple(shape)
         hint = f"{what} has shape {given}; for this input it should be {asked}."
         self.require(given == asked, hint)
-        hint = (
-            f"{what} is {value.dtype} although the input is {dtype}: keep the dtype of the input."
-        )
+        hint = f"{what} is {value.dtype}, but the input is {dtype}: keep the dtype of the input."
         self.require(value.dtype == dtype, hint)
         self.require(value.isfinite().all(), f"{what} contains nan or infinite entries.")
         return value

@@ -5,7 +5,8 @@ from numbers import Real
 from typing import Any
 
 from . import engine
-from .engine import NOTEBOOK_SEED, PASSED, CheckFailed, Local, called, find
+from .bench import Bench
+from .engine import NOTEBOOK_SEED, PASSED, CheckFailed, called, find
 
 _outcomes: dict[str, bool] = {}
 
@@ -25,7 +26,7 @@ def your_turn(number: str, seed: int = NOTEBOOK_SEED) -> None:
 
 def check_names(number: str, names: dict[str, Any], seed: int) -> None:
     _outcomes[find(number).number] = False
-    engine.run_check(number, Local(names), seed)
+    engine.run_check(number, Bench(names), seed)
     _outcomes[number] = True
     print(f"{called(number)}: {PASSED}")
 

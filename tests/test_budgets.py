@@ -42,8 +42,10 @@ def files(*patterns):
 
 HELPER = files("chapter_utils/*.py")
 CERTIFICATES = files("chapter_utils/certificates/*.py")
-EXERCISES = files("chapter_checks/exercises/*.py", "chapter_checks/turns/*.py")
-ENGINE = files(*(f"chapter_checks/{name}.py" for name in ("engine", "bench", "wire", "sendable")))
+EXERCISES = files(
+    "chapter_checks/exercises/*.py", "chapter_checks/turns/*.py", "chapter_checks/sendable.py"
+)
+ENGINE = files(*(f"chapter_checks/{name}.py" for name in ("engine", "bench", "wire")))
 FIGURES = files("notebooks/figures/*.py")
 
 

@@ -54,7 +54,7 @@ def memorised():
     """Right exactly for the inputs of the notebook's seed."""
     table = {}
 
-    class Listens(engine.Local):
+    class Listens(engine.Bench):
         def ask(self, request):
             reply = super().ask(request)
             table[tuple(request["arguments"])] = reply["value"]
@@ -310,7 +310,7 @@ def test_unreadable_files_are_reported(graded, name):
 
 def test_the_memory_cheat_is_real():
     exec(memorised(), names := {})
-    engine.run_check("2.1", engine.Local(names), engine.NOTEBOOK_SEED)
+    engine.run_check("2.1", engine.Bench(names), engine.NOTEBOOK_SEED)
 
 
 def test_the_notebook_alone_would_be_fooled():

@@ -18,9 +18,9 @@ from chapter_checks.engine import (
     NOT_YET,
     NOTEBOOK_SEED,
     Attempt,
+    Bench,
     CheckFailed,
     Exercise,
-    Local,
     called,
     find,
     run_check,
@@ -48,7 +48,7 @@ def names_after(start: str, code: str) -> dict:
 
 def verdict(number: str, names: dict, seed: int) -> str:
     try:
-        run_check(number, Local(names), seed)
+        run_check(number, Bench(names), seed)
     except CheckFailed as failed:
         if failed.__cause__:  # a hole in the check
             raise failed.__cause__ from None
@@ -179,7 +179,7 @@ def check_of_twice(monkeypatch):
 
     twice = Exercise("99.1", "Twice", 1, 1, check)
     monkeypatch.setitem(EXERCISES, "99.1", twice)
-    return Attempt(twice, Local({}), NOTEBOOK_SEED).uniform(1.0, 2.0)
+    return Attempt(twice, Bench({}), NOTEBOOK_SEED).uniform(1.0, 2.0)
 
 
 def test_a_mistake_is_named_only_if_other_inputs_show_it_too(check_of_twice):
@@ -215,7 +215,7 @@ def overwritten(inner):
     ],
 )
 def test_arguments_of_every_kind_stay_as_they_were(answer, argument):
-    attempt = Attempt(Exercise("99.1", "Test", 1, 1, print), Local({"f": answer}), 0)
+    attempt = Attempt(Exercise("99.1", "Test", 1, 1, print), Bench({"f": answer}), 0)
     with pytest.raises(CheckFailed, match="changes its argument number 1"):
         attempt.number("f", argument)
 
@@ -229,7 +229,7 @@ def test_a_network_keeps_its_weights():
     one = torch.ones(2, dtype=torch.float64)
     network = dense_network([torch.stack([one, one])], [one], "relu")
     names = {"f": erased, "g": lambda network: network(torch.ones(1, 2)).sum()}
-    attempt = Attempt(Exercise("99.1", "Test", 1, 1, print), Local(names), 0)
+    attempt = Attempt(Exercise("99.1", "Test", 1, 1, print), Bench(names), 0)
     assert attempt.number("g", network) == 6
     with pytest.raises(CheckFailed, match="changes its argument number 1"):
         attempt.number("f", network)
@@ -251,7 +251,7 @@ UNREADABLE = {
 @pytest.mark.parametrize("kind", UNREADABLE)
 def test_a_tensor_that_cannot_be_read_is_no_answer(kind):
     names = {"f": lambda _: UNREADABLE[kind]()}
-    attempt = Attempt(Exercise("99.1", "Test", 1, 1, print), Local(names), 0)
+    attempt = Attempt(Exercise("99.1", "Test", 1, 1, print), Bench(names), 0)
     with pytest.raises(CheckFailed, match="cannot be the answer"):
         attempt.ask("f", 1)
 
