@@ -617,7 +617,7 @@ assert short > long + 0.1
 #
 # The folder has one folder a class: `train/CLASS/` and `test/CLASS/`, with pictures of one size. We draw a small one of 32 × 32 pixels, with three classes of random colour, size and place.
 # For your own pictures run, in place of the next cell, only `pictures = data.load_images("folder", folder="/full/path/my_pictures").to(device)`.
-# Both sides of the pictures must be divisible by 4; the last fold of this section makes such a folder from photographs of any size. If you see *no valid file for the classes .ipynb_checkpoints*, delete that hidden folder.
+# Both sides of the pictures must be divisible by 4; the last fold of this section makes such a folder from photographs of any size.
 
 # %% tags=["nbval-ignore-output"]
 generator = torch.Generator().manual_seed(0)
@@ -801,7 +801,7 @@ figures.photographs(run, grid, published, stored["settings"]["attack_images"])
 #
 # * An unconstrained ResNet classifies 93 of 100 such photographs (He et al., 1512.03385), without a certificate.
 # * A much larger network with a guarantee, trained on generated images as well, classifies 87 and certifies 78 at radius $36/255$ (Hu et al., 2310.02513).
-# * Even of its own training photographs ours classifies only 73 (last line). So it has not learned by heart.
+# * Even of its own training photographs ours classifies only 74 (last line). So it has not learned by heart.
 #
 # The first test photograph of each class, and below it the nearest error that an attack (DDN) found:
 
