@@ -28,6 +28,7 @@ import references  # noqa: E402
 LINKED = re.compile(r"\[((?:Section|Claim|Exercise) \d+\.\d+)\]\([^)]*\)")
 NAMING = re.compile(r"^(> \*\*Claim|## Exercise|##) (\d+\.\d+)", re.MULTILINE)
 KIND = {"> **Claim": "(claim", "## Exercise": "(exercise", "##": "(section"}
+WHOLE_WAY = "05_live_path"  # the live figure of the front page
 REPOSITORY = f"https://github.com/{build.REPOSITORY}"
 BADGE = re.compile(r"\[!\[([^\]]+)\]\([^)]+\)\]")
 
@@ -55,9 +56,8 @@ def picture(out: NotebookNode, folder: Path) -> str:
     return f'<figure><img alt="{alt}" src="_static/pictures/{name}"></figure>'
 
 
-def live_figure(out: NotebookNode, name: str, folder: Path) -> str:
+def live_figure(text: str, name: str, folder: Path) -> str:
     """The place of a live figure, and the script with its frames; "" for a progress bar."""
-    text = out.data["text/plain"]
     if not text.startswith("Live figure"):
         return ""
     place = f'<div class="live-figure" id="{name}"><p>{html.escape(text)}</p></div>'
@@ -80,7 +80,7 @@ def code(cell: NotebookNode, number: str, static: Path) -> NotebookNode:
         data = out.get("data", {})
         if "application/vnd.jupyter.widget-view+json" in data:
             name = f"{number}_{frames.displayed(cell.source)}"
-            shown = live_figure(out, name, static / "live")
+            shown = live_figure(data["text/plain"], name, static / "live")
         elif "image/png" in data:
             shown = picture(out, static / "pictures")
         else:
@@ -126,7 +126,11 @@ def write_sources(folder: Path, moving: dict[str, dict[str, dict]]) -> None:
     for path in notebooks():
         notebook = page(nbformat.read(path, as_version=4), path.stem[:2], static)
         nbformat.write(notebook, folder / path.relative_to(build.NOTEBOOKS))
-    shutil.copy(HERE / "index.md", folder)
+    first = (HERE / "index.md").read_text("utf-8")
+    place = live_figure(
+        "Live figure with the step c. It moves in lesson 5.", WHOLE_WAY, static / "live"
+    )
+    (folder / "index.md").write_text(first.replace("WHOLE_WAY", place), encoding="utf-8")
     text = (build.ROOT / "chapter_checks" / "README.md").read_text("utf-8")
     text = re.sub(r"\]\((?!http|#)", f"]({REPOSITORY}/blob/main/chapter_checks/", text)
     (folder / "instructors.md").write_text(text, encoding="utf-8")
