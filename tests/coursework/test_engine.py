@@ -14,7 +14,7 @@ from torch import nn
 
 import chapter_checks
 from chapter_checks import bench, engine, notebook, sendable, wire
-from chapter_checks.engine import Attempt, CheckFailed, Exercise, Local
+from chapter_checks.engine import Attempt, Bench, CheckFailed, Exercise
 
 
 class ThroughJson:
@@ -28,7 +28,7 @@ class ThroughJson:
         return json.loads(bench.serve(self.names, json.dumps(request)))
 
 
-@pytest.fixture(params=[Local, ThroughJson])
+@pytest.fixture(params=[Bench, ThroughJson])
 def attempt_at(request):
     def make(names, seconds=10.0):
         return Attempt(Exercise("9.1", "Test", 1, 1, print), request.param(names), 0, seconds)
@@ -354,7 +354,7 @@ def lambda_free():
 
 
 def test_rule_out_names_the_first_mistake_that_gives_the_value():
-    at = Attempt(Exercise("9.1", "Test", 1, 1, print), Local({}), 0)
+    at = Attempt(Exercise("9.1", "Test", 1, 1, print), Bench({}), 0)
     mistakes = {"the square": 4.0, "twice": torch.tensor(4.0), "the mean": torch.tensor([1.0, 2.0])}
     assert line(at.rule_out, 4.0, mistakes, "This is {}.").endswith(". This is the square.")
     assert line(at.rule_out, torch.tensor([1.0, 2.0]), mistakes).endswith(". the mean")
@@ -365,7 +365,7 @@ def test_rule_out_names_the_first_mistake_that_gives_the_value():
 
 @pytest.mark.parametrize("size", [1e-200, 1.0, -1e200])
 def test_rule_out_compares_relative_to_the_mistake(size):
-    at = Attempt(Exercise("9.1", "Test", 1, 1, print), Local({}), 0)
+    at = Attempt(Exercise("9.1", "Test", 1, 1, print), Bench({}), 0)
     wrong = {"wrong": size, "also wrong": torch.tensor([size, 0.0], dtype=torch.float64)}
     for value in (size * (1 + 0.9e-4), torch.tensor([size, size * 0.9e-4], dtype=torch.float64)):
         assert "wrong" in line(at.rule_out, value, wrong, rtol=1e-4)
@@ -374,7 +374,7 @@ def test_rule_out_compares_relative_to_the_mistake(size):
 
 
 def test_rule_out_is_safe_for_zero_infinity_and_nan():
-    at = Attempt(Exercise("9.1", "Test", 1, 1, print), Local({}), 0)
+    at = Attempt(Exercise("9.1", "Test", 1, 1, print), Bench({}), 0)
     odd = {"inf": math.inf, "nan": math.nan, "half": torch.tensor([0.0, math.nan])}
     for value in (0.0, 1.0, math.inf, math.nan, torch.zeros(2)):
         at.rule_out(value, odd, atol=1.0)
@@ -465,7 +465,7 @@ def test_an_error_of_the_check_is_not_blamed_on_the_student(monkeypatch):
     monkeypatch.setitem(
         engine.EXERCISES, "99.2", Exercise("99.2", "Test", 1, 1, lambda attempt: 1 / 0)
     )
-    assert "please report" in line(engine.run_check, "99.2", Local({}), 0)
+    assert "please report" in line(engine.run_check, "99.2", Bench({}), 0)
 
 
 @pytest.mark.parametrize("number", ["99.9", "x", "2", "", "../x.1", 2.1, None])
