@@ -8,7 +8,6 @@ arrives. One of the *student* stays where it is; only its number travels.
 import base64
 import functools
 import importlib
-import math
 import sys
 from typing import Any, Callable
 
@@ -54,7 +53,7 @@ def encode(value: Any, keep: Callable[[Any], int | None] | None = None) -> Any:
     With `keep` any value is taken; without it, TypeError for what cannot travel.
     """
     if type(value) is int and abs(value) > LARGEST:
-        value = math.copysign(LARGEST, value)
+        value = LARGEST if value > 0 else -LARGEST
     if type(value) in PLAIN:
         return value
     if isinstance(value, np.generic) and value.ndim == 0:

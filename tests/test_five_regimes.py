@@ -191,7 +191,7 @@ def refused(arguments, capsys):
         ("--device abacus", "unknown device 'abacus'"),
         ("--dataset mnist6k", "invalid choice: 'mnist6k'"),
         ("--dataset FashionMNIST --folder nowhere", "download=True"),
-        ("--dataset folder --folder nowhere", "nowhere/train does not exist"),
+        ("--dataset folder --folder nowhere", "no images in nowhere/train"),
     ],
 )
 def test_bad_options_are_refused_in_a_sentence_and_nothing_is_written(
@@ -209,7 +209,7 @@ def test_images_that_do_not_fit_are_refused(quick, tmp_path, capsys):
         [*quick, "--channels", "11", *results], capsys
     )
     assert os.listdir(tmp_path) == []
-    assert "only one has ['dog', 'fox']" in refused(
+    assert "got ('cat', 'dog') and ('cat', 'fox')" in refused(
         [*folder_of_images(tmp_path / "a", test=("cat", "fox")), *results], capsys
     )
     assert "divisible by 4, got 10 x 10" in refused(

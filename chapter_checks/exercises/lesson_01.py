@@ -313,7 +313,10 @@ def separation(attempt: Attempt) -> None:
         return quartic * x**3 + x @ quadratic + tilt
 
     def flowed(case, pair, t, up=1.0, max_step=0.05):
-        return ode.flow(lambda x: -up * slope(case, x), pair, [0.0, t], max_step=max_step)[-1]
+        try:
+            return ode.flow(lambda x: -up * slope(case, x), pair, [0.0, t], max_step=max_step)[-1]
+        except ArithmeticError:  # uphill it may be infinite before the time t
+            return torch.full_like(pair, math.inf)
 
     def distance(pair):
         return (pair[0] - pair[1]).norm().item()

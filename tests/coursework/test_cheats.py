@@ -162,6 +162,14 @@ CHEATS = {
 }
 
 
+# These write wherever they can: never outside a sandbox, where they destroy what they find.
+HARMFUL = {"writes to the judge", "plants a verdict"}
+
+
+def is_tried(name):
+    return name not in HARMFUL or works()
+
+
 def without(*keys):
     def change(made):
         for cell in made.cells:
@@ -256,6 +264,8 @@ def graded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("class")
     for kind, group in {"cheat": CHEATS, "honest": HONEST, "unlucky": UNLUCKY}.items():
         for name, made in group.items():
+            if not is_tried(name):
+                continue
             place = folder / f"{kind} {name}"
             place.mkdir()
             (place / "02_numerical_methods.ipynb").write_text(json.dumps(made), encoding="utf-8")
@@ -281,11 +291,14 @@ def outcome(graded, student):
 
 
 def test_nobody_is_lost(graded):
-    assert len(graded) == len(CHEATS) + len(HONEST) + len(UNLUCKY) + 2 >= 30 and len(CHEATS) >= 16
+    cheats = [name for name in CHEATS if is_tried(name)]
+    assert len(graded) == len(cheats) + len(HONEST) + len(UNLUCKY) + 2 >= 30 and len(cheats) >= 16
 
 
 @pytest.mark.parametrize("name", CHEATS)
 def test_cheat_is_not_counted(graded, name):
+    if not is_tried(name):
+        pytest.skip("it harms the machine: bubblewrap is missing or may not start")
     assert outcome(graded, f"cheat {name}")["2.1"] is False
 
 

@@ -680,22 +680,6 @@ def measured_averagedness(T, x, y):
     return M / (M + D - N)
 
 
-# %% 5.3 right: M in another order
-def averagedness(steps):
-    if max(steps) == 2:
-        return 1.0
-    odds = sum((c / 2) / (1 - c / 2) for c in steps)
-    return odds / (1 + odds)
-
-
-def measured_averagedness(T, x, y):
-    M = (x - y - T(x) + T(y)).square().sum(1)
-    D = (x - y).square().sum(1)
-    N = (T(x) - T(y)).square().sum(1)
-    ok = M > 0
-    return (M / (M + D - N))[ok].max().item()
-
-
 # %% 5.3 right: both batches at once, differences of T first
 def averagedness(steps):
     alpha = steps[0] / 2
