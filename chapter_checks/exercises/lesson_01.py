@@ -479,6 +479,7 @@ def stability(attempt: Attempt) -> None:
         (unstable, hidden(turn(speed), coupled(turn(2 * speed))), several),
         (unstable, hidden(turn(3 * speed), coupled(turn(speed))), several),
         (unstable, hidden(turn(speed), turn(speed), turn(speed), drift), several),
+        (unstable, torch.block_diag(turn(speed), drift), several),  # not from the first unit vector
     ]
     for right, A, reason in cases:
         value = attempt.ask("stability", A)
