@@ -1,5 +1,6 @@
 """The engine: outcomes, the sandbox, values on the wire, functions and networks both ways."""
 
+import importlib
 import json
 import math
 import subprocess
@@ -480,3 +481,14 @@ def test_students_need_nothing_but_torch_to_check():
         "assert not {'pytest', 'nbval', 'jupytext', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_time_limit_waits_for_an_import(tmp_path, monkeypatch):
+    """A module that is stopped half-way would stay broken for the rest of the kernel's life."""
+    (tmp_path / "slow_to_load.py").write_text("import time\ntime.sleep(0.3)\nwhole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(bench.TooSlow), bench.time_limit(0.05):
+        importlib.import_module("slow_to_load")
+        while True:
+            pass
+    assert sys.modules["slow_to_load"].whole
