@@ -93,7 +93,7 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         paper = pair_factor((h1, h2), (s, s), kappa, "monotone")
         for bar, number, value in zip(bars, numbers, (worst, sharp, paper), strict=True):
             bar.set_width(value)
-            number.set_text(f"{value:.3f}")
+            number.set_text(f"{value:.3f}" + (" > 1" if value > 1 + 1e-12 else ""))
         right.set_xlim(0, max(1.3, 1.05 * worst, 1.05 * sharp, 1.05 * paper))
         return (
             f"For h1 = {h1:.2f} and h2 = {h2:.2f} the worst slope found is {worst:.3f}; "
@@ -276,7 +276,7 @@ def published_table(radii, curves, areas, margins):
     plotting.show(
         figure,
         "Left, over the radius (Euclidean): the unconstrained network starts highest and falls to "
-        "below 0.1 at radius 1; the four others fall slowly and end between 0.37 and 0.51. Right, "
+        "below 0.1 at radius 1; the four others fall less and end between 0.37 and 0.51. Right, "
         "areas: the unconstrained network is last everywhere and the naive one next, once by a "
         "hair; for CIFAR-10 the three others lie close together. A bar in each panel shows "
         "two standard errors, 0.03, each way.",

@@ -292,8 +292,8 @@ def with_and_without_projection(times, along, V, side) -> None:
     )
 
 
-def two_fields(fields, paths, features, which) -> None:
-    """Streamlines of two trained fields, with the paths of disturbed features."""
+def two_fields(fields, paths, features, radius, which) -> None:
+    """Streamlines of two trained fields, with the paths of features from circles of a radius."""
     x, y = torch.meshgrid(torch.linspace(-3, 3, 25), torch.linspace(-2, 2, 17), indexing="xy")
     figure, axes = plt.subplots(1, 2, figsize=(8.8, 3.4), sharey=True)
     for axis, (name, f) in zip(axes, fields.items(), strict=True):
@@ -310,6 +310,8 @@ def two_fields(fields, paths, features, which) -> None:
             markersize=22,
             zorder=3,
         )
+        for feature in features.tolist():
+            axis.add_patch(plt.Circle(feature, radius, fill=False, color="black", linestyle="--"))
         axis.plot(*paths[name].permute(2, 0, 1), **BLUE_LINE, linewidth=1)
         axis.plot(*paths[name][0].T, "o", color=BLUE, markersize=3)
         axis.plot(
@@ -328,7 +330,7 @@ def two_fields(fields, paths, features, which) -> None:
     plotting.show(
         figure,
         "Streamlines of two trained fields with the feature points as hollow stars, and the paths "
-        "of disturbed features from filled to hollow discs, for one seed. Left, trained for "
+        "of disturbed features from filled discs on a dashed circle to hollow ones, for one seed. Left, trained for "
         "equilibria only: most leave, for this seed. Right, with the penalty: all return to "
         "their star, inside which the hollow discs lie on top of one another.",
     )

@@ -283,37 +283,44 @@ for name, method in TABLEAUS.items():
 #
 # For $h\le2\nu$ the last term is not positive: the pull $2h\langle\Delta f,\Delta_0\rangle$ outweighs $h^2\|\Delta f\|^2$. A step that moves no two points apart is called **non-expansive**.
 #
-# **Now $s$ stages,** with weights $b_i\ge0$. Stage $i$ sees two points $\Delta X_i=\Delta_0+h\sum_ja_{ij}\Delta f_j$ apart, with velocities $\Delta f_i$ apart. After the step the pair differs by $\Delta_1=\Delta_0+h\sum_ib_i\Delta f_i$.
+# **Now $s$ stages,** with weights $b_i\ge0$. Stage $i$ sees velocities $\Delta f_i$ apart. The same steps (take squares, use cocoercivity at each stage, collect what has $h^2$) lead to
+#
+# $$\|\Delta_1\|^2\le\|\Delta_0\|^2-h^2\sum_{i,j}N_{ij}\langle\Delta f_i,\Delta f_j\rangle,\qquad N=M+\tfrac{2\nu}hB,$$
+#
+# where $\Delta_1$ is the difference after the step, and two matrices come from the tableau:
+#
+# $$M=BA+A^\top B-bb^\top,\qquad B=\mathrm{diag}(b).$$
+#
+# For Euler $A=0$ and $b=1$, so $M=-1$, and $N=-1+\tfrac{2\nu}h$ gives the line above.
+#
+# <details><summary>The same steps in full</summary>
+#
+# Stage $i$ sees two points $\Delta X_i=\Delta_0+h\sum_ja_{ij}\Delta f_j$ apart. After the step the pair differs by $\Delta_1=\Delta_0+h\sum_ib_i\Delta f_i$.
 # Take squares. Insert $\Delta_0=\Delta X_i-h\sum_ja_{ij}\Delta f_j$ in the middle term. Collect what has $h^2$:
 #
 # $$\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle+h^2\sum_{i,j}b_ib_j\langle\Delta f_i,\Delta f_j\rangle,$$
 #
 # $$2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle=2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-2h^2\sum_{i,j}b_ia_{ij}\langle\Delta f_i,\Delta f_j\rangle,$$
 #
-# $$\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle,$$
+# $$\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle .$$
 #
-# with the symmetric matrix
+# ($A^\top$ appears because $i$ and $j$ may swap their names: $2\sum_{i,j}b_ia_{ij}\langle\Delta f_i,\Delta f_j\rangle=\sum_{i,j}(b_ia_{ij}+b_ja_{ji})\langle\Delta f_i,\Delta f_j\rangle$, and these brackets are the entries of $BA+A^\top B$.)
+# By cocoercivity at each stage, multiplied by $b_i\ge0$, the pull $2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle$ is at most $-2h\nu\sum_ib_i\|\Delta f_i\|^2$. This is the $B$ in $N$.
 #
-# $$M=BA+A^\top B-bb^\top,\qquad B=\mathrm{diag}(b).$$
+# </details>
 #
-# ($A^\top$ appears because $i$ and $j$ may swap their names. For Euler $M=-1$.) By cocoercivity the pull $2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle$ is at most $-2h\nu\sum_ib_i\|\Delta f_i\|^2$. Hence
-#
-# $$\|\Delta_1\|^2\le\|\Delta_0\|^2-h^2\sum_{i,j}N_{ij}\langle\Delta f_i,\Delta f_j\rangle,\qquad N=M+\tfrac{2\nu}hB .$$
-#
-# An inner product is a sum over coordinates. So take one coordinate: those of $\Delta f_1,\dots,\Delta f_s$ form a vector $v$, and the double sum becomes $v^\top Nv$.
-# It is never negative if $N\succeq0$ (**positive semidefinite**): $v^\top Nv\ge0$ for all $v$, that is, the symmetric matrix $N$ has no negative eigenvalue.
+# The double sum is never negative if $N$ is **positive semidefinite**, $N\succeq0$: no eigenvalue of this symmetric matrix is negative, or, what is the same, $v^\top Nv\ge0$ for all $v$. (Take one coordinate at a time: those of $\Delta f_1,\dots,\Delta f_s$ form such a $v$.) Then the pair does not move apart.
 #
 # > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB\succeq0$. If $-f$ is $\nu$-cocoercive, one step is non-expansive for every $h\le2r\nu$.
 # > In particular for $f=-\nabla V$ with $V$ convex and $L$-smooth: for $h\le\dfrac{2r}L$ (Dahlquist and Jeltsch 1979).
 #
-# This $r$ is the **circle-contractivity radius** (of a disc of stable $z$, see ★): $\infty$ if $M\succeq0$ itself, 0 if no number will do. For Euler $-1+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$.
+# This $r$ is the **circle-contractivity radius** (the circle comes below): $\infty$ if $M\succeq0$ itself, 0 if no number will do. For Euler $-1+\tfrac1r\ge0$ means $r\le1$: steps up to $2/L$.
 #
 # <details><summary>The rest of the proof</summary>
 #
 # We write $N\succeq P$ if $N-P\succeq0$. If $h\le2r\nu$, then $\tfrac{2\nu}h\ge\tfrac1r$, and $N\succeq M+\tfrac1rB\succeq0$ because $B\succeq0$. So the double sum is not negative, and $\|\Delta_1\|\le\|\Delta_0\|$.
 #
-# The swap of names in full: $2\sum_{i,j}b_ia_{ij}\langle\Delta f_i,\Delta f_j\rangle=\sum_{i,j}(b_ia_{ij}+b_ja_{ji})\langle\Delta f_i,\Delta f_j\rangle$, and these brackets are the entries of $BA+A^\top B$.
-# Where $b_i\ge0$ is used: cocoercivity at stage $i$ is multiplied by $b_i$. (If an implicit step has several solutions, take any of them.) $\square$
+# (If an implicit step has several solutions, take any of them.) $\square$
 #
 # </details>
 #
@@ -372,23 +379,21 @@ for name, method in TABLEAUS.items():
 # %% [markdown]
 # More stages need not help: `rk4` has four and $r=1$ like Euler. For `midpoint` and `heun3` *no* step has a guarantee.
 #
-# *Exercise 2.2 asks for a function that computes $r$.*
-#
-# ### ★ Why “circle”?
-#
-# *The disc of radius $r$ that touches 0 from the left lies in the stability region.* So $2r$ is at most the linear limit.
-#
-# <details><summary>Why it does</summary>
-#
-# Take $f(x)=\lambda x$ with $\mathrm{Re}\,\lambda<0$. Then $-f$ is $\nu$-cocoercive with $\nu=-\mathrm{Re}\,\lambda/|\lambda|^2$, and for $z=h\lambda$ the condition $h\le2r\nu$ of Claim 2.5 reads $|z+r|\le r$. $\square$
-#
-# </details>
+# **Why “circle”?** The disc of radius $r$ that touches 0 from the left lies in the stability region. So $2r$ is at most the linear limit. The twins have one region, but not one disc:
 
 # %% jupyter={"source_hidden": true}
 chosen = {name: TABLEAUS[name] for name in ("euler", "heun", "midpoint", "rk4")}
 figures.discs(chosen, runge_kutta.circle_contractivity_radius, stability_function)
 
 # %% [markdown]
+# <details><summary>Why the disc lies in the region</summary>
+#
+# Take $f(x)=\lambda x$ with $\mathrm{Re}\,\lambda<0$. Then $-f$ is $\nu$-cocoercive with $\nu=-\mathrm{Re}\,\lambda/|\lambda|^2$, and for $z=h\lambda$ the condition $h\le2r\nu$ of Claim 2.5 reads $|z+r|\le r$. $\square$
+#
+# </details>
+#
+# *Exercise 2.2 asks for a function that computes $r$.*
+#
 # ### ★ Gradient and convex: both words are needed
 #
 # Try Claim 2.4 on three fields; `valley` is made of **ramps**, $\mathrm{relu}(s)=\max(s,0)$. We print left minus right side for $\nu=1/L$, divided by $\|x-y\|^2$. It should not exceed 0:
@@ -611,16 +616,14 @@ live_stretch
 #
 # A ramp acts only where its $\max$ is positive. $V$ is convex, and $L=1+u\cdot w=1.5$.
 #
-# Let $w\cdot x=5h$ and $u\cdot x=-5h$. There only the ramp $w$ acts, so $f(x)=-c-5h\,w$. Half a step adds $\tfrac h2f(x)$, and changes the sign for $w$, and if $h<4$ for $u$:
+# Let $w\cdot x=5h$ and $u\cdot x=-5h$. There only the ramp $w$ acts, so $f(x)=-c-5h\,w$. The midpoint step looks at $f$ once more, half-way, at $X=x+\tfrac h2f(x)$.
 #
-# |ramp|at the start $x$|half-way, at $X=x+\tfrac h2f(x)$|
-# |---|---|---|
-# |$w$|$w\cdot x=5h$: on|$w\cdot X=5h-\tfrac h2(20+5h)=-5h-\tfrac52h^2$: off|
-# |$u$|$u\cdot x=-5h$: off|$u\cdot X=-5h+\tfrac h2(20-\tfrac52h)=5h-\tfrac54h^2$: on|
-#
-# So $Df(x)=-ww^\top$ and $Df(X)=-uu^\top$. The chain rule for $x+hf(x+\tfrac h2f(x))$ gives the step's Jacobian, $I-h\,uu^\top\big(I-\tfrac h2ww^\top\big)$.
+# **Predict first.** Let $h=\tfrac23$. Which ramps act at $X$? (Compute $w\cdot X$ and $u\cdot X$; $w\cdot w=1$ and $u\cdot w=\tfrac12$.)
 
 # %%
+my_guess = ...  # "w", "u", "both" or "none"
+
+# %% tags=["reveal"]
 u = torch.tensor([1.0, 0.0])
 w = torch.tensor([0.5, 3**0.5 / 2])
 rows = torch.stack([w, u])
@@ -637,7 +640,24 @@ def crossing_point(h):
 
 
 start = crossing_point(2 / 3)
-figures.where_ramps_act(rows, start, start + two_ramps(start) / 3)
+half_way = start + two_ramps(start) / 3
+print(f"at x: w.x = {w @ start:6.2f}, u.x = {u @ start:6.2f}")
+print(f"at X: w.X = {w @ half_way:6.2f}, u.X = {u @ half_way:6.2f}")
+reply(
+    my_guess,
+    "u",
+    "The pull of ramp w and the force carry x across both edges.",
+    wrong={
+        "w": "that is the start.",
+        "both": "the force c pulls w.x down by 20 h/2, and the ramp pulls too.",
+        "none": "for u the force pushes up: u.c = -20.",
+    },
+)
+figures.where_ramps_act(rows, start, half_way)
+
+# %% [markdown]
+# The ramps swap, and not only for this $h$: $w\cdot X=5h-\tfrac h2(20+5h)=-5h-\tfrac52h^2<0$ for all $h>0$, and $u\cdot X=-5h+\tfrac h2(20-\tfrac52h)=5h-\tfrac54h^2>0$ for $h<4$.
+# So $Df(x)=-ww^\top$ and $Df(X)=-uu^\top$. The chain rule for $x+hf(x+\tfrac h2f(x))$ gives the step's Jacobian, $I-h\,uu^\top\big(I-\tfrac h2ww^\top\big)$.
 
 # %% [markdown]
 # The norm of a step's Jacobian is the stretch of very short pairs:
@@ -813,10 +833,15 @@ for name, h in (("0.2", 0.2), ("2/(m+L)", 2 / (m + L)), ("2/L", 2 / L)):
 # |`implicit_midpoint`|$\tfrac12$|$1$|$0$|$\infty$|
 # |`trapezoidal`|$\begin{pmatrix}0&0\\1/2&1/2\end{pmatrix}$|$\begin{pmatrix}1/2\\1/2\end{pmatrix}$|$\begin{pmatrix}-1/4&0\\0&1/4\end{pmatrix}$|$4$|
 #
-# ($M\succeq0$ gives $r=\infty$: on a convex potential no step is too long.) Is 4 sharp? Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$. Where do 1 and 2 go?
-
+# ($M\succeq0$ gives $r=\infty$: on a convex potential no step is too long.) Is 4 sharp? Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$.
+#
+# **Predict first.** 1 and 2 are one apart. How far apart are they after one trapezoidal step? (First $x+\tfrac h2f(x)$. Then ask what $f$ does there.)
 
 # %%
+my_guess = ...  # a number
+
+
+# %% tags=["reveal"]
 def ramp(x):
     return -torch.relu(x)
 
@@ -824,6 +849,15 @@ def ramp(x):
 for name in ("trapezoidal", "implicit_midpoint", "implicit_euler"):
     y1, y2 = runge_kutta_step(ramp, torch.tensor([[1.0], [2.0]]), 5.0, TABLEAUS[name])[:, 0]
     print(f"{name:18} 2r = {two_r[name]:3.0f}  {y1:7.4f} and {y2:7.4f}, {abs(y1 - y2):.2f} apart")
+reply(
+    my_guess,
+    1.5,
+    "1 - 2.5 = -1.5 and 2 - 5 = -3. There the ramp is off: f = 0, and the second half adds nothing.",
+    wrong={
+        0.43: "that is |R(-5)|, as if the ramp acted at both ends.",
+        4: "that is Euler's step, -4 and -8: take half of it.",
+    },
+)
 
 # %% jupyter={"source_hidden": true}
 line = torch.linspace(-2, 2, 81)[:, None]

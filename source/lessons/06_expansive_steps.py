@@ -142,7 +142,7 @@ reply(
 # > **Claim 6.1 (contractive step).** Let $\sigma$ have slopes in $[a,1]$ with $0<a\le1$, and $A^\top A=I$. Then for every $b$ and $h_1\ge0$ the Lipschitz constant of $T_\downarrow$ is at most
 # > $\max(|1-ah_1|,\,|1-h_1|)$. For the leaky ReLU it is equal for suitable $b$.
 #
-# *Idea.* In each entry $\sigma(u)-\sigma(v)$ is $u-v$ times a number in $[a,1]$, also for points on different pieces. So for every two points there is a diagonal $D$ of such numbers: their difference is multiplied by the symmetric matrix $I-h_1A^\top DA$.
+# *Idea.* The layer follows a gradient, so a *symmetric* matrix decides. In each entry $\sigma(u)-\sigma(v)$ is $u-v$ times a number in $[a,1]$, also for points on different pieces. So for every two points there is a diagonal $D$ of such numbers: their difference is multiplied by the symmetric matrix $I-h_1A^\top DA$.
 # Since $\|Av\|=\|v\|$, we have $a\|v\|^2\le v^\top A^\top DAv\le\|v\|^2$. So its eigenvalues lie between $1-h_1$ and $1-ah_1$.
 #
 # <details><summary>The proof</summary>
@@ -199,7 +199,7 @@ for h1 in (0.5, 1.0, 4 / 3):
 #
 # ### The account of a pair
 #
-# A step down of length 3 expands: $|1-3|=2$. Three of length 1 shrink, each to a half. So cut long steps:
+# A step down of length 3 expands: $|1-3|=2$. Three of length 1 shrink, for $a=\tfrac12$ each to a half. So cut long steps:
 # $s_1$ parts down of length $h_1/s_1$ each, all with the same $A$ and $b$, then $s_2$ parts up of length $h_2/s_2$ each, all with the same $B$ and $b'$.
 #
 # > **Claim 6.3 (pair).** Let $A^\top A=I$, $\|B\|\le1$, $h_1,h_2\ge0$, and let $q(h)=\max(|1-ah|,|1-h|)$ be the factor of Claim 6.1. The pair is 1-Lipschitz if
@@ -215,7 +215,7 @@ for h1 in (0.5, 1.0, 4 / 3):
 # Choose biases so large that on a ball all slopes in $T_\downarrow$ are the one that attains $q$, and all slopes in $T_\uparrow$ are 1. Then each part multiplies every difference within the ball by its factor, up to sign. $\square$
 #
 # For $s_1>1$ equality holds if $h_1/s_1\le2/(1+a)$: the worst slope is $a$, and the entries of $Ax+b$ keep their sign because $ah_1/s_1<1$.
-# Beyond $2/(1+a)$ the worst slope is 1, of positive entries. Such a part makes them negative, and the next part shrinks them more: two parts cannot both be at their worst.
+# Beyond $2/(1+a)$ the worst slope is 1, of positive entries. Such a part makes them negative, and the next part shrinks them more: two parts cannot both be at their worst. (The live figure combines the pieces of all parts freely, as if each had a bias of its own. Its sliders stay below $2/(1+a)=\tfrac43$ for each part, or have one part.)
 #
 # For $h_1=\tfrac12$, $h_2=-5$ and one part each the left side is $-3$, but the pair *triples* some distances. With $|h_2|$ in the condition negative steps are safe, too (★ Section 6.3).
 #
@@ -228,9 +228,9 @@ for h1 in (0.5, 1.0, 4 / 3):
 # %%
 ### BEGIN SOLUTION
 ### GIVEN biases = ...
-# b = -100: all slopes are 1/2, the step down shrinks least. It shifts every point by
-# 1/2 * 1/2 * |A^T b| = 25 sqrt(3), about 43. So b' = 100 > 43 + 9 turns all units on.
-biases = (-100.0, 100.0)
+# b = -20: |Ax| <= 5 sqrt(3) < 9, so all slopes are 1/2, and the step down shrinks least.
+# It shifts every point by 1/2 * 1/2 * |A^T b| = 5 sqrt(3) < 9. So b' = 20 > 9 + 9: all units on.
+biases = (-20.0, 20.0)
 ### END SOLUTION
 
 your_turn("6.B")
@@ -275,16 +275,16 @@ def worst_slope_of_pair(h1, h2, s, lambda_min):
 live_map = figures.pairs_of_steps(
     worst_slope_of_pair, expansive.pair_factor, expansive.largest_expansion
 )
-for s in (1, 3):
-    live_map.still(h1=0.5, h2=0.25, s=s, lambda_min=1.0)
+live_map.still(h1=0.5, h2=0.25, s=1, lambda_min=1.0)
+live_map.still(h1=2.0, h2=1.2, s=3, lambda_min=1.0)
 
 # %%
 live_map
 
 # %% [markdown]
-# The worst slope *equals* the sharp rule: nothing is left to gain. (The cell combines the pieces of all parts freely. Parts with the same bias can be as bad while $h_1/s\le\frac43$, as at all sliders here.)
+# The worst slope *equals* the sharp rule: nothing is left to gain.
 # For $s=1$ the paper's region is a small hill that ends at $h_1=2a=1$.
-# With $s=3$ each *part* may be as long as a whole step before. So both regions grow to three times the width and height: compare the axes. The dotted curve is the sharp rule for $s=1$.
+# With $s=3$ each *part* may be as long as a whole step before. So both regions grow to three times the width and height: compare the axes. The dotted curve is the sharp rule for $s=1$: it does not allow this pair.
 #
 # *Exercise 6.2: several steps down. Exercise 6.3: the pair in parts.*
 #
@@ -334,11 +334,22 @@ for name, h1, h2, s1, s2 in (
 #
 # *Proof.* As for Claim 6.1, with these eigenvalues. $\square$
 #
-# With all steps down so divided, $|1-ah|$ in Claim 6.3 becomes $|1-a\lambda h|$. Lower $\lambda_{\min}$ in the live figure (there $\lambda_{\max}=1$): both regions shrink.
-#
-# The paper often uses one **prescribed** pair: $(h_1,h_2)=(0.3,\,0.141)$, in two parts each, $a=\tfrac12$. How small may $\lambda$ be before its sharp bound exceeds 1?
+# With all steps down so divided, $|1-ah|$ in Claim 6.3 becomes $|1-a\lambda h|$. The pair of the last picture with $\lambda_{\min}=0.7$ ($\lambda_{\max}=1$; the live figure has a slider for it):
 
 # %%
+live_map.still(h1=2.0, h2=1.2, s=3, lambda_min=0.7)
+
+# %% [markdown]
+# Both regions have shrunk, and the same pair is outside.
+#
+# The paper often uses one **prescribed** pair: $(h_1,h_2)=(0.3,\,0.141)$, in two parts each, $a=\tfrac12$.
+#
+# **Predict first.** How small may $\lambda$ be before the sharp bound of this pair exceeds 1? (Each part down leaves $1-0.075\,\lambda$, each part up multiplies by 1.0705.)
+
+# %%
+my_guess_1 = ...  # a number between 0 and 1
+
+# %% tags=["reveal"]
 for lambda_min in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
     # The library calls a lambda "kappa"; no other kappa of the lessons is meant.
     bound = expansive.pair_factor((0.3, 0.141), (2, 2), kappa=0.5 * lambda_min)
@@ -347,9 +358,20 @@ for lambda_min in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
     assert found <= bound + 1e-12
 needed = 0.878  # where (1 - 0.075 lambda)^2 (1 + 0.0705)^2 is 1
 assert abs((1 - 0.5 * needed * 0.3 / 2) * (1 + 0.141 / 2) - 1) < 1e-4
+reply(
+    my_guess_1,
+    needed,
+    "(1 - 0.075 lambda) 1.0705 = 1 gives lambda = 0.878.",
+    wrong={
+        0.5: "that is a, not lambda.",
+        0.439: "that is a lambda.",
+        0.934: "that is the factor of one part down.",
+    },
+    within=0.01,
+)
 
 # %% [markdown]
-# Not much room: below $\lambda=0.878$, with one eigenvalue 13 per cent too small, the pair may expand.
+# Not much room: below $\lambda=0.878$, with one eigenvalue more than 12 per cent too small, the pair may expand.
 # *(Exercise 6.1: the factor for any matrix. Exercise 6.5: the smallest $\lambda$ that a pair can bear.)*
 #
 # To keep $A$ orthogonal while it learns, *ask*, by a penalty in the loss, or *enforce*: move $A$ back after each step of the optimiser (★ below; for convolutions ★ Claim 6.5).
@@ -540,7 +562,7 @@ for name, power in (("distance", 1), ("its square", 2)):
 # We train four networks on the distance to a circle of radius 0.6: a crater with a sharp peak in the middle. Each has six blocks of width 16:
 #
 # * *spectral*: ReLU layers, each matrix divided by an estimate of its norm;
-# * *c = 1* and *c = 2*: gradient steps;
+# * *c = 1* and *c = 2*: the gradient steps of lesson 5, with relative step $c$ and ReLU ($h_1=c$, $a=0$);
 # * *pairs*: **flexible** pairs, whose $h_1$ and $h_2$ are learned.
 
 
@@ -664,11 +686,13 @@ print(f"product of the six, at most: {product:.3f} = the bound printed above")
 assert abs(product - guaranteed) < 1e-6 and product < 0.8
 
 # %% [markdown]
-# In this run they contract, far below the bound 1 they were allowed. (Where $h_2<0$, both steps go down.) That is what they learned, not what they can.
+# In this run they contract, far below the bound 1 they were allowed. (Where $h_2<0$, both steps go down.) That is what they learned, not what they can: the pair of Your turn 6.D keeps a slope where the step down shrinks least and the step up is on, $0.6\cdot\frac53=1$.
+# And a pair with $h_1<1$ and $h_2\ge0$ can do what $c=2$ cannot: it never merges two points, because its slopes are all positive. The step $x-2\,\mathrm{relu}(x)=-|x|$ moves 1 and $-1$ to the same place.
 #
-# <details><summary>Why c = 2 keeps slopes but not distances, and two numbers that may surprise you</summary>
+# <details><summary>Why c = 2 keeps slopes but not distances, why pairs merge nothing, and two numbers that may surprise you</summary>
 #
-# * A step with $c=2$ *reflects*: an active direction is multiplied by $1-c=-1$, so its length stays. Across the kink it may fold: for $b=0$ one unit is $-|x|$, so 1 and $-1$ meet.
+# * A step with $c=2$ *reflects*: an active direction is multiplied by $1-c=-1$, so its length stays. Across the kink it may fold.
+# * In any dimension: for $h_1<1$ and $h_2\ge0$ the difference of two points is multiplied by a symmetric matrix with eigenvalues of at least $1-h_1>0$, then by one with eigenvalues of at least 1. Neither makes it 0.
 # * The largest error of the spectral network may exceed that of the best constant: training made the *mean* squared error small.
 # * Its bound may exceed 1: dividing by an *estimate* of the norm is no guarantee.
 #
@@ -759,7 +783,7 @@ assert all(five_bounds[name] <= 1 + 1e-6 for name in models.CERTIFIED)
 assert five_bounds["unconstrained"] > five_bounds["naive"] > 1.5
 
 # %% [markdown]
-# The larger the bound, the less a margin certifies. Now the attack.
+# The larger the bound, the less a margin certifies. (Two prescribed pairs have the bound $0.9805^2$, from the first row of the table in Section 6.2.) Now the attack.
 # **Projected gradient descent** (PGD; lesson 7) starts at a random point of the ball of radius $\varepsilon$ around the image. It takes steps that raise $\max_{j\ne y}F_j-F_y$, without leaving the ball: here 20 steps of $\varepsilon/8$, on 200 test images.
 # An image *survives* if its label is still found. It is *certified* if $(F_y-\max_{j\ne y}F_j)/(\sqrt2L)>\varepsilon$; then it must survive.
 
@@ -802,11 +826,11 @@ reply(
 figures.five_designs(radii, curves)
 
 # %% [markdown]
-# For 200 images, the difference of two independent shares near 0.5 has a standard error of five points (0.05). (All designs see the same images, so this is cautious.) We read only differences above ten:
+# One share has a standard error of 0.035 at most (the bar shows two), a *difference* of two shares $\sqrt2$ times as much. So we read only differences above 0.1:
 #
 # * At radius 1 the enforced designs are ahead of the two others. Their own order is open.
 # * At radius 0.5 they certify between 0.4 and 0.65 of the images, the others none.
-# * Without an attack both pairs are five to seven points behind (on the 1,000 digits above, with a standard error below two).
+# * Without an attack both pairs are 0.05 to 0.07 behind (on the 1,000 digits above, where differences have a standard error below 0.02).
 #
 # ## 6.6 Reading a published table
 #
@@ -852,10 +876,10 @@ one_column = {design: accuracies["CIFAR10", "0.15", design] for design in design
 figures.published_table(published_radii, one_column, areas, margins)
 
 # %% [markdown]
-# Each point is one training, attacked on 1,024 images: differences below 0.04 (two standard errors) may be chance. The unconstrained network has the smallest area in all six cases. The naive one is next, for CIFAR-100 by too little to tell.
+# Each point is one training, attacked on 1,024 images: differences below 0.04 may be chance. The unconstrained network has the smallest area in all six cases. The naive one is next, for CIFAR-100 by too little to tell.
 # Only for CIFAR-100, at two margins, is a pair clearly ahead of the non-expansive network.
 #
-# A warning: the attack behind these numbers is weak, 10 steps of PGD, each $0.025\,\varepsilon$ long. We try it on our own networks, at $\varepsilon=1$. First: what does a random start do alone?
+# A warning: the attack behind these numbers is weak, 10 steps of PGD, each $0.025\,\varepsilon$ long. We try it on our own networks, at $\varepsilon=1$. First: what does a random start do alone? Next to nothing:
 
 # %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
 noise = torch.randn(x_test.shape, generator=generator).to(x_test)
@@ -889,10 +913,11 @@ for name, network in five.items():
     assert weak[name] >= at_one[name] and abs(weak[name] - quarter[name]) < 0.05
 gaps = {name: weak[name] - at_one[name] for name in five}
 assert max(gaps, key=gaps.get) == "unconstrained" and gaps["unconstrained"] > 0.2
+assert quarter["unconstrained"] > 0.8
 reply(
     my_guess_5,
     weak["unconstrained"],
-    "Ten steps of 0.025 lead 0.25 away at most: hardly more than the strong attack at 0.25.",
+    "Ten steps of 0.025 lead 0.25 away at most: about as much as the strong attack at 0.25.",
     wrong={
         at_one["unconstrained"]: "that is what the strong attack leaves.",
         0.25: "that is how far the steps lead. Which share survives at this radius?",
@@ -902,7 +927,7 @@ reply(
 
 # %% [markdown]
 # The weak attack flatters everyone, most of all the unconstrained network. So the published accuracies are *upper* bounds, and even their order is only suggestive.
-# Why does even this attack bring the published unconstrained network down to 0.07? On photographs a distance of 0.25 is long: they have 3,072 numbers, digits 784. In ★ Section 6.7 a strong attack at 0.3 leaves our unconstrained network at most 3 per cent.
+# Why does even this attack bring the published unconstrained network down to 0.07? For photographs a distance of 0.25 is long: in ★ Section 6.7 a strong attack at 0.3 leaves our unconstrained network at most 3 per cent, on digits one at 0.25 leaves it more than 80 (Section 6.5).
 #
 # <details><summary>What else the published code does, and what we measured in it</summary>
 #
