@@ -852,7 +852,7 @@ for name in ("trapezoidal", "implicit_midpoint", "implicit_euler"):
 reply(
     my_guess,
     1.5,
-    "1 - 2.5 = -1.5 and 2 - 5 = -3. There the ramp is off: f = 0, and the second half adds nothing.",
+    "1 - 2.5 = -1.5 and 2 - 5 = -3. There f = 0: the second half of the step adds nothing.",
     wrong={
         0.43: "that is |R(-5)|, as if the ramp acted at both ends.",
         4: "that is Euler's step, -4 and -8: take half of it.",
