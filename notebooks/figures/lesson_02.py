@@ -100,7 +100,8 @@ def discs(methods, radius, stability_function) -> None:
         )
         axis.add_patch(disc)
         axis.plot(-2 * r, 0, "o", color=BLACK, markersize=7)
-        axis.set_title(f"{name}: $r={r:.0f}$", fontsize=10)
+        axis.text(-2 * r - 0.25, -0.6, f"$-2r={-2 * r:.0f}$", fontsize=9, ha="right")
+        axis.set_title(f"{name}: disc with $r={r:.0f}$", fontsize=10)
     plotting.show(
         figure,
         "Shaded: stability regions. Dashed: the disc of radius r that touches 0; the dot is -2r. "
@@ -531,8 +532,8 @@ def three_energies(energies, lower, upper) -> None:
     for (name, energy), look, place in zip(energies.items(), looks, places, strict=True):
         left.semilogy(energy, **look)
         left.text(*place, name, ha="right", fontsize=9)
-    left.set(xlabel="step $n$", ylabel="energy $H$", title="logarithmic, 1,000 steps")
-    right.plot(energies["symplectic Euler"][:201], color=SKY, linewidth=2.5)
+    left.set(xlabel="step $n$", ylabel="energy $H$", title="energies of all three")
+    right.plot(energies["symplectic Euler"][:201], **SYMPLECTIC_EULER)
     for bound, side, shift in ((lower, "top", -0.001), (upper, "bottom", 0.001)):
         right.axhline(bound, **BLACK_DASHES, linewidth=1.5)
         right.text(200, bound + shift, f"bound {bound:.3f}", va=side, ha="right", fontsize=9)

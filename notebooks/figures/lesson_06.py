@@ -48,7 +48,7 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         gid="pair",
     )
     (whole,) = left.plot([], [], color=plotting.BLACK, linestyle=":", linewidth=1.5)
-    name_of_whole = left.text(0.15, 2.15, "sharp rule for s = 1", fontsize=9)
+    name_of_whole = left.text(0, 0, "  sharp rule for s = 1", fontsize=9)
     left.set(xlabel="$h_1$ (down)", ylabel="$h_2$ (up)", title="pairs of steps")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3)
     bars = right.barh(
@@ -66,7 +66,7 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         yticks=range(3),
         yticklabels=["worst slope\nfound", "sharp\nrule", "paper's\nrule"],
         title="a distance grows at most by this factor",
-        xlabel="dotted: 1, the most that is allowed",
+        xlabel="allowed: up to 1 (dotted)",
     )
     right.invert_yaxis()  # from top to bottom as one reads
     right.grid(False)
@@ -84,6 +84,7 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         draw_rule("gradient", s, kappa)
         draw_rule("monotone", s, kappa)
         whole.set_data(h1_line, [largest_expansion(h1, (1, 1), kappa) for h1 in h1_line])
+        name_of_whole.set_position((0.15, largest_expansion(4 / 3, (1, 1), kappa) + 0.15))
         for artist in (whole, name_of_whole):
             artist.set_visible(s > 1)
         left.set(xlim=(0, 2 * s), ylim=(0, 2.1 * s))
@@ -94,7 +95,7 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         for bar, number, value in zip(bars, numbers, (worst, sharp, paper), strict=True):
             bar.set_width(value)
             number.set_text(f"{value:.3f}" + (" > 1" if value > 1 + 1e-12 else ""))
-        right.set_xlim(0, max(1.3, 1.05 * worst, 1.05 * sharp, 1.05 * paper))
+        right.set_xlim(0, max(3, 1.05 * paper))
         return (
             f"For h1 = {h1:.2f} and h2 = {h2:.2f} the worst slope found is {worst:.3f}; "
             f"the sharp rule promises {sharp:.3f}, the paper's {paper:.3f}. "

@@ -223,7 +223,7 @@ def arrow(axis, points, number, colour) -> None:
 
 def orbits_and_energies(orbits) -> None:
     """Above the orbit of each method and step, below its energy, relative to the first."""
-    figure, axes = plt.subplots(2, 4, figsize=(10, 4.8), height_ratios=[1.5, 1])
+    figure, axes = plt.subplots(2, 3, figsize=(9, 4.8), height_ratios=[1.5, 1])
     for (above, below), (name, (points, energies)) in zip(axes.T, orbits.items(), strict=True):
         is_euler = name.startswith("Euler")
         style = ORANGE_DASHES if is_euler else BLUE_LINE
@@ -248,9 +248,23 @@ def orbits_and_energies(orbits) -> None:
         "Orbits of 200 layers from (0.1, 0), a filled disc, to a hollow one, and below their "
         "energies, with a line at the energy of the start. Each orbit has its own scale. Euler "
         "spirals outwards and its energy grows. Verlet at 0.2 stays on a circle and near its "
-        "energy. The last two orbits hop from side to side, so their points are not joined: at "
-        "1.9 they lie on a flat ellipse, and the energy swings between the start and about a "
-        "tenth of it; at 2.1 two loops beside the origin, and it rises to many times the start.",
+        "energy. At 2.1 the orbit hops from side to side, so its points are not joined: two loops "
+        "beside the origin, and the energy rises to many times the start.",
+    )
+
+
+def disc_of_states(shapes) -> None:
+    """The shapes (N, 2) that layers make of a disc of states, by the number of the layer."""
+    figure, axes = plt.subplots(1, len(shapes), figsize=(9, 3.6), sharey=True)
+    for axis, (layer, shape) in zip(axes, shapes.items(), strict=True):
+        axis.fill(*shape.T, facecolor=SKY, edgecolor=BLUE, linewidth=1)
+        axis.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), aspect="equal", xlabel="$q$")
+        axis.set_title("the start" if layer == 0 else f"after {layer} layers")
+    axes[0].set_ylabel("$p$")
+    plotting.show(
+        figure,
+        "A disc of states, after 50 layers a bent strip, after 200 a thin thread around the "
+        "origin.",
     )
 
 
@@ -278,7 +292,7 @@ def with_and_without_projection(times, along, V, side) -> None:
     axes[2].text(0.05, 0.92, "not allowed", fontsize=9, transform=axes[2].transAxes)
     axes[2].text(0.05, 0.05, "allowed", fontsize=9, transform=axes[2].transAxes)
     axes[2].set(yscale="log", ylim=(0.4, top), xlim=(0, times[-1].item()))
-    axes[2].set(xlabel="time $t$", title=r"$V(t)\,/\,(V(0)\,e^{-\alpha t})$")
+    axes[2].set(xlabel="time $t$", title=r"$V$ / bound")
     axes[2].minorticks_off()
     spread = max((V.amax(1) / V.amin(1)).max().item() for _, V in along.values())
     curves = "whose curves coincide" if spread < 1 + 1e-6 else "one curve each"
@@ -307,7 +321,7 @@ def two_fields(fields, paths, features, radius, which) -> None:
             "*",
             color=ORANGE,
             markerfacecolor="none",
-            markersize=22,
+            markersize=11,
             zorder=3,
         )
         for feature in features.tolist():
@@ -330,9 +344,9 @@ def two_fields(fields, paths, features, radius, which) -> None:
     plotting.show(
         figure,
         "Streamlines of two trained fields with the feature points as hollow stars, and the paths "
-        "of disturbed features from filled discs on a dashed circle to hollow ones, for one seed. Left, trained for "
-        "equilibria only: most leave, for this seed. Right, with the penalty: all return to "
-        "their star, inside which the hollow discs lie on top of one another.",
+        "of features from filled discs on a dashed circle to hollow ones, for one seed. Left, "
+        "trained for equilibria only: most leave, for this seed. Right, with the penalty: all "
+        "return to their star, where the hollow discs lie on top of one another.",
     )
 
 
@@ -340,7 +354,7 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
     """Where the states of new inputs run, and the potential, of two networks."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.7))
     at_1, at_5 = 20, 100
-    side, height = 2.5, 0.3  # the window of the left picture, in which eta_2 is stretched
+    side = 2.5  # of the left picture
     for axis, name in zip(axes, paths, strict=False):
         axis.plot(
             *centres.T,
@@ -357,11 +371,11 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
             axis.plot(*some[at_5].T, marker=mark, markersize=8, **hollow)
             axis.plot(*some[at_1].T, mark, color=BLACK, markersize=3, zorder=6)
         axis.set(xlabel=r"$\eta_1$", ylabel=r"$\eta_2$")
-    axes[0].set(xlim=(-side, side), ylim=(-height, height))
-    axes[0].set_title(r"LyaNet ($\eta_2$ stretched)", fontsize=10)
+    axes[0].set(xlim=(-side, side), ylim=(-side, side), aspect="equal")
+    axes[0].set_title("LyaNet", fontsize=10)
     axes[1].set(xlim=(-7.5, 7.5), ylim=(-7.5, 7.5), aspect="equal")
     axes[1].set_title("endpoint only", fontsize=10)
-    around = [-side, side, side, -side, -side], [-height, -height, height, height, -height]
+    around = [-side, side, side, -side, -side], [-side, -side, side, side, -side]
     axes[1].plot(*around, **BLACK_DOTS)
     axes[1].text(0, 5.5, "dotted: window of the left picture", fontsize=8, ha="center")
     for (name, V), style in zip(potentials.items(), (BLUE_LINE, ORANGE_DASHES), strict=True):
@@ -373,11 +387,10 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
     plotting.show(
         figure,
         "States of new inputs on their way from 0, at t = 1 small and black, at t = 5 large and "
-        "hollow; the two classes are discs and triangles, their centres hollow stars. In the left "
-        "picture the second axis is stretched, the middle one is zoomed out. With LyaNet the "
-        "states stay near the centres; trained for the endpoint only they run on. Right: the "
-        "median of V falls and stays with LyaNet, above its bound in the end; without, it is "
-        "small at t = 1 and then grows.",
+        "hollow; the two classes are discs and triangles, their centres hollow stars. The middle "
+        "picture is zoomed out. With LyaNet the states stay near the centres; trained for the "
+        "endpoint only they run on. Right: the median of V falls and stays with LyaNet, above its "
+        "bound in the end; without, it is small at t = 1 and then grows.",
     )
 
 
@@ -389,9 +402,10 @@ def forward_backward(runs, x, y, size, seen) -> None:
             axis.plot(*points.T, **BLUE_LINE, marker=".", markersize=4, linewidth=0.8)
             arrow(axis, points, 4, BLUE)
         else:  # a cycle of three, in arcs: the straight way back would cross the star
-            arc = {"arrowstyle": "-|>", "color": BLUE, "connectionstyle": "arc3,rad=-0.25"}
             axis.plot(*points.T, "o", color=BLUE)
             for here, there in zip(points[:3].tolist(), points[1:4].tolist(), strict=True):
+                bend = 0.25 if there == [0, 0] else -0.25
+                arc = {"arrowstyle": "-|>", "color": BLUE, "connectionstyle": f"arc3,rad={bend}"}
                 axis.annotate("", xy=there, xytext=here, arrowprops=arc)
         axis.plot(*equilibrium, "*", color=ORANGE, markerfacecolor="none", markersize=20, zorder=5)
         start_and_end(axis, points)

@@ -99,7 +99,7 @@ your_turn("2.A")
 
 # %%
 your_R = R_midpoint if passed("2.A") else lambda z: stability_function(TABLEAUS["midpoint"], z)
-for z in (-2.5, -0.1, 0.5):
+for z in (-3, -0.1, 0.5):
     heun = 1 + z + z**2 / 2
     print(f"z = {z:4.1f}:  heun {heun:.4f}  midpoint {float(your_R(z)):.4f}  e^z {math.exp(z):.4f}")
 
@@ -107,17 +107,17 @@ for z in (-2.5, -0.1, 0.5):
 # Both have *the same* factor. Remember these twins.
 #
 # > **Claim 2.1 (stability function).** One step of $(A,b)$ for $x'=\lambda x$ is $x\mapsto R(h\lambda)\,x$ with
-# > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$, if the inverse exists (for explicit methods it always does). For $x'=Kx$ with a matrix $K$ it is $x\mapsto R(hK)\,x$, as long as $(I-zA)^{-1}$ exists for each eigenvalue $z$ of $hK$.
+# > $R(z)=1+z\,b^\top(I-zA)^{-1}\mathbb 1$, where $\mathbb 1=(1,\dots,1)$, if the inverse exists (for explicit methods it always does).
 #
-# <details><summary>Proof, and what R(hK) means</summary>
+# <details><summary>Proof, and the same for x′ = Kx with a matrix K</summary>
 #
-# In $R(hK)$ the matrix $hK$ stands for $z$, and $I$ for 1: for `heun` $I+hK+\tfrac12(hK)^2$.
+# The vector of stages is $X=\mathbb 1x+zAX$, hence $X=(I-zA)^{-1}\mathbb 1x$, and the step is $x+z\,b^\top X$. $\square$
 #
-# The vector of stages is $X=\mathbb 1x+zAX$, hence $X=(I-zA)^{-1}\mathbb 1x$, and the step is $x+z\,b^\top X$. For $x'=Kx$ the same lines hold with $hK$ in place of $z$, because powers of one matrix commute. $\square$
+# For $x'=Kx$ it is $x\mapsto R(hK)\,x$, as long as $(I-zA)^{-1}$ exists for each eigenvalue $z$ of $hK$. In $R(hK)$ the matrix $hK$ stands for $z$, and $I$ for 1: for `heun` $I+hK+\tfrac12(hK)^2$. The same lines hold, because powers of one matrix commute.
 #
 # </details>
 #
-# So a numerical solution of $x'=\lambda x$ stays bounded exactly if $|R(h\lambda)|\le1$. The set of all $z$ with $|R(z)|\le1$ is the **stability region** of the method. For Euler it is the disc $|1+z|\le1$.
+# So a numerical solution of $x'=\lambda x$ stays bounded exactly if $|R(h\lambda)|\le1$. The set of all $z$ with $|R(z)|\le1$ is the **stability region** of the method. For Euler it is the disc $|1+z|\le1$. The picture shows it for `euler`, `heun` and `rk4`, the classical method with four stages.
 # As $h$ grows, $h\lambda$ walks along a ray from 0. The step is **stable** while it is in the region.
 
 # %% jupyter={"source_hidden": true}
@@ -283,20 +283,21 @@ for name, method in TABLEAUS.items():
 #
 # For $h\le2\nu$ the last term is not positive: the pull $2h\langle\Delta f,\Delta_0\rangle$ outweighs $h^2\|\Delta f\|^2$. A step that moves no two points apart is called **non-expansive**.
 #
-# **Now $s$ stages,** with weights $b_i\ge0$. Stage $i$ sees velocities $\Delta f_i$ apart. The same steps (take squares, use cocoercivity at each stage, collect what has $h^2$) lead to
+# **Now $s$ stages,** with weights $b_i\ge0$. At stage $i$ the two solutions are $\Delta X_i$ apart, and their velocities $\Delta f_i$. After the step the pair is $\Delta_1$ apart:
+#
+# $$\Delta X_i=\Delta_0+h\sum_ja_{ij}\Delta f_j,\qquad\Delta_1=\Delta_0+h\sum_ib_i\Delta f_i .$$
+#
+# Take squares again. The pull is now $2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle$. But cocoercivity speaks of $\Delta X_i$, so replace $\Delta_0$ by $\Delta X_i-h\sum_ja_{ij}\Delta f_j$. Everything with $h^2$ goes into one matrix:
 #
 # $$\|\Delta_1\|^2\le\|\Delta_0\|^2-h^2\sum_{i,j}N_{ij}\langle\Delta f_i,\Delta f_j\rangle,\qquad N=M+\tfrac{2\nu}hB,$$
 #
-# where $\Delta_1$ is the difference after the step, and two matrices come from the tableau:
+# with two matrices from the tableau:
 #
 # $$M=BA+A^\top B-bb^\top,\qquad B=\mathrm{diag}(b).$$
 #
 # For Euler $A=0$ and $b=1$, so $M=-1$, and $N=-1+\tfrac{2\nu}h$ gives the line above.
 #
-# <details><summary>The same steps in full</summary>
-#
-# Stage $i$ sees two points $\Delta X_i=\Delta_0+h\sum_ja_{ij}\Delta f_j$ apart. After the step the pair differs by $\Delta_1=\Delta_0+h\sum_ib_i\Delta f_i$.
-# Take squares. Insert $\Delta_0=\Delta X_i-h\sum_ja_{ij}\Delta f_j$ in the middle term. Collect what has $h^2$:
+# <details><summary>These steps in full</summary>
 #
 # $$\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle+h^2\sum_{i,j}b_ib_j\langle\Delta f_i,\Delta f_j\rangle,$$
 #
@@ -309,7 +310,7 @@ for name, method in TABLEAUS.items():
 #
 # </details>
 #
-# The double sum is never negative if $N$ is **positive semidefinite**, $N\succeq0$: no eigenvalue of this symmetric matrix is negative, or, what is the same, $v^\top Nv\ge0$ for all $v$. (Take one coordinate at a time: those of $\Delta f_1,\dots,\Delta f_s$ form such a $v$.) Then the pair does not move apart.
+# If no eigenvalue of the symmetric matrix $N$ is negative, $N$ is **positive semidefinite**, $N\succeq0$, and $v^\top Nv\ge0$ for all vectors $v$. Then the double sum is not negative either, and the pair does not move apart.
 #
 # > **Claim 2.5 (circle contractivity).** Let $b_i\ge0$ and let $r$ be the largest number for which $M+\tfrac1rB\succeq0$. If $-f$ is $\nu$-cocoercive, one step is non-expansive for every $h\le2r\nu$.
 # > In particular for $f=-\nabla V$ with $V$ convex and $L$-smooth: for $h\le\dfrac{2r}L$ (Dahlquist and Jeltsch 1979).
@@ -318,7 +319,7 @@ for name, method in TABLEAUS.items():
 #
 # <details><summary>The rest of the proof</summary>
 #
-# We write $N\succeq P$ if $N-P\succeq0$. If $h\le2r\nu$, then $\tfrac{2\nu}h\ge\tfrac1r$, and $N\succeq M+\tfrac1rB\succeq0$ because $B\succeq0$. So the double sum is not negative, and $\|\Delta_1\|\le\|\Delta_0\|$.
+# We write $N\succeq P$ if $N-P\succeq0$. If $h\le2r\nu$, then $\tfrac{2\nu}h\ge\tfrac1r$, and $N\succeq M+\tfrac1rB\succeq0$ because $B\succeq0$. So the double sum is not negative (in each coordinate it is $v^\top Nv$, where $v$ holds the $s$ entries of $\Delta f_1,\dots,\Delta f_s$), and $\|\Delta_1\|\le\|\Delta_0\|$.
 #
 # (If an implicit step has several solutions, take any of them.) $\square$
 #
@@ -538,10 +539,10 @@ drawn = {
 }
 
 # %% [markdown]
-# **Predict first.** Beyond $2r$ the theorem is silent. So bet: how many of `heun`, `midpoint` and `rk4` stretch a pair at $hL=2.4$?
+# **Predict first.** At $hL=2.4$ `heun` and `midpoint` are beyond their linear limit 2, so they stretch some pair. `rk4` is not (2.785). Does it stretch a pair, "yes" or "no"?
 
 # %%
-my_guess = ...  # how many at 2.4
+my_guess = ...  # "yes" or "no"
 
 # %% tags=["reveal"]
 for name in shown:
@@ -549,9 +550,9 @@ for name in shown:
     print(f"{name:9s} stretch at hL = 1: {at[1.0]:.3f}   at hL = 2.4: {at[2.4]:.3f}")
 reply(
     my_guess,
-    3,
-    "All three: 2.4 is beyond their 2r, and here 2r is sharp. At hL = 1 only midpoint does.",
-    wrong={2: "rk4 is stable up to 2.785, and yet stretches.", 1: "heun is unstable at 2.4."},
+    "yes",
+    "2.4 is beyond 2r = 2 of rk4. And midpoint, with r = 0, does so even at hL = 1.",
+    wrong={"no": "it is stable up to 2.785, but that is about one solution of a linear field."},
 )
 
 # %% [markdown]
@@ -701,7 +702,7 @@ jacobian = torch.eye(2) - h * torch.outer(u, u) + h**2 / 2 * (u @ w) * torch.out
 figures.midpoint_on_two_ramps(jacobian, 1.5 * steps, measured - 1, proved - 1)
 
 # %% [markdown]
-# The midpoint rule moves the pair *here* as the velocities *there* say. At small steps the growth is tiny. But an almost true bound is no bound.
+# The midpoint rule moves the pair *here* as the velocities *there* say. At small steps the growth is tiny. But a bound that holds nearly is no bound: from layer to layer growth is multiplied.
 #
 # <details><summary>Why the measured growth is larger than the proved one</summary>
 #
@@ -757,7 +758,7 @@ for name in ("euler", "ralston2", "kutta3", "rk4"):
 #
 # The spiral $x'=Kx$ with $K=\begin{pmatrix}-1&3\\-3&-1\end{pmatrix}$ has $\mu=-1$ and $L=\|K\|=\sqrt{10}$. It has no potential.
 #
-# **Predict first.** By which factor does one Euler step of size $h=2/L\approx0.632$ multiply distances? (All the same: $I+hK$ is a rotation times a number.)
+# **Predict first.** By which factor does one Euler step of size $h=2/L\approx0.632$ multiply distances? (It is the same factor for all pairs: $I+hK$ is a rotation times a number.)
 
 # %%
 my_guess = ...  # a number
@@ -825,7 +826,7 @@ for name, h in (("0.2", 0.2), ("2/(m+L)", 2 / (m + L)), ("2/L", 2 / L)):
 # For $f(x)=-10x$ and $h=1$ (five times Euler's limit of Section 2.1) $x_{n+1}=x_n-10x_{n+1}$, so one step divides $x$ by 11. In general $R(z)=\frac1{1-z}$.
 #
 # Two more implicit methods use both ends of the step. `trapezoidal` adds $\tfrac h2\big(f(x_n)+f(x_{n+1})\big)$ to $x_n$, and `implicit_midpoint` adds $hf(X)$ with $X=x_n+\tfrac h2f(X)$, which is $\tfrac12(x_n+x_{n+1})$. On $f(x)=\lambda x$ both say $(1-\tfrac z2)x_{n+1}=(1+\tfrac z2)x_n$, so $R=\frac{2+z}{2-z}$.
-# All three are A-stable (★). The circle theorem tells them apart:
+# All three are A-stable: a $z$ on the left is nearer to $-2$ than to 2, and at least 1 away from 1. The circle theorem tells them apart:
 #
 # |method|$A$|$b$|$M$|$2r$|
 # |---|---|---|---|---|
@@ -881,8 +882,6 @@ figures.implicit_on_a_ramp(line[:, 0], ramp_ends)
 # *Exercise 2.4: the trapezoidal step on a ramp for every $h$. Exercise 2.5: the longest Euler step of a matrix field with $\mu<0$.*
 #
 # ### ★ The regions of implicit methods
-#
-# All three are A-stable: a $z$ on the left has at least distance 1 from 1, and is nearer to $-2$ than to 2.
 #
 # *Find out:* choose `trapezoidal` in the live figure of Section 2.1, then in that of Section 2.3. Where does it fail?
 #
@@ -1041,7 +1040,7 @@ for a in (1.9, 2.0, 2.1):
 #
 # *Proof.* $\|S_2(S_1x)-S_2(S_1y)\|\le\|S_1x-S_1y\|\le\|x-y\|$. $\square$
 #
-# So a network of such layers keeps the promise, too.
+# So a network of such layers keeps the promise, too. (Symplectic Euler keeps an energy, not distances: another promise.)
 #
 # ### ★ Splitting a field
 #
