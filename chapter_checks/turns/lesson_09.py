@@ -128,7 +128,7 @@ def one_iteration(attempt: Attempt) -> None:
         attempt.fail("Inside the relu: z minus a times the difference of (I - W) z and beta.")
 
 
-LETTERS = "ABCD"
+LETTERS = "ABCDE"
 CONFUSED = {  # (abstract, kind given): why not
     ("A", 1): "nearer to one goal is about that point. The whirl comes nearer, and pairs separate.",
     ("A", 3): "it follows the moving state. A frozen Jacobian belongs to one state only.",
@@ -142,22 +142,29 @@ CONFUSED = {  # (abstract, kind given): why not
     ("D", 1): "eigenvalues do not bound distances: mu may be positive (Section 9.2).",
     ("D", 2): "no point is named, and eigenvalues at every state prove no approach to one.",
     ("D", 4): "it is about a field, frozen at one state, and not about layers.",
+    (
+        "E",
+        2,
+    ): "no goal is named. Any two solutions are compared, if not by their Euclidean distance.",
+    ("E", 3): "solutions move. Nothing is frozen.",
+    ("E", 4): "it is about the distance of two solutions, measured in a metric, not about areas.",
 }
 NO_RADIUS = {
     "A": "all states may approach one goal while a pair separates, as in the whirl",
     "B": "areas are kept, but distances may grow without a bound",
     "D": "eigenvalues of a frozen Jacobian do not bound distances",
+    "E": "what is near in the metric may be far in the Euclidean norm",
 }
 
 
-@exercise("9.E", "Four promises on the map")
+@exercise("9.E", "Five promises on the map")
 def promises(attempt: Attempt) -> None:
-    kinds = attempt.several("kinds", count=4)
+    kinds = attempt.several("kinds", count=5)
     kinds = [
         attempt.as_number(kind, f"the kind of {a}") for a, kind in zip(LETTERS, kinds, strict=True)
     ]
-    certified = attempt.several("certified", count=4)
-    for letter, kind, right in zip(LETTERS, kinds, (2, 4, 1, 3), strict=True):
+    certified = attempt.several("certified", count=5)
+    for letter, kind, right in zip(LETTERS, kinds, (2, 4, 1, 3, 1), strict=True):
         attempt.require(kind in (1, 2, 3, 4), f"{letter}: the kind is one of 1, 2, 3, 4.")
         attempt.require(kind == right, f"{letter}: {CONFUSED.get((letter, kind), '')}")
     for letter, said in zip(LETTERS, certified, strict=True):

@@ -100,7 +100,7 @@ def discs(methods, radius, stability_function) -> None:
         )
         axis.add_patch(disc)
         axis.plot(-2 * r, 0, "o", color=BLACK, markersize=7)
-        axis.text(-2 * r - 0.25, -0.6, f"$-2r={-2 * r:.0f}$", fontsize=9, ha="right")
+        axis.text(-2 * r - 0.25, -0.6, f"$-2r={0 - 2 * r:.0f}$", fontsize=9, ha="right")
         axis.set_title(f"{name}: disc with $r={r:.0f}$", fontsize=10)
     plotting.show(
         figure,
@@ -544,7 +544,7 @@ def three_energies(energies, lower, upper) -> None:
         "Left, on a logarithmic axis: over 1,000 steps the energy of explicit Euler climbs by a "
         "factor of 20,959, that of implicit Euler falls by as much, that of symplectic Euler stays "
         "level. Right, on a linear axis: it swings between the bounds 0.476 and 0.526 (dashed), "
-        "and touches them again and again.",
+        "and comes back to them again and again.",
     )
 
 

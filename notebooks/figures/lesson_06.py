@@ -48,9 +48,9 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         gid="pair",
     )
     (whole,) = left.plot([], [], color=plotting.BLACK, linestyle=":", linewidth=1.5)
-    name_of_whole = left.text(0, 0, "  sharp rule for s = 1", fontsize=9)
+    whole.set_label("sharp rule for s = 1")
     left.set(xlabel="$h_1$ (down)", ylabel="$h_2$ (up)", title="pairs of steps")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=4)
     bars = right.barh(
         range(3),
         [1, 1, 1],
@@ -84,9 +84,7 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         draw_rule("gradient", s, kappa)
         draw_rule("monotone", s, kappa)
         whole.set_data(h1_line, [largest_expansion(h1, (1, 1), kappa) for h1 in h1_line])
-        name_of_whole.set_position((0.15, largest_expansion(4 / 3, (1, 1), kappa) + 0.15))
-        for artist in (whole, name_of_whole):
-            artist.set_visible(s > 1)
+        whole.set_visible(s > 1)
         left.set(xlim=(0, 2 * s), ylim=(0, 2.1 * s))
         dot.set_data([h1], [h2])
         worst = worst_slope_of_pair(h1, h2, s, lambda_min)

@@ -354,30 +354,31 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
     """Where the states of new inputs run, and the potential, of two networks."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.7))
     at_1, at_5 = 20, 100
-    side = 2.5  # of the left picture
+    side, height = 2.5, 0.8  # of the left picture
     for axis, name in zip(axes, paths, strict=False):
         axis.plot(
             *centres.T,
             "*",
             color="#808080",
             markerfacecolor="none",
-            markersize=26,
-            zorder=1,
+            markersize=13,
+            zorder=7,
         )
         for label, colour, mark in ((0, GREEN, "o"), (1, PINK, "^")):
             some = paths[name][:, classes == label][:, :12]
             axis.plot(*some.permute(2, 0, 1), color=colour, linestyle="-", linewidth=0.7)
             hollow = {"color": colour, "markerfacecolor": "none", "linestyle": ""}
-            axis.plot(*some[at_5].T, marker=mark, markersize=8, **hollow)
+            axis.plot(*some[at_5].T, marker=mark, markersize=6, **hollow)
             axis.plot(*some[at_1].T, mark, color=BLACK, markersize=3, zorder=6)
         axis.set(xlabel=r"$\eta_1$", ylabel=r"$\eta_2$")
-    axes[0].set(xlim=(-side, side), ylim=(-side, side), aspect="equal")
+    axes[0].set(xlim=(-side, side), ylim=(-height, height), aspect="equal")
     axes[0].set_title("LyaNet", fontsize=10)
     axes[1].set(xlim=(-7.5, 7.5), ylim=(-7.5, 7.5), aspect="equal")
     axes[1].set_title("endpoint only", fontsize=10)
-    around = [-side, side, side, -side, -side], [-side, -side, side, side, -side]
+    around = [-side, side, side, -side, -side], [-height, -height, height, height, -height]
     axes[1].plot(*around, **BLACK_DOTS)
     axes[1].text(0, 5.5, "dotted: window of the left picture", fontsize=8, ha="center")
+    axes[0].text(0, 0.5, "black: t = 1,  hollow: t = 5", fontsize=8, ha="center")
     for (name, V), style in zip(potentials.items(), (BLUE_LINE, ORANGE_DASHES), strict=True):
         axes[2].semilogy(times, V.median(1).values, **style, label=name)
     axes[2].semilogy(times, bound, **BLACK_DOTS, label="bound of LyaNet")

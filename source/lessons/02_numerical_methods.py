@@ -178,7 +178,7 @@ live_region
 # A matrix $S$ with $S^\top=-S$ is **skew-symmetric**. The flow of $x'=Sx$ keeps all lengths (lesson 1).
 #
 # > **Claim 2.3 (Euler expands every rotation).** If $S$ is skew-symmetric, then $\|x+hSx\|^2=\|x\|^2+h^2\|Sx\|^2$. In the plane let $S=\omega G$, where $G$ rotates by 90°: with this angular speed $\omega$ every step of every size $h>0$
-# > multiplies lengths by $\sqrt{1+h^2\omega^2}$.
+# > multiplies lengths by $\sqrt{1+h^2\omega^2}$, more than 1 if $\omega\ne0$.
 #
 # *Proof.* $\langle x,Sx\rangle=\langle S^\top x,x\rangle=-\langle x,Sx\rangle$, so it is 0, and Pythagoras does the rest. $\square$
 
@@ -259,7 +259,7 @@ for name, method in TABLEAUS.items():
 #
 # Take the kindest fields: $f=-\nabla V$ with a convex $V$, where $\nabla V$ is $L$-Lipschitz ($V$ is **$L$-smooth**). The flow never increases distances (lesson 1).
 #
-# On the line the difference quotients $q=\frac{f(x)-f(y)}{x-y}$ lie in $[-L,0]$. So $q\le-\tfrac1Lq^2$. Multiply by $(x-y)^2$: $(f(x)-f(y))(x-y)\le-\tfrac1L|f(x)-f(y)|^2$.
+# On the line the difference quotients $q=\frac{f(x)-f(y)}{x-y}$ lie in $[-L,0]$. So $q(q+L)\le0$, that is, $q\le-\tfrac1Lq^2$. Multiply by $(x-y)^2$: $(f(x)-f(y))(x-y)\le-\tfrac1L|f(x)-f(y)|^2$.
 # In more dimensions this has a name: **$-f$ is $\nu$-cocoercive** (with $\nu>0$) if for all $x,y$
 #
 # $$\langle f(x)-f(y),\,x-y\rangle\le-\nu\,\|f(x)-f(y)\|^2 .$$
@@ -287,11 +287,10 @@ for name, method in TABLEAUS.items():
 #
 # $$\Delta X_i=\Delta_0+h\sum_ja_{ij}\Delta f_j,\qquad\Delta_1=\Delta_0+h\sum_ib_i\Delta f_i .$$
 #
-# Take squares again. The pull is now $2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle$. But cocoercivity speaks of $\Delta X_i$, so replace $\Delta_0$ by $\Delta X_i-h\sum_ja_{ij}\Delta f_j$. Everything with $h^2$ goes into one matrix:
+# Take squares again. The pull is now $2h\sum_ib_i\langle\Delta f_i,\Delta_0\rangle$. But cocoercivity speaks of $\Delta X_i$, so replace $\Delta_0$ by $\Delta X_i-h\sum_ja_{ij}\Delta f_j$. All terms with $h^2$ go into a matrix $M$.
+# By cocoercivity, multiplied by $b_i\ge0$, the pull $2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle$ is at most $-2h\nu\sum_ib_i\|\Delta f_i\|^2$. This goes into a second matrix $B$:
 #
 # $$\|\Delta_1\|^2\le\|\Delta_0\|^2-h^2\sum_{i,j}N_{ij}\langle\Delta f_i,\Delta f_j\rangle,\qquad N=M+\tfrac{2\nu}hB,$$
-#
-# with two matrices from the tableau:
 #
 # $$M=BA+A^\top B-bb^\top,\qquad B=\mathrm{diag}(b).$$
 #
@@ -306,7 +305,6 @@ for name, method in TABLEAUS.items():
 # $$\|\Delta_1\|^2=\|\Delta_0\|^2+2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle-h^2\sum_{i,j}M_{ij}\langle\Delta f_i,\Delta f_j\rangle .$$
 #
 # ($A^\top$ appears because $i$ and $j$ may swap their names: $2\sum_{i,j}b_ia_{ij}\langle\Delta f_i,\Delta f_j\rangle=\sum_{i,j}(b_ia_{ij}+b_ja_{ji})\langle\Delta f_i,\Delta f_j\rangle$, and these brackets are the entries of $BA+A^\top B$.)
-# By cocoercivity at each stage, multiplied by $b_i\ge0$, the pull $2h\sum_ib_i\langle\Delta f_i,\Delta X_i\rangle$ is at most $-2h\nu\sum_ib_i\|\Delta f_i\|^2$. This is the $B$ in $N$.
 #
 # </details>
 #
@@ -325,13 +323,11 @@ for name, method in TABLEAUS.items():
 #
 # </details>
 #
-# <details><summary>By hand for heun</summary>
+# By hand for `heun`:
 #
 # $$BA=\begin{pmatrix}0&0\\\tfrac12&0\end{pmatrix},\qquad M=\begin{pmatrix}0&\tfrac12\\\tfrac12&0\end{pmatrix}-\begin{pmatrix}\tfrac14&\tfrac14\\\tfrac14&\tfrac14\end{pmatrix}=\tfrac14\begin{pmatrix}-1&1\\1&-1\end{pmatrix}.$$
 #
 # $M$ has the eigenvalues $0$ and $-\tfrac12$, and $\tfrac1rB=\tfrac1{2r}I$ lifts both by $\tfrac1{2r}$. So $r=1$ again.
-#
-# </details>
 #
 # **Your turn 2.B.** Now the twin, `midpoint`: $A=\begin{pmatrix}0&0\\1/2&0\end{pmatrix}$, $b=\begin{pmatrix}0\\1\end{pmatrix}$. Compute $M$ on paper and write it as a $2\times2$ tensor.
 
@@ -344,7 +340,7 @@ M_midpoint = torch.tensor([[0.0, 0.5], [0.5, -1.0]])  # BA + A'B has 1/2 twice, 
 your_turn("2.B")
 
 # %% [markdown]
-# **Predict first.** Add $\tfrac1rB=\tfrac1r\begin{pmatrix}0&0\\0&1\end{pmatrix}$ to this $M$. What is the largest $r$ for which no eigenvalue is negative?
+# **Predict first.** Add $\tfrac1rB=\tfrac1r\begin{pmatrix}0&0\\0&1\end{pmatrix}$ to this $M$. Which $r$ does `midpoint` get?
 
 # %%
 my_guess = ...  # a number
@@ -380,7 +376,7 @@ for name, method in TABLEAUS.items():
 # %% [markdown]
 # More stages need not help: `rk4` has four and $r=1$ like Euler. For `midpoint` and `heun3` *no* step has a guarantee.
 #
-# **Why “circle”?** The disc of radius $r$ that touches 0 from the left lies in the stability region. So $2r$ is at most the linear limit. The twins have one region, but not one disc:
+# **Why “circle”?** The disc of radius $r$ that touches 0 from the left lies in the stability region. So $2r$ is at most the linear limit. The twins have the same region, but not the same disc:
 
 # %% jupyter={"source_hidden": true}
 chosen = {name: TABLEAUS[name] for name in ("euler", "heun", "midpoint", "rk4")}
@@ -395,42 +391,7 @@ figures.discs(chosen, runge_kutta.circle_contractivity_radius, stability_functio
 #
 # *Exercise 2.2 asks for a function that computes $r$.*
 #
-# ### ★ Gradient and convex: both words are needed
-#
-# Try Claim 2.4 on three fields; `valley` is made of **ramps**, $\mathrm{relu}(s)=\max(s,0)$. We print left minus right side for $\nu=1/L$, divided by $\|x-y\|^2$. It should not exceed 0:
-
-# %%
-W = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.3, 0.8]])
-bias = torch.tensor([0.2, -0.4, 0.1])
-
-
-def valley(x):
-    """-grad V for V(x) = |relu(W x + bias)|^2 / 2, convex."""
-    return -torch.relu(x @ W.T + bias) @ W
-
-
-def inward_spiral(x):
-    return x @ (-torch.eye(2) - 3 * G).T
-
-
-def double_well(x):
-    """-grad V for V(x) = (|x|^2 - log cosh(2 x_1)) / 2: smooth with L = 1, but not convex."""
-    return torch.stack([torch.tanh(2 * x[:, 0]) - x[:, 0], -x[:, 1]], 1)
-
-
-L_valley = torch.linalg.matrix_norm(W, 2).item() ** 2
-x, y = 2 * torch.randn(2, 100_000, 2, generator=torch.Generator().manual_seed(0))
-for field, L in ((valley, L_valley), (inward_spiral, math.sqrt(10)), (double_well, 1.0)):
-    df = field(x) - field(y)
-    excess = ((df * (x - y)).sum(1) + df.square().sum(1) / L) / (x - y).square().sum(1)
-    print(f"{field.__name__:14s} L = {L:.3f}   largest left minus right {excess.max():.2f}")
-    assert (excess.max() <= 1e-12) == (field is valley)
-
-# %% [markdown]
-# The spiral contracts, but it is no gradient: it has $\nu=1/10$, not $1/L\approx0.316$. The double well is a gradient, but the hill in its middle pushes points apart: no $\nu>0$ will do.
-# A rotation has $\langle f(x)-f(y),x-y\rangle=0$: no $\nu>0$ exists either, and a finite $r$ says nothing.
-#
-# ### ★ The radius of substeps
+# ### Several short steps
 #
 # **Predict first.** Two Euler steps of size $\tfrac h2$ are one method, with $A=\begin{pmatrix}0&0\\1/2&0\end{pmatrix}$ and $b=\begin{pmatrix}1/2\\1/2\end{pmatrix}$. Which $r$ does it have? (Compute $M$, or use Euler's own limit.)
 
@@ -473,13 +434,48 @@ for s in (1, 2, 3, 4):
 # %% [markdown]
 # Four Euler steps cost as much as one of `rk4` and together may reach four times as far: $hL\le8$ instead of 2. Lesson 5 builds such layers.
 #
+# ### ★ Gradient and convex: both words are needed
+#
+# Try Claim 2.4 on three fields; `valley` is made of **ramps**, $\mathrm{relu}(s)=\max(s,0)$. We print left minus right side for $\nu=1/L$, divided by $\|x-y\|^2$. It should not exceed 0:
+
+# %%
+W = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.3, 0.8]])
+bias = torch.tensor([0.2, -0.4, 0.1])
+
+
+def valley(x):
+    """-grad V for V(x) = |relu(W x + bias)|^2 / 2, convex."""
+    return -torch.relu(x @ W.T + bias) @ W
+
+
+def inward_spiral(x):
+    return x @ (-torch.eye(2) - 3 * G).T
+
+
+def double_well(x):
+    """-grad V for V(x) = (|x|^2 - log cosh(2 x_1)) / 2: smooth with L = 1, but not convex."""
+    return torch.stack([torch.tanh(2 * x[:, 0]) - x[:, 0], -x[:, 1]], 1)
+
+
+L_valley = torch.linalg.matrix_norm(W, 2).item() ** 2
+x, y = 2 * torch.randn(2, 100_000, 2, generator=torch.Generator().manual_seed(0))
+for field, L in ((valley, L_valley), (inward_spiral, math.sqrt(10)), (double_well, 1.0)):
+    df = field(x) - field(y)
+    excess = ((df * (x - y)).sum(1) + df.square().sum(1) / L) / (x - y).square().sum(1)
+    print(f"{field.__name__:14s} L = {L:.3f}   largest left minus right {excess.max():.2f}")
+    assert (excess.max() <= 1e-12) == (field is valley)
+
+# %% [markdown]
+# The spiral contracts, but it is no gradient: it has $\nu=1/10$, not $1/L\approx0.316$. The double well is a gradient, but the hill in its middle pushes points apart: no $\nu>0$ will do.
+# A rotation has $\langle f(x)-f(y),x-y\rangle=0$: no $\nu>0$ exists either, and a finite $r$ says nothing.
+#
 # ## 2.3 Stable is not enough
 #
 # **Question.** Between $2r$ and the linear limit: do pairs really separate, or is the theorem just cautious?
 #
-# We give the theorem its hardest case and let $V$ depend on time; Section 2.4 has a fixed $V$. Stages stand at different times, so stage $i$ sees its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
+# We give the theorem its hardest case and let $V$ depend on time; Section 2.4 has a fixed $V$. Stages stand at different times ($X_2$ of `midpoint` half a step later), so stage $i$ sees its own convex, $L$-smooth $V_i$. Claim 2.5 still holds, because at each stage both solutions see the *same* $V_i$.
 #
-# We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane. Then $f_i(x)=-Lu_iu_i^\top x$ is linear, and the step is a matrix.
+# We try $V_i(x)=\tfrac L2(u_i^\top x)^2$ with unit vectors $u_i$ in the plane. Then $f_i(x)=-Lu_iu_i^\top x$ is linear, and the step is a matrix; for `midpoint` it is $I-hL\,u_2u_2^\top\big(I-\tfrac{hL}2u_1u_1^\top\big)$.
 # Its **stretch** is its norm, the most by which it lengthens a pair. The closed cell searches for the worst $u_i$.
 
 # %% jupyter={"source_hidden": true}
@@ -615,7 +611,7 @@ live_stretch
 #
 # $$V(x)=c\cdot x+\tfrac12\max(w\cdot x,0)^2+\tfrac12\max(u\cdot x,0)^2,\qquad w\cdot c=20,\quad u\cdot c=-20 .$$
 #
-# A ramp acts only where its $\max$ is positive. $V$ is convex, and $L=1+u\cdot w=1.5$.
+# A ramp acts only where its $\max$ is positive. $V$ is convex. Its largest curvature is that of $ww^\top+uu^\top$, where both act: $L=1+u\cdot w=1.5$. The force is so large that half a step crosses an edge of each ramp:
 #
 # Let $w\cdot x=5h$ and $u\cdot x=-5h$. There only the ramp $w$ acts, so $f(x)=-c-5h\,w$. The midpoint step looks at $f$ once more, half-way, at $X=x+\tfrac h2f(x)$.
 #
@@ -658,7 +654,7 @@ figures.where_ramps_act(rows, start, half_way)
 
 # %% [markdown]
 # The ramps swap, and not only for this $h$: $w\cdot X=5h-\tfrac h2(20+5h)=-5h-\tfrac52h^2<0$ for all $h>0$, and $u\cdot X=-5h+\tfrac h2(20-\tfrac52h)=5h-\tfrac54h^2>0$ for $h<4$.
-# So $Df(x)=-ww^\top$ and $Df(X)=-uu^\top$. The chain rule for $x+hf(x+\tfrac h2f(x))$ gives the step's Jacobian, $I-h\,uu^\top\big(I-\tfrac h2ww^\top\big)$.
+# So $Df(x)=-ww^\top$ and $Df(X)=-uu^\top$. The chain rule for $x+hf(x+\tfrac h2f(x))$ gives the step's Jacobian, $I-h\,uu^\top\big(I-\tfrac h2ww^\top\big)$: a product as in Section 2.3, from one fixed potential.
 
 # %% [markdown]
 # The norm of a step's Jacobian is the stretch of very short pairs:
@@ -826,7 +822,7 @@ for name, h in (("0.2", 0.2), ("2/(m+L)", 2 / (m + L)), ("2/L", 2 / L)):
 # For $f(x)=-10x$ and $h=1$ (five times Euler's limit of Section 2.1) $x_{n+1}=x_n-10x_{n+1}$, so one step divides $x$ by 11. In general $R(z)=\frac1{1-z}$.
 #
 # Two more implicit methods use both ends of the step. `trapezoidal` adds $\tfrac h2\big(f(x_n)+f(x_{n+1})\big)$ to $x_n$, and `implicit_midpoint` adds $hf(X)$ with $X=x_n+\tfrac h2f(X)$, which is $\tfrac12(x_n+x_{n+1})$. On $f(x)=\lambda x$ both say $(1-\tfrac z2)x_{n+1}=(1+\tfrac z2)x_n$, so $R=\frac{2+z}{2-z}$.
-# All three are A-stable: a $z$ on the left is nearer to $-2$ than to 2, and at least 1 away from 1. The circle theorem tells them apart:
+# All three are A-stable: on the left $|2+z|\le|2-z|$ and $|1-z|\ge1$. The circle theorem tells them apart:
 #
 # |method|$A$|$b$|$M$|$2r$|
 # |---|---|---|---|---|
@@ -938,9 +934,7 @@ print(f"hypothesis dropped, x' = x with h = 0.5: factor {grown:.1f}")
 # **Question.** On a rotation Euler's solutions grow (Claim 2.3). Those of implicit Euler die away, since $|1/(1-z)|<1$ for imaginary $z\ne0$. Is there a cheap step that does neither?
 #
 # Write the rotation as an oscillator with position $q$, momentum $p$ and **energy** $H=\tfrac\omega2(q^2+p^2)$: $q'=\partial H/\partial p=\omega p$ and $p'=-\partial H/\partial q=-\omega q$. The flow keeps $H$.
-# **Symplectic Euler** (it keeps areas, lesson 8) updates one after the other, and uses the new momentum at once:
-#
-# $$p_{n+1}=p_n-h\omega\,q_n,\qquad q_{n+1}=q_n+h\omega\,p_{n+1}.$$
+# **Symplectic Euler** (it keeps areas, lesson 8) updates one after the other: first $p$ by an Euler step, then $q$ by an Euler step that already uses the *new* $p$.
 #
 # **Your turn 2.D.** Write this step. `q`, `p`, `h` and `omega` are numbers; return the new `q` and `p`, in this order.
 
@@ -958,7 +952,7 @@ def symplectic_euler(q, p, h, omega):
 your_turn("2.D")
 
 # %% [markdown]
-# Take $\omega=1$ and start from $(1,0)$. The first two orbits show 100 steps with $h\omega=0.1$. The third shows seven long steps, $h\omega=0.8$: then the flattening can be seen. The energies belong to 1,000 steps with $h\omega=0.1$.
+# So $p_{n+1}=p_n-h\omega\,q_n$ and $q_{n+1}=q_n+h\omega\,p_{n+1}$. Take $\omega=1$ and start from $(1,0)$. The first two orbits show 100 steps with $h\omega=0.1$. The third shows seven long steps, $h\omega=0.8$: then the flattening can be seen. The energies belong to 1,000 steps with $h\omega=0.1$.
 
 
 # %% jupyter={"source_hidden": true}

@@ -57,7 +57,7 @@ torch.set_num_threads(1)  # small networks: one thread is fastest
 #
 # $$T_\uparrow(x)=x+h_2B^\top\mathrm{relu}(Bx+b'),\qquad h_2\ge0.$$
 #
-# It multiplies a distance by at most $1+h_2$. Ten layers of each kind:
+# By the triangle inequality it multiplies a distance by at most $1+h_2$. Ten layers of each kind:
 
 
 # %%
@@ -88,7 +88,7 @@ for k in range(10):
 #
 # Where no entry of $Ax+b$ changes its sign, $T_\downarrow$ is a matrix plus a shift. The matrix is $I-h_1A^\top DA$, with a diagonal $D$ of entries $a$ or 1.
 # $T_\uparrow$ has the matrices $I+h_2B^\top DB$, with entries 0 (unit off) or 1 (on).
-# With suitable biases $b$, $b'$ every combination occurs. So for the worst biases the Lipschitz constant of $T_\uparrow\circ T_\downarrow$ is the largest norm of all products.
+# A segment between two points crosses finitely many such regions, so no distance grows by more than the largest norm of all products. And with suitable biases $b$, $b'$ each product occurs somewhere: for the worst biases this norm *is* the Lipschitz constant of $T_\uparrow\circ T_\downarrow$.
 #
 # In the closed cell, `linear_pieces(step, M, slopes)` lists all matrices $I+\mathrm{step}\,M^\top DM$ with entries from `slopes`, and `worst_slope` takes the largest norm of all products of two such lists.
 
@@ -142,7 +142,7 @@ reply(
 # > **Claim 6.1 (contractive step).** Let $\sigma$ have slopes in $[a,1]$ with $0<a\le1$, and $A^\top A=I$. Then for every $b$ and $h_1\ge0$ the Lipschitz constant of $T_\downarrow$ is at most
 # > $\max(|1-ah_1|,\,|1-h_1|)$. For the leaky ReLU some $b$ attains this.
 #
-# *Idea.* The layer follows a gradient, so a *symmetric* matrix decides. In each entry $\sigma(u)-\sigma(v)$ is $u-v$ times a number in $[a,1]$, also for points on different pieces. So for every two points there is a diagonal $D$ of such numbers: their difference is multiplied by the symmetric matrix $I-h_1A^\top DA$.
+# *Idea.* $A^\top\sigma(Ax+b)$ is the gradient of a convex potential (Section 5.1), so a *symmetric* matrix decides. In each entry $\sigma(u)-\sigma(v)$ is $u-v$ times a number in $[a,1]$, also for points on different pieces. So for every two points there is a diagonal $D$ of such numbers: their difference is multiplied by the symmetric matrix $I-h_1A^\top DA$.
 # Since $\|Av\|=\|v\|$, we have $a\|v\|^2\le v^\top A^\top DAv\le\|v\|^2$. So its eigenvalues lie between $1-h_1$ and $1-ah_1$.
 #
 # <details><summary>The proof</summary>
@@ -344,14 +344,14 @@ live_map.still(h1=2.0, h2=1.2, s=3, lambda_min=0.7)
 #
 # The paper often uses one **prescribed** pair: $(h_1,h_2)=(0.3,\,0.141)$, in two parts each, $a=\tfrac12$.
 #
-# **Predict first.** How small may $\lambda$ be before the sharp bound of this pair exceeds 1? (Each part down leaves $1-0.075\,\lambda$, each part up multiplies by 1.0705.)
+# **Predict first.** How small may $\lambda$ be before the sharp bound of this pair exceeds 1?
 
 # %%
 my_guess_1 = ...  # a number between 0 and 1
 
 # %% tags=["reveal"]
 for lambda_min in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
-    # The library calls a lambda "kappa"; no other kappa of the lessons is meant.
+    # The library calls the product a * lambda "kappa".
     bound = expansive.pair_factor((0.3, 0.141), (2, 2), kappa=0.5 * lambda_min)
     found = worst_slope_of_pair(0.3, 0.141, 2, lambda_min)
     print(f"lambda = {lambda_min:.3f}:  worst slope {found:.4f} <= bound {bound:.4f}")
@@ -361,7 +361,7 @@ assert abs((1 - 0.5 * needed * 0.3 / 2) * (1 + 0.141 / 2) - 1) < 1e-4
 reply(
     my_guess_1,
     needed,
-    "(1 - 0.075 lambda) 1.0705 = 1 gives lambda = 0.878.",
+    "A part down leaves 1 - 0.075 lambda, a part up multiplies by 1.0705: lambda = 0.878.",
     wrong={
         0.5: "that is a, not lambda.",
         0.439: "that is a lambda.",
@@ -625,8 +625,7 @@ for name, network in painters.items():
 errors["the best constant"] = ((distance.max() - distance.min()) / 2).item()
 
 # %% [markdown]
-# **Predict first.** One of the four has a far smaller error than the others. Which one?
-# (The crater has slope 1 nearly everywhere. What is left of a slope after a unit that is on, or off?)
+# **Predict first.** The crater has slope 1 nearly everywhere. One of the four has a far smaller error than the others. Which one?
 
 # %%
 my_guess_3 = ...  # "spectral", "c = 1", "c = 2" or "pairs"
@@ -667,7 +666,21 @@ your_turn("6.D")
 
 # %% [markdown]
 # A step with $c=2$ loses nothing of a slope. (With more units that needs an orthogonal $A$, which we did not enforce here.) A step with $c=1$ and a ReLU layer (slopes 0 and 1) may lose all of it, six such pairs all but $0.2^6\approx0.00006$.
-# May, not must. What did the trained pairs learn? Look at the last column, the *largest* slope that they keep:
+#
+# May, not must: the same pair keeps a slope where the step down shrinks least and the step up is on, $0.6\cdot\frac53=1$. But training did not find that (the bound of the pairs is far below 1; ★ below).
+# And a pair with $h_1<1$ and $h_2\ge0$ can do what $c=2$ cannot: it never merges two points, because its slopes are all positive. The step $x-2\,\mathrm{relu}(x)=-|x|$ moves 1 and $-1$ to the same place.
+#
+# The bound of *spectral* exceeds 1: dividing by an *estimate* of a norm is no guarantee.
+#
+# <details><summary>Why c = 2 keeps slopes but not distances, and why pairs merge nothing</summary>
+#
+# * A step with $c=2$ *reflects*: an active direction is multiplied by $1-c=-1$, so its length stays. Across the kink it may fold.
+# * In any dimension: for $h_1<1$ and $h_2\ge0$ the difference of two points is multiplied by a symmetric matrix with eigenvalues of at least $1-h_1>0$, then by one with eigenvalues of at least 1. Neither makes it 0.
+# * The largest error of the spectral network may exceed that of the best constant: training made the *mean* squared error small.
+#
+# </details>
+#
+# ### ★ What the trained pairs learned
 
 # %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
 print(
@@ -688,17 +701,7 @@ print(f"product of the six, at most: {product:.3f} = the bound printed above")
 assert abs(product - guaranteed) < 1e-6 and product < 0.8
 
 # %% [markdown]
-# In this run they contract, far below the bound 1 they were allowed. (Where $h_2<0$, both steps go down.) They began much lower, at $h_1=1$, $h_2=0$, where six pairs keep $0.5625^6\approx0.03$, and training did not raise them to 1. That is what they learned, not what they can: the pair of Your turn 6.D keeps a slope where the step down shrinks least and the step up is on, $0.6\cdot\frac53=1$.
-# And a pair with $h_1<1$ and $h_2\ge0$ can do what $c=2$ cannot: it never merges two points, because its slopes are all positive. The step $x-2\,\mathrm{relu}(x)=-|x|$ moves 1 and $-1$ to the same place.
-#
-# <details><summary>Why c = 2 keeps slopes but not distances, why pairs merge nothing, and two numbers that may surprise you</summary>
-#
-# * A step with $c=2$ *reflects*: an active direction is multiplied by $1-c=-1$, so its length stays. Across the kink it may fold.
-# * In any dimension: for $h_1<1$ and $h_2\ge0$ the difference of two points is multiplied by a symmetric matrix with eigenvalues of at least $1-h_1>0$, then by one with eigenvalues of at least 1. Neither makes it 0.
-# * The largest error of the spectral network may exceed that of the best constant: training made the *mean* squared error small.
-# * Its bound may exceed 1: dividing by an *estimate* of the norm is no guarantee.
-#
-# </details>
+# In this run they contract, far below the bound 1 they were allowed: look at the last column, the *largest* slope that they keep. (Where $h_2<0$, both steps go down.) They began much lower, at $h_1=1$, $h_2=0$, where six pairs keep $0.5625^6\approx0.03$. Training raised them, but not to 1; why it stopped there we do not know.
 #
 # ## 6.5 Five designs under attack
 #
@@ -814,6 +817,8 @@ for name, (_, share) in curves.items():
     print(f"{name:20s}" + "".join(f"{value:7.3f}" for value in share))
 naive_share = curves["naive"][1][radii.index(0.5)]
 assert naive_share < 0.05
+best = max(models.CERTIFIED, key=lambda name: curves[name][1][radii.index(0.5)])
+assert best == "nonexpansive"
 reply(
     my_guess_4,
     naive_share,
@@ -830,7 +835,8 @@ figures.five_designs(radii, curves)
 # %% [markdown]
 # One share of 200 images has a standard error of 0.035 at most (the bar shows two), a *difference* of two shares at most $\sqrt2$ times as much if they were independent. (Here all designs see the same images, which makes it smaller.) So we read only differences of 0.1 and more as such:
 #
-# * At radius 1 the enforced designs are ahead of the two others.
+# * On these digits the *non-expansive* network stands best: it certifies most at radius 0.5, ahead of the prescribed pairs. Attacked at radius 1, its lead over the pairs is just at the edge of what we can read.
+# * At radius 1 all three enforced designs are ahead of the two others.
 # * At radius 0.5 they certify between 0.4 and 0.65 of the images, the others none.
 # * Without an attack both pairs are 0.05 to 0.07 behind (on the 1,000 digits above, where differences have a standard error below 0.02).
 #
@@ -893,8 +899,7 @@ print(f"   (images themselves: {curves['unconstrained'][0][0]:.3f})")
 assert curves["unconstrained"][0][0] - start_right.mean() < 0.03
 
 # %% [markdown]
-# **Predict first.** How far do ten such steps lead from their start?
-# Look up in the table of Section 6.5 which share survives the strong attack at *that* radius, for the unconstrained network. Predict the share that survives the weak one.
+# **Predict first.** Which share of the images survives the weak attack at $\varepsilon=1$, for the unconstrained network? (You need no more than the table of Section 6.5.)
 
 # %%
 my_guess_5 = ...  # a number between 0 and 1

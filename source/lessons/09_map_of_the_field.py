@@ -84,7 +84,7 @@ reply(
 # | 9.2 antisymmetric | weights that turn, with friction | frozen linearisation (3) | eigenvalues |
 # | 9.3 Hamiltonian | layers that move like pendulums | derivative of each layer (4) | area |
 # | 9.4 projection | remove what lifts a function $V$ | one point (2) | $V$ |
-# | 9.5 SODEF | a penalty: feature points attract | one point (2), from nearby | largest entry |
+# | 9.5 SODEF | a penalty: feature points attract | one point (2), from nearby | largest entry of a vector |
 # | 9.6 LyaNet | a loss that makes $V$ fall | one point (2) | squared distance |
 # | 9.7 ELCD | a damped matrix times $x-x^*$ | one point (2) | distance |
 # | 9.8 monotone equilibrium | the fixed point of one layer | all pairs of inputs (1) | distance |
@@ -375,7 +375,7 @@ assert norm >= 1
 #
 # *Kind 2, one point.* **Question.** Can you *repair* a field $\hat f$ so that all states tend to the origin?
 #
-# Take a **Lyapunov function** $V$ (Section 1.8), positive except at the origin. Where $\nabla V^\top\hat f>-\alpha V$, remove the surplus along $\nabla V$ (Kolter and Manek, 2001.06116):
+# Take a **Lyapunov function** $V$ (Section 1.8), positive except at the origin. We want $V'=\nabla V^\top f\le-\alpha V$. Where $\nabla V^\top\hat f+\alpha V$ is positive, call it the **surplus**, and remove it along $\nabla V$ (Kolter and Manek, 2001.06116):
 #
 # $$f=\hat f-\nabla V\,\frac{\mathrm{relu}\big(\nabla V^\top\hat f+\alpha V\big)}{\|\nabla V\|^2}.$$
 #
@@ -393,7 +393,7 @@ your_turn("9.B")
 # %% [markdown]
 # > **Claim 9.5 (projection).** Let $V\ge0$ be differentiable, $V=0$ only at the origin, and $\nabla V\ne0$ elsewhere. Set $f(0)=0$. Every solution of the projected equation satisfies $V(x(t))\le V(x(0))\,e^{-\alpha t}$, whatever $\hat f$ is. If $\alpha>0$ and $V(x)\to\infty$ as $\|x\|\to\infty$, every solution tends to the origin.
 #
-# *Idea.* Either nothing was removed and $\nabla V^\top f\le-\alpha V$, or exactly the surplus was, and $\nabla V^\top f=-\alpha V$. So $V'\le-\alpha V$.
+# The right-hand side is *the bound* of $V$. *Idea.* Either nothing was removed and $\nabla V^\top f\le-\alpha V$, or exactly the surplus was, and $\nabla V^\top f=-\alpha V$. So $V'\le-\alpha V$.
 #
 # <details><summary>The rest of the proof</summary>
 #
@@ -545,29 +545,19 @@ figures.with_and_without_projection(V_times, learned_along, convex_V, side=4)
 #
 # *Kind 2, one point, from nearby.* **Question.** Each class $y$ has a feature point $z_y$. How do you train $z'=f(z)$ so that disturbed features return to it?
 #
-# First, $f(z_y)\approx0$: a state at $z_y$ stays there. So there the frozen Jacobian $M=Df(z_y)$ tells the truth: a small disturbance $x$ follows $x'=Mx$, up to a far smaller error. Then SODEF (Kang et al., 2110.12976) adds a penalty until in each row of $M$ the diagonal entry is negative and dominates. One number tells, the logarithmic norm for the maximum norm (Section 1.7): $\mu_\infty(M)=\max_i\big(M_{ii}+\sum_{j\ne i}|M_{ij}|\big)$.
+# First, $f(z_y)\approx0$: a state at $z_y$ stays there. So here freezing is legitimate: the state does not leave the place where $M=Df(z_y)$ was computed, and a small disturbance $x$ follows $x'=Mx$, up to a far smaller error. Then SODEF (Kang et al., 2110.12976) adds a penalty until in each row of $M$ the diagonal entry is negative and dominates. One number tells, the logarithmic norm for the maximum norm (Section 1.7): $\mu_\infty(M)=\max_i\big(M_{ii}+\sum_{j\ne i}|M_{ij}|\big)$.
+# The rows of $\begin{pmatrix}-3&1\\0.5&-2\end{pmatrix}$ give $-3+1=-2$ and $-2+0.5=-1.5$; the largest counts, $\mu_\infty=-1.5$.
 #
 # > **Claim 9.6 (row sums).** If $M_{ii}<0$ and $|M_{ii}|>\sum_{j\ne i}|M_{ij}|$ in every row, then $\mu_\infty(M)<0$. Hence all eigenvalues have negative real part, and solutions of $x'=Mx$ shrink in the norm $\max_i|x_i|$, at least like $e^{\mu_\infty t}$.
 #
 # This is Claim 1.9 for the maximum norm.
 #
-# **Predict first.** Let $M=\begin{pmatrix}-3&1\\0.5&-2\end{pmatrix}$. What is $\mu_\infty(M)$?
+# Now train, with the feature points $(\pm1.5,0)$: once only $f(z_y)=0$, once also $\mu_\infty\le-2$. Then follow twelve features from the circle of radius 0.3 around each.
+#
+# **Predict first.** Trained for $f(z_y)=0$ only: until $t=20$, do all 24 features stay inside their circles, or do some leave?
 
 # %%
-my_guess = ...  # a number
-
-# %% tags=["reveal"]
-mu_inf = ode.logarithmic_norm(torch.tensor([[-3.0, 1.0], [0.5, -2.0]]), math.inf).item()
-print(f"mu_inf = {mu_inf}")
-reply(
-    my_guess,
-    mu_inf,
-    "The rows give -3 + 1 = -2 and -2 + 0.5 = -1.5; the largest counts.",
-    wrong={-2: "the other row is larger.", 4: "the entry on the diagonal keeps its sign."},
-)
-
-# %% [markdown]
-# Now train, with the feature points $(\pm1.5,0)$: once only $f(z_y)=0$, once also $\mu_\infty\le-2$. Then follow twelve features from the circle of radius 0.3 around each:
+my_guess = ...  # "all stay" or "some leave"
 
 # %%
 features = torch.tensor([[-1.5, 0.0], [1.5, 0.0]])
@@ -586,7 +576,7 @@ def sodef(f):
     return equilibria_only(f) + torch.relu(row_sums + 2).square().sum()
 
 
-# %% jupyter={"source_hidden": true} tags=["nbval-ignore-output"]
+# %% jupyter={"source_hidden": true} tags=["reveal", "nbval-ignore-output"]
 # training, measuring and drawing
 def train(network, loss, steps, learning_rate=1e-2):
     optimiser = torch.optim.Adam(network.parameters(), learning_rate)
@@ -602,8 +592,8 @@ def train(network, loss, steps, learning_rate=1e-2):
 disturbed = (features[:, None] + circle(0.3)).reshape(-1, 2)
 feature_paths = {}
 feature_fields = {}
-print("                               at z_y:                          features at t = 20:")
-print("                seed   largest |f|  mu_inf  real part  outside the circle  farthest")
+print("                     largest values at z_y:          features at t = 20:")
+print("                seed      |f|   mu_inf  real part  outside the circle  farthest")
 for name, loss in {"equilibria only": equilibria_only, "with penalty": sodef}.items():
     for seed in range(3):
         _ = torch.manual_seed(seed)
@@ -617,8 +607,8 @@ for name, loss in {"equilibria only": equilibria_only, "with penalty": sodef}.it
         real = torch.linalg.eigvals(matrices).real.max().item()
         rows = ode.logarithmic_norm(matrices, math.inf).max().item()
         rest = f(features).norm(dim=1).max().item()
-        print(f"{name:15s} {seed:4d} {rest:10.0e} {rows:8.2f} {real:11.2f}", end="")
-        print(f" {left:18.0%} {away.max():10.2f}")
+        print(f"{name:15s} {seed:4d} {rest:8.0e} {rows:8.2f} {real:10.2f}", end="")
+        print(f" {left:19.0%} {away.max():9.2f}")
         assert rest < 0.01
         if name == "with penalty":
             assert rows < -1 and away.max() < 0.05
@@ -630,6 +620,12 @@ for name, loss in {"equilibria only": equilibria_only, "with penalty": sodef}.it
             if name == "equilibria only":
                 assert left > 0.5
 figures.two_fields(feature_fields, feature_paths, features, 0.3, "seed 1, to t = 20")
+reply(
+    my_guess,
+    "some leave",
+    "Nothing in that loss speaks of what happens beside the feature points.",
+    wrong={"all stay": "a state exactly at z_y stays; a disturbed one may run away."},
+)
 
 # %% [markdown]
 # With the penalty all return, for all three seeds: $M$ is almost diagonal, so $\mu_\infty$ is nearly its largest eigenvalue. Without it some leave: in all three an eigenvalue has a positive real part. The picture shows the seed in which most leave.
@@ -710,7 +706,7 @@ live_rows
 #
 # $$\mathrm{relu}\big(\nabla V_y(\eta)^\top f(\eta,x)+\kappa V_y(\eta)\big).$$
 #
-# > **Claim 9.7 (Lyapunov loss).** If this loss is zero along a whole solution, then $V_y(\eta(t))\le e^{-\kappa t}V_y(\eta(0))$.
+# > **Claim 9.7 (Lyapunov loss).** If this relu is zero along a whole solution, then $V_y(\eta(t))\le e^{-\kappa t}V_y(\eta(0))$.
 #
 # *Proof.* $V_y'\le-\kappa V_y$. So $e^{\kappa t}V_y(\eta(t))$ does not increase. $\square$
 #
@@ -798,8 +794,6 @@ reply(
 )
 
 # %% [markdown]
-# The endpoint network is at its centre at $t=1$ and far from it at $t=5$. LyaNet stays near.
-#
 # **What it does not say.** In the end LyaNet exceeds its bound: training makes the loss small *on average*, not zero along the solution.
 #
 # <details><summary>How were the two trained?</summary>
@@ -853,7 +847,7 @@ reply(
 )
 
 # %% [markdown]
-# **What it does not say.** The authors of ELCD show contraction of *pairs* with respect to some **metric**. That is kind 1 in this metric, but gives no certificate for Euclidean distances as long as nobody compares the two. *Recall* the whirl: pairs separate. Which $P$, $Q$, $\alpha$ and $x^*$ give it?
+# **What it does not say.** The authors of ELCD show contraction of *pairs* with respect to some **metric**. That is kind 1, but in this metric. A Euclidean certificate follows only if somebody also bounds how much the two ways of measuring differ. *Recall* the whirl: pairs separate. Which $P$, $Q$, $\alpha$ and $x^*$ give it?
 #
 # <details><summary>Answer</summary>
 #
@@ -1021,14 +1015,14 @@ runs = {
     f"a = {half:.3f}, half the bound": (iterations(W, beta, half, [0.0, 0.0]), solution),
 }
 factor = math.sqrt(1 - m * half)
-print(
-    f"guaranteed up to a = {2 * half:.3f}; at half of it each iteration multiplies "
-    f"distances by at most {factor:.3f}"
-)
-for a in (0.3, 0.5, 0.7):  # beyond the bound, and yet they converge
-    assert (iterations(W, beta, a, [0.0, 0.0])[-1] - solution).norm() < 1e-6
-ends = [(points[-1] - solution).norm().item() for points, _ in runs.values()]
-assert ends[0] > 1 and ends[1] < 0.01
+print(f"guaranteed up to a = {2 * half:.3f}; at half of it: {factor**100:.2f} of the distance left")
+print("after 100 iterations from 0:")
+left = {}
+for a in (half, 0.3, 0.5, 0.7, 1.0):
+    end = iterations(W, beta, a, [0.0, 0.0])[-1]
+    left[a] = ((end - solution).norm() / solution.norm()).item()
+    print(f"a = {a:.3f}: {left[a]:.5f} of the distance left")
+assert left[1.0] > 1 and max(left[a] for a in (0.3, 0.5, 0.7)) < 1e-6 < left[half] < factor**100
 figures.forward_backward(
     runs,
     (-0.3, 2.4),
@@ -1039,7 +1033,7 @@ figures.forward_backward(
 )
 
 # %% [markdown]
-# The bound on $a$ is sufficient, not necessary: $a=0.3$, $0.5$ and $0.7$ converge here as well. The promise about all pairs:
+# The bound on $a$ is sufficient, not necessary: here longer steps converge faster, until they fail. The promise about all pairs:
 #
 # > **Claim 9.12 (sensitivity).** The equilibrium is a Lipschitz function of $x$ with constant at most $\|U\|/m$.
 #
@@ -1126,19 +1120,20 @@ for shift in (-1.0, 1.0):
 # | a known target and rate | ELCD | $\mathrm{sym}\,A$ not below $-\alpha$ | pairs |
 # | states that stay near a target | LyaNet, SODEF | LyaNet: a loss above zero; SODEF: $f(z_y)\ne0$, $\mu_\infty\ge0$ | large disturbances, pairs |
 #
-# **Your turn 9.E.** Four invented abstracts. Give the kind of each promise (1 to 4, Section 9.1). Does a certificate follow?
+# **Your turn 9.E.** Five invented abstracts. Give the kind of each promise (1 to 4, Section 9.1). Does a certificate follow, a Euclidean radius?
 #
 # * A: *"From every start, the state of our network comes nearer to its goal, exponentially fast."*
 # * B: *"Each of our layers has a Jacobian of determinant 1. So no volume is lost."*
 # * C: *"For any two images at Euclidean distance $\delta$, we prove: the outputs differ by at most $3\delta$."*
 # * D: *"At each state, all eigenvalues of the Jacobian of our field have real part below $-1$."*
+# * E: *"Our network learns a metric. In it, any two solutions come nearer to each other."*
 
 # %%
 ### BEGIN SOLUTION
-### GIVEN kinds = ...  # four numbers 1 to 4, for A, B, C, D
-### GIVEN certified = ...  # four times "yes" or "no"
-kinds = (2, 4, 1, 3)
-certified = ("no", "no", "yes", "no")  # for C the radius is margin / (3 sqrt(2))
+### GIVEN kinds = ...  # five numbers 1 to 4, for A, B, C, D, E
+### GIVEN certified = ...  # five times "yes" or "no": a Euclidean radius, from this alone
+kinds = (2, 4, 1, 3, 1)
+certified = ("no", "no", "yes", "no", "no")  # for C the radius is margin / (3 sqrt(2))
 ### END SOLUTION
 
 your_turn("9.E")

@@ -249,90 +249,105 @@ def forward_backward(z, W, beta, a):
 
 
 # %% 9.E right: as tuples
-kinds = (2, 4, 1, 3)
-certified = ("no", "no", "yes", "no")
+kinds = (2, 4, 1, 3, 1)
+certified = ("no", "no", "yes", "no", "no")
 
 
 # %% 9.E right: as lists
-kinds = [2, 4, 1, 3]
-certified = ["no", "no", "yes", "no"]
+kinds = [2, 4, 1, 3, 1]
+certified = ["no", "no", "yes", "no", "no"]
 
 
 # %% 9.E right: capitals and a tensor
-kinds = torch.tensor([2, 4, 1, 3])
-certified = ("No", "No", "Yes", "No")
+kinds = torch.tensor([2, 4, 1, 3, 1])
+certified = ("No", "No", "Yes", "No", "No")
 
 
 # %% 9.E wrong: a goal taken for pairs -> The whirl comes nearer
-kinds = (1, 4, 1, 3)
-certified = ("no", "no", "yes", "no")
+kinds = (1, 4, 1, 3, 1)
+certified = ("no", "no", "yes", "no", "no")
 
 
 # %% 9.E wrong: a goal taken for frozen -> follows the moving state
-kinds = (3, 4, 1, 3)
-certified = ("no", "no", "yes", "no")
+kinds = (3, 4, 1, 3, 1)
+certified = ("no", "no", "yes", "no", "no")
 
 
 # %% 9.E wrong: areas taken for lengths -> nothing bounds distances
-kinds = (2, 1, 1, 3)
-certified = ("no", "no", "yes", "no")
+kinds = (2, 1, 1, 3, 1)
+certified = ("no", "no", "yes", "no", "no")
 
 
 # %% 9.E wrong: a layer taken for a frozen field -> not of a field's
-kinds = (2, 3, 1, 3)
-certified = ("no", "no", "yes", "no")
+kinds = (2, 3, 1, 3, 1)
+certified = ("no", "no", "yes", "no", "no")
 
 
 # %% 9.E wrong: pairs taken for a point -> Any two images
-kinds = (2, 4, 2, 3)
-certified = ("no", "no", "yes", "no")
+kinds = (2, 4, 2, 3, 1)
+certified = ("no", "no", "yes", "no", "no")
 
 
 # %% 9.E wrong: pairs taken for each layer -> about lengths
-kinds = (2, 4, 4, 3)
-certified = ("no", "no", "yes", "no")
+kinds = (2, 4, 4, 3, 1)
+certified = ("no", "no", "yes", "no", "no")
 
 
 # %% 9.E wrong: frozen taken for pairs -> mu may be positive
-kinds = (2, 4, 1, 1)
-certified = ("no", "no", "yes", "no")
+kinds = (2, 4, 1, 1, 1)
+certified = ("no", "no", "yes", "no", "no")
 
 
 # %% 9.E wrong: frozen taken for a point -> no point is named
-kinds = (2, 4, 1, 2)
-certified = ("no", "no", "yes", "no")
+kinds = (2, 4, 1, 2, 1)
+certified = ("no", "no", "yes", "no", "no")
 
 
 # %% 9.E wrong: counted from zero -> one of 1, 2, 3, 4
-kinds = (2, 4, 0, 3)
-certified = ("no", "no", "yes", "no")
+kinds = (2, 4, 0, 3, 1)
+certified = ("no", "no", "yes", "no", "no")
 
 
 # %% 9.E wrong: a goal certifies -> as in the whirl. No radius
-kinds = (2, 4, 1, 3)
-certified = ("yes", "no", "yes", "no")
+kinds = (2, 4, 1, 3, 1)
+certified = ("yes", "no", "yes", "no", "no")
 
 
 # %% 9.E wrong: areas certify -> areas are kept
-kinds = (2, 4, 1, 3)
-certified = ("no", "yes", "yes", "no")
+kinds = (2, 4, 1, 3, 1)
+certified = ("no", "yes", "yes", "no", "no")
 
 
 # %% 9.E wrong: eigenvalues certify -> do not bound distances. No radius
-kinds = (2, 4, 1, 3)
-certified = ("no", "no", "yes", "yes")
+kinds = (2, 4, 1, 3, 1)
+certified = ("no", "no", "yes", "yes", "no")
 
 
 # %% 9.E wrong: no certificate anywhere -> is a Lipschitz constant
-kinds = (2, 4, 1, 3)
-certified = ("no", "no", "no", "no")
+kinds = (2, 4, 1, 3, 1)
+certified = ("no", "no", "no", "no", "no")
 
 
 # %% 9.E wrong: true and false -> takes "yes" or "no"
-kinds = (2, 4, 1, 3)
-certified = (False, False, True, False)
+kinds = (2, 4, 1, 3, 1)
+certified = (False, False, True, False, False)
 
 
-# %% 9.E wrong: one answer for all -> should return 4 values
-kinds = (2, 4, 1, 3)
+# %% 9.E wrong: one answer for all -> should return 5 values
+kinds = (2, 4, 1, 3, 1)
 certified = "no"
+
+
+# %% 9.E wrong: a metric taken for a goal -> Any two solutions are compared
+kinds = (2, 4, 1, 3, 2)
+certified = ("no", "no", "yes", "no", "no")
+
+
+# %% 9.E wrong: a metric certifies -> far in the Euclidean norm
+kinds = (2, 4, 1, 3, 1)
+certified = ("no", "no", "yes", "no", "yes")
+
+
+# %% 9.E wrong: four answers for five -> 5 values
+kinds = (2, 4, 1, 3)
+certified = ("no", "no", "yes", "no")
