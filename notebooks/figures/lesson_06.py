@@ -84,7 +84,6 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         draw_rule("gradient", s, kappa)
         draw_rule("monotone", s, kappa)
         whole.set_data(h1_line, [largest_expansion(h1, (1, 1), kappa) for h1 in h1_line])
-        whole.set_visible(s > 1)
         left.set(xlim=(0, 2 * s), ylim=(0, 2.1 * s))
         dot.set_data([h1], [h2])
         worst = worst_slope_of_pair(h1, h2, s, lambda_min)
@@ -96,7 +95,7 @@ def pairs_of_steps(worst_slope_of_pair, pair_factor, largest_expansion):
         right.set_xlim(0, max(3, 1.05 * paper))
         return (
             f"For h1 = {h1:.2f} and h2 = {h2:.2f} the worst slope found is {worst:.3f}; "
-            f"the sharp rule promises {sharp:.3f}, the paper's {paper:.3f}. "
+            f"the bound of the sharp rule is {sharp:.3f}, that of the paper's {paper:.3f}. "
             f"{verdict_on_pair(worst, sharp, paper)}"
         )
 

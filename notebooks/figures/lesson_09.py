@@ -354,7 +354,7 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
     """Where the states of new inputs run, and the potential, of two networks."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.7))
     at_1, at_5 = 20, 100
-    side, height = 2.5, 0.8  # of the left picture
+    size = 0.6  # of the left picture, around the right centre
     for axis, name in zip(axes, paths, strict=False):
         axis.plot(
             *centres.T,
@@ -368,17 +368,19 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
             some = paths[name][:, classes == label][:, :12]
             axis.plot(*some.permute(2, 0, 1), color=colour, linestyle="-", linewidth=0.7)
             hollow = {"color": colour, "markerfacecolor": "none", "linestyle": ""}
-            axis.plot(*some[at_5].T, marker=mark, markersize=6, **hollow)
-            axis.plot(*some[at_1].T, mark, color=BLACK, markersize=3, zorder=6)
+            axis.plot(*some[at_5].T, marker=mark, markersize=8, **hollow, zorder=6)
+            axis.plot(*some[at_1].T, mark, color=BLACK, markersize=3, zorder=5)
         axis.set(xlabel=r"$\eta_1$", ylabel=r"$\eta_2$")
-    axes[0].set(xlim=(-side, side), ylim=(-height, height), aspect="equal")
-    axes[0].set_title("LyaNet", fontsize=10)
+    x, y = centres[1].tolist()
+    axes[0].set(xlim=(x - size, x + size), ylim=(y - size, y + size), aspect="equal")
+    axes[0].set_title("LyaNet, near a centre", fontsize=10)
     axes[1].set(xlim=(-7.5, 7.5), ylim=(-7.5, 7.5), aspect="equal")
     axes[1].set_title("endpoint only", fontsize=10)
-    around = [-side, side, side, -side, -side], [-height, -height, height, height, -height]
+    corners = [(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]
+    around = zip(*((x + size * a, y + size * b) for a, b in corners), strict=True)
     axes[1].plot(*around, **BLACK_DOTS)
     axes[1].text(0, 5.5, "dotted: window of the left picture", fontsize=8, ha="center")
-    axes[0].text(0, 0.5, "black: t = 1,  hollow: t = 5", fontsize=8, ha="center")
+    axes[0].text(x, 0.45, "black: t = 1,  hollow: t = 5", fontsize=8, ha="center")
     for (name, V), style in zip(potentials.items(), (BLUE_LINE, ORANGE_DASHES), strict=True):
         axes[2].semilogy(times, V.median(1).values, **style, label=name)
     axes[2].semilogy(times, bound, **BLACK_DOTS, label="bound of LyaNet")
@@ -388,10 +390,11 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
     plotting.show(
         figure,
         "States of new inputs on their way from 0, at t = 1 small and black, at t = 5 large and "
-        "hollow; the two classes are discs and triangles, their centres hollow stars. The middle "
-        "picture is zoomed out. With LyaNet the states stay near the centres; trained for the "
-        "endpoint only they run on. Right: the median of V falls and stays with LyaNet, above its "
-        "bound in the end; without, it is small at t = 1 and then grows.",
+        "hollow; the two classes are discs and triangles, their centres hollow stars. The left "
+        "picture shows one class near its centre, the middle one all. With LyaNet the states stay "
+        "near the centres; trained for the endpoint only they run on. Right: the median of V falls "
+        "and stays with LyaNet, above its bound in the end; without, it is small at t = 1 and then "
+        "grows.",
     )
 
 

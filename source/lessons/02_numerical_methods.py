@@ -391,7 +391,7 @@ figures.discs(chosen, runge_kutta.circle_contractivity_radius, stability_functio
 #
 # *Exercise 2.2 asks for a function that computes $r$.*
 #
-# ### Several short steps
+# ### ★ Several short steps
 #
 # **Predict first.** Two Euler steps of size $\tfrac h2$ are one method, with $A=\begin{pmatrix}0&0\\1/2&0\end{pmatrix}$ and $b=\begin{pmatrix}1/2\\1/2\end{pmatrix}$. Which $r$ does it have? (Compute $M$, or use Euler's own limit.)
 
@@ -611,7 +611,7 @@ live_stretch
 #
 # $$V(x)=c\cdot x+\tfrac12\max(w\cdot x,0)^2+\tfrac12\max(u\cdot x,0)^2,\qquad w\cdot c=20,\quad u\cdot c=-20 .$$
 #
-# A ramp acts only where its $\max$ is positive. $V$ is convex. Its largest curvature is that of $ww^\top+uu^\top$, where both act: $L=1+u\cdot w=1.5$. The force is so large that half a step crosses an edge of each ramp:
+# A ramp acts only where its $\max$ is positive. $V$ is convex. Its largest curvature is that of $ww^\top+uu^\top$, where both act: $L=1+u\cdot w=1.5$.
 #
 # Let $w\cdot x=5h$ and $u\cdot x=-5h$. There only the ramp $w$ acts, so $f(x)=-c-5h\,w$. The midpoint step looks at $f$ once more, half-way, at $X=x+\tfrac h2f(x)$.
 #
@@ -653,7 +653,7 @@ reply(
 figures.where_ramps_act(rows, start, half_way)
 
 # %% [markdown]
-# The ramps swap, and not only for this $h$: $w\cdot X=5h-\tfrac h2(20+5h)=-5h-\tfrac52h^2<0$ for all $h>0$, and $u\cdot X=-5h+\tfrac h2(20-\tfrac52h)=5h-\tfrac54h^2>0$ for $h<4$.
+# The force is chosen so that half a step crosses an edge of each ramp. The ramps swap, and not only for this $h$: $w\cdot X=5h-\tfrac h2(20+5h)=-5h-\tfrac52h^2<0$ for all $h>0$, and $u\cdot X=-5h+\tfrac h2(20-\tfrac52h)=5h-\tfrac54h^2>0$ for $h<4$.
 # So $Df(x)=-ww^\top$ and $Df(X)=-uu^\top$. The chain rule for $x+hf(x+\tfrac h2f(x))$ gives the step's Jacobian, $I-h\,uu^\top\big(I-\tfrac h2ww^\top\big)$: a product as in Section 2.3, from one fixed potential.
 
 # %% [markdown]
@@ -832,7 +832,7 @@ for name, h in (("0.2", 0.2), ("2/(m+L)", 2 / (m + L)), ("2/L", 2 / L)):
 #
 # ($M\succeq0$ gives $r=\infty$: on a convex potential no step is too long.) Is 4 sharp? Take one ramp, $f(x)=-\max(x,0)$ on the line, so $L=1$, and $h=5$.
 #
-# **Predict first.** 1 and 2 are one apart. How far apart are they after one trapezoidal step? (First $x+\tfrac h2f(x)$. Then ask what $f$ does there.)
+# **Predict first.** 1 and 2 are one apart. How far apart are they after one trapezoidal step? (Draw $f$ first.)
 
 # %%
 my_guess = ...  # a number
@@ -991,7 +991,7 @@ figures.three_orbits(orbits, torch.stack(turn), 0.8)
 figures.three_energies(energies, lower, upper)
 
 # %% [markdown]
-# Each step of Euler multiplies the energy by $1.01$, and $1.01^{1000}\approx21{,}000$. That of symplectic Euler only swings, from 0.476 to 0.526. Why? There is another energy nearby, $H$ plus a multiple of $qp$, which the step keeps exactly:
+# Each step of Euler multiplies the energy by $1.01$, and $1.01^{1000}\approx21{,}000$. That of symplectic Euler only swings, from 0.476 to 0.526. Why? The step keeps another quantity exactly. Its matrix turns and shears, so try $H$ plus a multiple of $qp$; one multiple fits:
 #
 # > **Claim 2.13 (symplectic Euler keeps a nearby energy).** It keeps $\tilde H=H-\tfrac{h\omega^2}2\,qp$ exactly. If $h\omega<2$, all orbits stay bounded, with $\dfrac{\tilde H}{1+h\omega/2}\le H\le\dfrac{\tilde H}{1-h\omega/2}$.
 # > If $h\omega\ge2$, some orbits grow without bound.
@@ -1034,7 +1034,7 @@ for a in (1.9, 2.0, 2.1):
 #
 # *Proof.* $\|S_2(S_1x)-S_2(S_1y)\|\le\|S_1x-S_1y\|\le\|x-y\|$. $\square$
 #
-# So a network of such layers keeps the promise, too. (Symplectic Euler keeps an energy, not distances: another promise.)
+# So a network of such layers keeps the promise, too. And $s$ Euler steps of length $2/L$, at the cost of one step with $s$ stages, reach $hL=2s$ (★ Claim 2.6). (Symplectic Euler keeps an energy, not distances: another promise.)
 #
 # ### ★ Splitting a field
 #

@@ -142,7 +142,7 @@ reply(
 # > **Claim 6.1 (contractive step).** Let $\sigma$ have slopes in $[a,1]$ with $0<a\le1$, and $A^\top A=I$. Then for every $b$ and $h_1\ge0$ the Lipschitz constant of $T_\downarrow$ is at most
 # > $\max(|1-ah_1|,\,|1-h_1|)$. For the leaky ReLU some $b$ attains this.
 #
-# *Idea.* $A^\top\sigma(Ax+b)$ is the gradient of a convex potential (Section 5.1), so a *symmetric* matrix decides. In each entry $\sigma(u)-\sigma(v)$ is $u-v$ times a number in $[a,1]$, also for points on different pieces. So for every two points there is a diagonal $D$ of such numbers: their difference is multiplied by the symmetric matrix $I-h_1A^\top DA$.
+# *Idea.* $A^\top\sigma(Ax+b)$ is the gradient of a convex potential (Section 5.1). So the matrices are *symmetric*, and their norm is the largest $|$eigenvalue$|$. In each entry $\sigma(u)-\sigma(v)$ is $u-v$ times a number in $[a,1]$, also for points on different pieces. So for every two points there is a diagonal $D$ of such numbers: their difference is multiplied by the symmetric matrix $I-h_1A^\top DA$.
 # Since $\|Av\|=\|v\|$, we have $a\|v\|^2\le v^\top A^\top DAv\le\|v\|^2$. So its eigenvalues lie between $1-h_1$ and $1-ah_1$.
 #
 # <details><summary>The proof</summary>
@@ -282,7 +282,7 @@ live_map.still(h1=2.0, h2=1.2, s=3, lambda_min=1.0)
 live_map
 
 # %% [markdown]
-# The worst slope found *equals* the sharp rule (here also for $s>1$: see the last proof). No better rule exists for these pairs.
+# The worst slope found *equals* the sharp rule (for $s>1$ it combines the pieces of all parts freely). So no better rule exists, for $s=3$ as long as $h_1\le4$ (see the last proof).
 # For $s=1$ the paper's region is a small hill that ends at $h_1=2a=1$.
 # With $s=3$ each *part* may be as long as a whole step before. So both regions grow to three times the width and height: compare the axes. The dotted curve is the sharp rule for $s=1$: it does not allow this pair.
 #
@@ -340,7 +340,7 @@ for name, h1, h2, s1, s2 in (
 live_map.still(h1=2.0, h2=1.2, s=3, lambda_min=0.7)
 
 # %% [markdown]
-# Both regions have shrunk, and the same pair is outside.
+# The steps down leave more, so less may be given back: both hills are lower, and the same pair is outside.
 #
 # The paper often uses one **prescribed** pair: $(h_1,h_2)=(0.3,\,0.141)$, in two parts each, $a=\tfrac12$.
 #
@@ -563,7 +563,7 @@ for name, power in (("distance", 1), ("its square", 2)):
 #
 # * *spectral*: ReLU layers, each matrix divided by an estimate of its norm;
 # * *c = 1* and *c = 2*: the gradient steps of lesson 5, with relative step $c$ and ReLU ($h_1=c$, $a=0$);
-# * *pairs*: **flexible** pairs, whose $h_1$ and $h_2$ are learned.
+# * *pairs*: **flexible** pairs: two parts down, one up, $h_1$ and $h_2$ are learned but stay allowed (★ Section 6.3).
 
 
 # %% jupyter={"source_hidden": true}
@@ -836,9 +836,9 @@ figures.five_designs(radii, curves)
 # One share of 200 images has a standard error of 0.035 at most (the bar shows two), a *difference* of two shares at most $\sqrt2$ times as much if they were independent. (Here all designs see the same images, which makes it smaller.) So we read only differences of 0.1 and more as such:
 #
 # * On these digits the *non-expansive* network stands best: it certifies most at radius 0.5, ahead of the prescribed pairs. Attacked at radius 1, its lead over the pairs is just at the edge of what we can read.
-# * At radius 1 all three enforced designs are ahead of the two others.
+# * Attacked at radius 1, all three enforced designs are ahead of the two others.
 # * At radius 0.5 they certify between 0.4 and 0.65 of the images, the others none.
-# * Without an attack both pairs are 0.05 to 0.07 behind (on the 1,000 digits above, where differences have a standard error below 0.02).
+# * Without an attack both pairs are 0.05 to 0.07 behind the other three (on the 1,000 digits above, where differences have a standard error below 0.02).
 #
 # ## 6.6 Reading a published table
 #
@@ -934,7 +934,7 @@ reply(
 
 # %% [markdown]
 # The weak attack flatters everyone, most of all the unconstrained network. So the published accuracies are *upper* bounds, and even their order is only suggestive.
-# Why does even this attack bring the published unconstrained network from 0.91 down to 0.07? For photographs a distance of 0.25 is long. Our small networks show it, too: unconstrained, a strong attack at radius 0.3 takes them from 0.38 or 0.39 to at most 0.03 on photographs (★ Section 6.7); on digits one at 0.25 leaves about 0.9.
+# Why does even this attack bring the published unconstrained network from 0.91 down to 0.07? For photographs a distance of 0.25 is long. Our own unconstrained networks show it, too: on photographs they have 0.38 or 0.39 without an attack and at most 0.03 under a strong one at radius 0.3 (★ Section 6.7); on digits about 0.9 are left at 0.25.
 #
 # <details><summary>What else the published code does, and what we measured in it</summary>
 #
