@@ -4,26 +4,32 @@
 """
 
 import itertools
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-import publish
 from lesson import ROOT
 
 MOVING = "05_nonexpansive_layers"
 PAGES = ["index", "reference", "instructors"]
-PAGES += [str(path.relative_to(ROOT / "notebooks").with_suffix("")) for path in publish.notebooks()]
+NOTEBOOKS = ROOT / "notebooks"
+NAMES = [*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("coursework/*.ipynb")]
+PAGES += sorted(str(path.relative_to(NOTEBOOKS).with_suffix("")) for path in NAMES)
 WINDOWS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 360, "height": 740}}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """`make site` with the frames of one lesson, by the Python that runs this test."""
     folder = tmp_path_factory.mktemp("pages") / "site"
-    command = [sys.executable, ROOT / "source" / "site" / "publish.py", "--live", MOVING[:2]]
-    done = subprocess.run([*command, "--output", folder], capture_output=True, text=True)
+    python = [f"BIN={Path(sys.executable).parent}", "READY="]
+    command = ["make", "site", f"LIVE={MOVING}", f"SITE={folder}", *python]
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder
 
