@@ -90,6 +90,22 @@ def test_workflows_name_targets_and_files_that_exist():
             assert (ROOT / name).exists(), (path.name, name)
 
 
+def test_the_weekly_run_asks_what_it_promises_and_reports_every_failure():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "weekly.yml").read_text())["jobs"]
+    assert sorted(jobs.pop("report")["needs"]) == sorted(jobs)
+    steps = [step for job in jobs.values() for step in job["steps"] if "run" in step]
+    orders = " ".join(step["run"] for step in steps)
+    for order in ("make test VERSIONS=newest", "test_colab.py", "make mutate", "make links"):
+        assert order in orders, order
+    (zoo,) = (step for step in steps if "test_zoo.py" in step["run"])
+    assert zoo["env"] == {"SEEDS": "20"}
+    text = (ROOT / "tests" / "test_colab.py").read_text()
+    of_colab = re.findall(r"(ip\w+|matplotlib|numpy|torch) (\d[\d.]*\d)", text)
+    assert len(of_colab) == 6
+    for package, version in of_colab:
+        assert f"{package}=={version}" in orders, "not Colab's version"
+
+
 # Stands for Python, for pip and for uv: notes what it was asked for; fails where a file says so.
 PRETENDED = """#!/bin/sh
 echo "$0 $*" >> asked
