@@ -149,11 +149,11 @@ def test_frames_are_the_pictures_and_sentences_of_the_live_figure_itself():
         figure,
         draw,
         a=slider(min=0, max=1, step=0.5, value=0.5),
-        b=ipywidgets.Dropdown(options=["u", "v"], value="v", description="b"),
+        b=ipywidgets.Dropdown(options=["u", "v"], value="v", description="b, or"),
     )
     data = frames.exported(live, 10**6)
     assert [c["values"] for c in data["controls"]] == [["0", "0.5", "1"], ["u", "v"]]
-    assert [c["label"] for c in data["controls"]] == ["s", "b"]
+    assert [c["label"] for c in data["controls"]] == ["s", "b, or"]
     assert [c["start"] for c in data["controls"]] == [1, 1] and data["note"] == ""
     assert [s for _, s in data["frames"]] == [
         f"{a} and {b}" for a in ("0", "0.5", "1") for b in "uv"
@@ -167,7 +167,7 @@ def test_frames_are_the_pictures_and_sentences_of_the_live_figure_itself():
     assert np.abs(np.asarray(stored.convert("RGB")).astype(int) - drawn).mean() < 2
     assert len({url for url, _ in data["frames"]}) == 6
     few = frames.exported(live, 4 * len(data["frames"][3][0]))
-    assert len(few["frames"]) == 3 and few["note"].startswith("Here b = v: ")
+    assert len(few["frames"]) == 3 and few["note"].startswith("Here b, or = v: ")
 
 
 @pytest.mark.parametrize("share", [1, 0.3, 0.1])
@@ -184,7 +184,7 @@ def test_frames_fit_into_their_share_however_large_they_are(monkeypatch, share):
     }
     live = SimpleNamespace(
         controls=controls,
-        names="s, b",
+        box=SimpleNamespace(children=[*controls.values()]),
         figure=SimpleNamespace(canvas=SimpleNamespace(get_width_height=lambda: (2, 1))),
     )
     size = round(share * 2 * 101 * 22_000)  # 202 frames of about the mean length

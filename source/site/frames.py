@@ -106,14 +106,12 @@ def exported(live: LiveFigure, size: int) -> dict:
     values, frames = fitting(live, size)
     controls = [
         {
-            "label": label,
+            "label": getattr(row, "children", [row])[0].description,  # of a slider's number field
             "values": [f"{v:g}" if isinstance(v, float) else str(v) for v in values[name]],
             "start": values[name].index(control.value),
             "slider": hasattr(control, "step"),
         }
-        for label, (name, control) in zip(
-            live.names.split(", "), live.controls.items(), strict=True
-        )
+        for row, (name, control) in zip(live.box.children, live.controls.items(), strict=False)
     ]
     fixed = [f"{c['label']} = {c['values'][0]}" for c in controls if len(c["values"]) == 1]
     note = f"Here {' and '.join(fixed)}: to change it, run the lesson." if fixed else ""
