@@ -48,9 +48,14 @@ site: $(READY)
 	mkdir -p $(SITE)-source/live
 	cp -r source/site/*.md notebooks/*.ipynb notebooks/coursework $(SITE)-source
 	cp chapter_checks/README.md $(SITE)-source/instructors.md
+	$(BIN)/pyftsubset $(BIN)/../lib/python*/site-packages/ziamath/fonts/STIXTwoMath-Regular.ttf --flavor=woff \
+	  --layout-features=ssty --unicodes=$(CHARACTERS) --output-file=$(SITE)-source/live/math.woff
 	$(if $(FRAMES),$(MAKE) -j $(WORKERS) $(FRAMES))
 	$(if $(FRAMES),cp $(FRAMES:%/drawn=%/*.js) $(SITE)-source/live)
 	$(BIN)/python -m sphinx -q -W -c source/site -d $(SITE)-source/read $(SITE)-source $(SITE)
+
+# Of the font of formulas: Latin, Greek, operators, and letters in italics, script and double strokes.
+CHARACTERS := U+20-FF,U+2C6-2DD,U+370-3FF,U+2010-2064,U+2100-22FF,U+2308-230B,U+25A1,U+27E6-27EF,U+2AAF,U+2AB0,U+1D434-1D467,U+1D49C-1D4CF,U+1D6E2-1D71B,U+1D7D8-1D7E1
 
 # A lesson runs as far as its last live figure, which is drawn for many values of its controls.
 FRAMES := $(patsubst %,build/frames/%/drawn,$(filter-out no,$(LIVE)))

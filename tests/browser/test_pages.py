@@ -3,14 +3,17 @@
 (axe-core finds nothing serious.) One lesson has its frames: its live figure moves without Python.
 """
 
+import html
 import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from fontTools.ttLib import TTFont
 
 from lesson import ROOT
 
@@ -150,6 +153,20 @@ def test_a_live_figure_moves_by_keys_and_by_touch_without_python(browser, folder
     assert "c = 3.0 " in state()[1]
     visit.screenshot("live_phone")
     assert visit.trouble == []
+    visit.page.close()
+
+
+def test_formulas_have_a_font_with_all_their_characters(browser, folder):
+    """Without one, indices stand on the line: phones have none of their own."""
+    font = TTFont(folder / "_static" / "math.woff")
+    used = set()
+    for path in folder.rglob("*.html"):
+        for formula in re.findall(r"<math.*?</math>", path.read_text(), re.DOTALL):
+            used |= set(html.unescape(re.sub("<[^>]*>", "", formula)))
+    assert len(used) > 100 and used <= set(map(chr, font.getBestCmap())) and "MATH" in font
+    visit = Visit(browser, folder / f"{MOVING}.html")
+    look = "document.fonts.ready.then(() => document.fonts.check('12px \"Page Math\"'))"
+    assert visit.page.evaluate(look)
     visit.page.close()
 
 
