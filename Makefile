@@ -40,13 +40,35 @@ notebooks: $(READY)
 execute: $(READY)
 	$(BIN)/python source/build.py --execute
 
-# For reading without Python or a network: build/site/index.html.  LIVE=no runs no lesson: live figures do not move.
+# For reading without Python or a network: build/site/index.html.  LIVE=no runs no lesson: no live figure moves..
+SITE := build/site
+LIVE := $(patsubst source/lessons/%.py,%,$(filter-out %/00_symbols.py,$(wildcard source/lessons/*.py)))
 site: $(READY)
-	$(BIN)/python source/site/publish.py $(if $(filter no,$(LIVE)),--live)
+	rm -rf $(SITE) $(SITE)-source
+	mkdir -p $(SITE)-source/live
+	cp -r source/site/*.md notebooks/*.ipynb notebooks/coursework $(SITE)-source
+	cp chapter_checks/README.md $(SITE)-source/instructors.md
+	$(BIN)/pyftsubset $(BIN)/../lib/python*/site-packages/ziamath/fonts/STIXTwoMath-Regular.ttf --flavor=woff \
+	  --layout-features=ssty --unicodes=$(CHARACTERS) --output-file=$(SITE)-source/live/math.woff
+	$(if $(FRAMES),$(MAKE) -j $(WORKERS) $(FRAMES))
+	$(if $(FRAMES),cp $(FRAMES:%/drawn=%/*.js) $(SITE)-source/live)
+	$(BIN)/python -m sphinx -q -W -c source/site -d $(SITE)-source/read $(SITE)-source $(SITE)
+
+# Of the font of formulas: Latin, Greek, operators, and letters in italics, script and double strokes.
+CHARACTERS := U+20-FF,U+2C6-2DD,U+370-3FF,U+2010-2064,U+2100-22FF,U+2308-230B,U+25A1,U+27E6-27EF,U+2AAF,U+2AB0,U+1D434-1D467,U+1D49C-1D4CF,U+1D6E2-1D71B,U+1D7D8-1D7E1
+
+# A lesson runs as far as its last live figure, which is drawn for many values of its controls.
+FRAMES := $(patsubst %,build/frames/%/drawn,$(filter-out no,$(LIVE)))
+PACKAGE := $(wildcard chapter_utils/*.py chapter_utils/certificates/*.py notebooks/figures/*.py)
+build/frames/%/drawn: export OMP_NUM_THREADS := 1
+build/frames/%/drawn: source/lessons/%.py source/running.py source/site/frames.py $(PACKAGE) | $(READY)
+	rm -rf $(@D)
+	$(BIN)/python source/site/frames.py $* $(@D)
+	touch $@
 
 # Do the addresses that the pages link to still exist?
 links: $(READY)
-	$(BIN)/python source/site/publish.py --live --output build/linked
+	$(MAKE) site LIVE=no SITE=build/linked
 	$(BIN)/python -m sphinx -q -b linkcheck -c source/site build/linked-source build/links
 
 # The versions that make venv installs: the newest that fit together, for every system and Python.  Then make test.

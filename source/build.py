@@ -1,6 +1,7 @@
 """Lessons: source/lessons/NN_topic.py (jupytext percent) -> notebooks/NN_topic.ipynb, executed.
 
-    python source/build.py              write and execute the lessons whose source has changed
+    python source/build.py              write the lessons whose source has changed; execute those
+                                        whose code has
     python source/build.py 05 07        the same for these lessons only
     python source/build.py --all        every lesson, changed or not
     python source/build.py --check      exit 1 if a stored lesson is not what its source describes
@@ -59,10 +60,7 @@ def links(name: str) -> str:
     file = f"notebooks/{name}.ipynb"
     binder = f"https://mybinder.org/v2/gh/{REPOSITORY}/main?urlpath=lab/tree/{file}"
     colab = f"https://colab.research.google.com/github/{REPOSITORY}/blob/main/{file}"
-    return (
-        f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder}) "
-        f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})"
-    )
+    return f"[Open in Binder]({binder}) · [Open in Colab]({colab})"
 
 
 def sources() -> list[Path]:
@@ -211,34 +209,35 @@ def is_current(path: Path) -> bool:
 
 
 def clean(path: Path) -> None:
-    """Take back what a front end or Colab wrote around the cells of a stored lesson.
+    """Renew a stored lesson without running it, if all its code but the set-up is the same.
 
-    Ids, folds and the state of widgets, with which GitHub shows no notebook at all. A notebook with
-    other cells stays as it is.
+    It takes new words and addresses, and loses what a front end or Colab wrote around its cells:
+    ids, folds and the state of widgets, with which GitHub shows no notebook at all.
     """
     target = NOTEBOOKS / f"{path.stem}.ipynb"
     if not target.exists():
         return
-    stored = nbformat.read(target, as_version=4)
     made = generate(path)
-    if [(c.cell_type, c.source) for c in stored.cells] == [
-        (c.cell_type, c.source) for c in made.cells
-    ]:
-        for cell, new in zip(stored.cells, made.cells, strict=True):
-            cell.id = new.id
-            cell.metadata = new.metadata
-        stored.metadata = made.metadata
-        stored.nbformat_minor = made.nbformat_minor
-        nbformat.write(stored, target)
+    cells = [cell for cell in made.cells if cell.cell_type == "code"]
+    stored = nbformat.read(target, as_version=4).cells
+    ran = [cell for cell in stored if cell.cell_type == "code"]
+    if len(cells) != len(ran):
+        return
+    for cell, old in zip(cells, ran, strict=True):
+        if cell.source != old.source and "setup" not in cell.metadata.get("tags", []):
+            return
+        cell.outputs = old.outputs
+        cell.execution_count = old.execution_count
+    nbformat.write(made, target)
 
 
 def change_address(new: str) -> None:
-    for name in ADDRESSED:
-        path = ROOT / name
+    files = [*(ROOT / name for name in ADDRESSED), *NOTEBOOKS.rglob("*.ipynb")]
+    for path in files:
         path.write_text(path.read_text(encoding="utf-8").replace(REPOSITORY, new), encoding="utf-8")
-    files = ", ".join(ADDRESSED)
-    print(f"{REPOSITORY} is now {new} in {files}.")
-    print("Run make notebooks, so that the notebooks follow.")
+    print(
+        f"{REPOSITORY} is now {new} in all notebooks, in {', '.join(ADDRESSED)}, and on the site."
+    )
 
 
 def is_built(path: Path, write: bool) -> bool:
@@ -288,7 +287,7 @@ def main() -> int:
         return 0
     failed = 0
     for path in chosen:
-        if not options.check and not is_current(path):
+        if not (options.check or options.execute) and not is_current(path):
             clean(path)
         if options.check:
             if not is_current(path):

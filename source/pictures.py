@@ -5,27 +5,21 @@ python source/pictures.py     writes docs/live_figure.gif and docs/robustness_cu
 
 import base64
 import io
-import sys
 from pathlib import Path
 
 import nbformat
 import numpy as np
 from PIL import Image
 
+import running
 from chapter_utils import plotting
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "source" / "site"))
-
-import frames  # noqa: E402
-
-NOTEBOOKS = ROOT / "notebooks"
-DOCS = ROOT / "docs"
+DOCS = running.ROOT / "docs"
 
 
 def live_figure(lesson: str, name: str):
     """The LiveFigure called `name`, after running the cells of the lesson up to it."""
-    for _, names in frames.running(lesson):
+    for _, names in running.running(lesson):
         if name in names:
             return names[name]
     raise KeyError(f"{lesson} never defines {name}")
@@ -44,7 +38,7 @@ def animate(live, control: str, values, target: Path) -> None:
 
 def figure_of(lesson: str, code: str) -> bytes:
     """The stored picture of the cell of the executed lesson whose source contains `code`."""
-    for cell in nbformat.read(NOTEBOOKS / f"{lesson}.ipynb", as_version=4).cells:
+    for cell in nbformat.read(running.NOTEBOOKS / f"{lesson}.ipynb", as_version=4).cells:
         if cell.cell_type == "code" and code in cell.source:
             for output in cell.outputs:
                 if "image/png" in output.get("data", {}):

@@ -115,9 +115,7 @@ def test_links_open_lessons_that_exist():
         re.search(r"urlpath=lab/tree/([\w./]+)\)", build.links(path.stem))[1]
         for path in build.lessons()
     ]
-    assert opened[0] == "notebooks/01_flows_and_stability.ipynb", (
-        "the README's badge opens lesson 1"
-    )
+    assert opened[0] == "notebooks/01_flows_and_stability.ipynb", "the README opens lesson 1"
     for place in opened:
         assert (ROOT / place).exists(), place
     for place in re.findall(

@@ -47,6 +47,7 @@ EXERCISES = files(
 )
 ENGINE = files(*(f"chapter_checks/{name}.py" for name in ("engine", "bench", "wire")))
 FIGURES = files("notebooks/figures/*.py")
+SITE = files("source/site/*.py")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,12 @@ def test_modules_of_the_helper_are_short():
 
 def test_the_engine_of_the_checks_is_short():
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in ENGINE) <= 600
+
+
+def test_the_site_is_left_to_sphinx():
+    lines = {path.name: measure(path.read_text(encoding="utf-8"))[0] for path in SITE}
+    assert lines.pop("frames.py") <= 100  # the export of live figures, which no tool has
+    assert sum(lines.values()) <= 150
 
 
 @pytest.mark.parametrize("path", [*HELPER, *CERTIFICATES, *EXERCISES, *ENGINE, *FIGURES], ids=str)

@@ -75,6 +75,10 @@ def test_what_colab_leaves_is_cleaned(tmp_path, monkeypatch):
         assert not build.is_current(path)
         build.clean(path)
         assert target.read_text() == before
+    path.write_text("# %% [markdown]\n# # 99. Other words\n\n# %%\nx = 1\n")
+    assert not build.is_current(path)
+    build.clean(path)
+    assert build.is_current(path) and "Other words" in target.read_text()
     other = nbformat.reads(before, as_version=4)
     other.cells[1].source = "x = 2"
     nbformat.write(other, target)

@@ -90,6 +90,22 @@ def test_workflows_name_targets_and_files_that_exist():
             assert (ROOT / name).exists(), (path.name, name)
 
 
+def test_the_weekly_run_asks_what_it_promises_and_reports_every_failure():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "weekly.yml").read_text())["jobs"]
+    assert sorted(jobs.pop("report")["needs"]) == sorted(jobs)
+    steps = [step for job in jobs.values() for step in job["steps"] if "run" in step]
+    orders = " ".join(step["run"] for step in steps)
+    for order in ("make test VERSIONS=newest", "test_colab.py", "make mutate", "make links"):
+        assert order in orders, order
+    (zoo,) = (step for step in steps if "test_zoo.py" in step["run"])
+    assert zoo["env"] == {"SEEDS": "20"}
+    text = (ROOT / "tests" / "test_colab.py").read_text()
+    of_colab = re.findall(r"(ip\w+|matplotlib|numpy|torch) (\d[\d.]*\d)", text)
+    assert len(of_colab) == 6
+    for package, version in of_colab:
+        assert f"{package}=={version}" in orders, "not Colab's version"
+
+
 # Stands for Python, for pip and for uv: notes what it was asked for; fails where a file says so.
 PRETENDED = """#!/bin/sh
 echo "$0 $*" >> asked
@@ -171,16 +187,34 @@ def test_the_address_is_changed_in_every_file_that_names_it(tmp_path):
     }
     naming = {name for name, text in texts.items() if build.REPOSITORY in text}
     assert naming <= set(build.ADDRESSED) or not tracked  # without git there is nothing to compare
-    modules = [path.relative_to(ROOT) for path in (ROOT / "source").glob("*.py")]
-    for name in {*build.ADDRESSED, *map(str, modules)}:
+    notebooks = [path.relative_to(ROOT) for path in (ROOT / "notebooks").rglob("*.ipynb")]
+    modules = [path.relative_to(ROOT) for path in (ROOT / "source").rglob("*.py")]
+    for name in {*build.ADDRESSED, *map(str, [*modules, *notebooks])}:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text())
     command = [sys.executable, tmp_path / "source" / "build.py", "--address"]
     assert subprocess.run([*command, "nonsense"], capture_output=True).returncode == 2
     subprocess.run([*command, "ann/course"], check=True, capture_output=True)
-    for name in build.ADDRESSED:
+    for name in [*build.ADDRESSED, *notebooks]:
         text = (tmp_path / name).read_text()
-        assert build.REPOSITORY not in text and "ann/course" in text
+        assert build.REPOSITORY not in text, name
+    for name in build.ADDRESSED:
+        assert "ann/course" in (tmp_path / name).read_text(), name
+    current = "import build; assert all(map(build.is_current, build.sources()))"
+    site = "import conf; assert conf.html_theme_options['repository_url'].endswith('/ann/course')"
+    for folder, code in (("source", current), ("source/site", site)):
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path / folder)
+
+
+def test_no_picture_is_elsewhere():
+    """Without a network nothing is missing in what people open."""
+    folders = ("", "notebooks", "notebooks/coursework", "chapter_checks", "source/student")
+    paths = [path for folder in folders for path in (ROOT / folder).glob("*.md")]
+    paths += (ROOT / "notebooks").rglob("*.ipynb")
+    assert len(paths) > 25
+    for path in paths:
+        found = re.findall(r"!\[[^\]]*\]\(https?:[^)]*\)|<img[^>]*http[^>]*>", path.read_text())
+        assert found == [], path.name
 
 
 def test_readme_lists_every_lesson_with_its_minutes():

@@ -3,17 +3,21 @@
 import base64
 import io
 import itertools
+import json
 import math
+from types import SimpleNamespace
 
 import ipywidgets
 import nbformat
 import numpy as np
 import pytest
+from docutils import nodes
 from matplotlib.figure import Figure
 from PIL import Image
+from sphinx.errors import ExtensionError
 
 import frames
-import publish
+import pages
 from chapter_utils import widgets
 
 
@@ -21,14 +25,13 @@ def test_what_is_named_is_labelled_and_linked_wherever_it_is_named():
     for text, made in (
         ("## 5.2 A title", "(section-5.2)=\n## 5.2 A title"),
         ("## Exercise 5.2: A title", "(exercise-5.2)=\n## Exercise 5.2: A title"),
-        ("> **Claim 5.2 (x).** Y", "(claim-5.2)=\n> **Claim 5.2 (x).** Y"),
+        ("> **Claim 5.2 (x).** Y", "(claim-5.2)=\n> **[Claim 5.2](#claim-5.2) (x).** Y"),
         ("by Claim 5.2", "by [Claim 5.2](#claim-5.2)"),
         ("[Claim 5.2](05_x.ipynb#5.2-A)", "[Claim 5.2](#claim-5.2)"),
         ("[Section 2.1](../02_x.ipynb)", "[Section 2.1](#section-2.1)"),
-        ("Claim 77.1, `Claim 5.2`", "Claim 77.1, `Claim 5.2`"),
-        ("[![Open](https://a.b/c.svg)](https://d.e)", "[Open](https://d.e)"),
+        ("`Claim 5.2`", "`Claim 5.2`"),
     ):
-        assert publish.markdown(text) == made
+        assert pages.markdown(text) == made
 
 
 def cell_with(source, data, **metadata):
@@ -37,35 +40,55 @@ def cell_with(source, data, **metadata):
     return cell
 
 
-@pytest.fixture
-def static(tmp_path):
-    for name in ("pictures", "live"):
-        (tmp_path / name).mkdir()
-    return tmp_path
+def shown(cell, folder):
+    pages.show(cell, "05", folder)
+    (out,) = cell.outputs
+    return out.data["text/html"]
 
 
-def test_a_picture_is_a_file_with_its_description(static):
-    png = base64.b64encode(b"pixels").decode()
-    cell = cell_with("f()", {"image/png": png}, **{"image/png": {"alt": 'a < b & "c"'}})
-    (out,) = publish.code(cell, "05", static).outputs
-    (file,) = (static / "pictures").iterdir()
-    assert file.read_bytes() == b"pixels"
-    assert out.data["text/html"] == (
-        f'<figure><img alt="a &lt; b &amp; &quot;c&quot;" src="_static/pictures/{file.name}">'
+def test_a_picture_has_its_description(tmp_path):
+    cell = cell_with("f()", {"image/png": "cGl4ZWxz\n"}, **{"image/png": {"alt": 'a < b & "c"'}})
+    assert shown(cell, tmp_path) == (
+        '<figure><img alt="a &lt; b &amp; &quot;c&quot;" src="data:image/png;base64,cGl4ZWxz">'
         "</figure>"
     )
 
 
-def test_a_live_figure_has_its_frames_if_there_are_any_and_a_progress_bar_has_no_place(static):
-    kind = "application/vnd.jupyter.widget-view+json"
-    cell = cell_with("x = 1\nlive_x", {kind: {}, "text/plain": "Live figure with c."})
-    (out,) = publish.code(cell, "05", static).outputs
-    assert 'id="05_live_x"' in out.data["text/html"] and "script" not in out.data["text/html"]
-    (static / "live" / "05_live_x.js").write_text("")
-    (out,) = publish.code(cell, "05", static).outputs
-    assert 'src="_static/live/05_live_x.js"' in out.data["text/html"]
-    bar = cell_with("fit()", {kind: {}, "text/plain": "0%|  |"})
-    assert [out.data["text/html"] for out in publish.code(bar, "05", static).outputs] == [""]
+def test_a_live_figure_has_its_frames_if_there_are_any_and_a_progress_bar_has_no_place(tmp_path):
+    live = {pages.WIDGET: {}, "text/plain": "Live figure with c."}
+    still = shown(cell_with("x = 1\nlive_x", live), tmp_path)
+    assert 'id="05_live_x"' in still and "script" not in still
+    (tmp_path / "05_live_x.js").write_text("")
+    assert 'src="_static/05_live_x.js"' in shown(cell_with("x = 1\nlive_x", live), tmp_path)
+    bar = {pages.WIDGET: {}, "text/plain": "0%|  |"}
+    assert shown(cell_with("fit()", bar), tmp_path) == ""
+
+
+def test_a_formula_is_mathml_that_browsers_know():
+    for node, start in (
+        (nodes.math("", r"\mathbb R^n, \mathbb 1"), "<math>"),
+        (nodes.math("", r"\frac{a}{b} + \frac{a}{b}" * 3), '<span class="long formula"><math>'),
+        (nodes.math_block("", r"x < \text{a “b”}"), '<div class="formula" tabindex="0"'),
+    ):
+        writer = SimpleNamespace(body=[])
+        with pytest.raises(nodes.SkipNode):
+            pages.formula(writer, node)
+        (written,) = writer.body
+        assert written.startswith(start) and "double-struck" not in written
+    writer = SimpleNamespace(body=[])
+    with pytest.raises(pages.math_core.LatexError):
+        pages.formula(writer, nodes.math("", r"\nosuchcommand"))
+
+
+def test_a_page_that_is_too_large_with_its_frames_fails(tmp_path, monkeypatch):
+    (tmp_path / "x.js").write_text("0123456789" * 5)
+    (tmp_path / "page.html").write_text('<script src="x.js" defer></script>')
+    app = SimpleNamespace(outdir=tmp_path)
+    monkeypatch.setattr(pages, "LARGEST", 84)
+    pages.weigh(app, None)
+    monkeypatch.setattr(pages, "LARGEST", 83)
+    with pytest.raises(ExtensionError, match=r"page\.html has 84 bytes; at most 83"):
+        pages.weigh(app, None)
 
 
 def slider(**kwargs):
@@ -73,12 +96,14 @@ def slider(**kwargs):
 
 
 def test_a_thin_slider_keeps_its_ends_and_its_first_value():
-    values = list(range(101))
-    for number, kept in itertools.product((3, 5, 12, 101, 300), (0, 1, 37, 50, 99, 100)):
-        thin = frames.thinned(values, number, kept)
+    for number, kept in itertools.product((5, 12, 101, 300), (0, 1, 37, 50, 99, 100)):
+        control = ipywidgets.IntSlider(min=0, max=100, value=kept)
+        thin = frames.values_of(control, number)
         assert {0, kept, 100} <= set(thin) and thin == sorted(set(thin))
-        assert len(thin) == min(number, 101)
-    assert frames.thinned(values, 300, 3) == values
+        assert len(thin) == min(number, 101) and {type(value) for value in thin} == {int}
+    assert frames.values_of(control, 101) == list(range(101))
+    assert frames.values_of(slider(min=0, max=1, step=0.3, value=0.5), 9) == [0, 0.3, 0.5, 0.6, 0.9]
+    assert frames.values_of(slider(min=0, max=0.1, step=0.1, value=0.1), 9) == [0, 0.1]
 
 
 def test_the_grid_is_as_fine_as_it_may_be():
@@ -94,12 +119,21 @@ def test_the_grid_is_as_fine_as_it_may_be():
     thin = frames.grid(controls, 100)
     assert 0.3 in thin["x"] and len(thin["x"]) == 8 and thin["n"] == [1, 2, 3]
     few = frames.grid(controls, 50)
-    assert few["flag"] == [False] and len(few["x"]) == 8 and math.prod(map(len, few.values())) <= 50
+    assert few["kind"] == ["b"] and len(few["x"]) == 8 and math.prod(map(len, few.values())) <= 50
     assert list(few) == list(controls), "the frames are in the order of the controls"
 
 
-@pytest.mark.parametrize("text, name", [("a = 1\nlive", "live"), ("live.x", ""), ("", "")])
-def test_a_cell_displays_the_name_it_ends_with(text, name):
+@pytest.mark.parametrize(
+    "text, name",
+    [
+        ("a = 1\nlive_a", "live_a"),
+        ("live_a.still(c=1)", ""),
+        ("live_a\nb", ""),
+        ("a", ""),
+        ("", ""),
+    ],
+)
+def test_a_cell_displays_the_live_figure_it_ends_with(text, name):
     assert frames.displayed(text) == name
 
 
@@ -115,11 +149,11 @@ def test_frames_are_the_pictures_and_sentences_of_the_live_figure_itself():
         figure,
         draw,
         a=slider(min=0, max=1, step=0.5, value=0.5),
-        b=ipywidgets.Dropdown(options=["u", "v"], value="v", description="b"),
+        b=ipywidgets.Dropdown(options=["u", "v"], value="v", description="b, or"),
     )
     data = frames.exported(live, 10**6)
     assert [c["values"] for c in data["controls"]] == [["0", "0.5", "1"], ["u", "v"]]
-    assert [c["label"] for c in data["controls"]] == ["s", "b"]
+    assert [c["label"] for c in data["controls"]] == ["s", "b, or"]
     assert [c["start"] for c in data["controls"]] == [1, 1] and data["note"] == ""
     assert [s for _, s in data["frames"]] == [
         f"{a} and {b}" for a in ("0", "0.5", "1") for b in "uv"
@@ -133,4 +167,28 @@ def test_frames_are_the_pictures_and_sentences_of_the_live_figure_itself():
     assert np.abs(np.asarray(stored.convert("RGB")).astype(int) - drawn).mean() < 2
     assert len({url for url, _ in data["frames"]}) == 6
     few = frames.exported(live, 4 * len(data["frames"][3][0]))
-    assert len(few["frames"]) == 3 and few["note"].startswith("Here b = v: ")
+    assert len(few["frames"]) == 3 and few["note"].startswith("Here b, or = v: ")
+
+
+@pytest.mark.parametrize("share", [1, 0.3, 0.1])
+def test_frames_fit_into_their_share_however_large_they_are(monkeypatch, share):
+    """Nothing is drawn: the frames grow hundredfold along the slider, which the first one hides."""
+
+    def encoded(live, values):
+        return "x" * round(1000 * 100 ** values["a"]), "one sentence"
+
+    monkeypatch.setattr(frames, "encoded", encoded)
+    controls = {
+        "a": slider(min=0, max=1, step=0.001, value=0),
+        "b": ipywidgets.Dropdown(options=["u", "v"], description="b"),
+    }
+    live = SimpleNamespace(
+        controls=controls,
+        box=SimpleNamespace(children=[*controls.values()]),
+        figure=SimpleNamespace(canvas=SimpleNamespace(get_width_height=lambda: (2, 1))),
+    )
+    size = round(share * 2 * 101 * 22_000)  # 202 frames of about the mean length
+    data = json.dumps(frames.exported(live, size)["frames"])
+    assert size / 3 < len(data) < 1.01 * size
+    with pytest.raises(ValueError, match="room for one frame at least"):
+        frames.exported(live, 500)

@@ -45,7 +45,6 @@ LAB_SETTINGS = {
     },  # otherwise cells out of sight do not exist in the page
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
 }
-BADGE = '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="20"/>'
 
 
 def pytest_collection_modifyitems(items):
@@ -63,7 +62,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="package")
 def browser():
-    """One Chromium. It reaches this machine only; a lesson's two badges are answered here."""
+    """One Chromium. It reaches this machine only."""
     found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright
@@ -75,12 +74,6 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=found, args=CHROMIUM_FLAGS)
         context = chromium.new_context(viewport=WINDOW)
         context.set_default_timeout(60_000)
-        context.route(
-            lambda url: url.startswith(
-                ("https://mybinder.org/badge", "https://colab.research.google.com/assets/")
-            ),
-            lambda route: route.fulfill(body=BADGE, content_type="image/svg+xml"),
-        )
         yield context
         chromium.close()
 

@@ -3,27 +3,36 @@
 (axe-core finds nothing serious.) One lesson has its frames: its live figure moves without Python.
 """
 
+import html
 import itertools
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from fontTools.ttLib import TTFont
 
-import publish
 from lesson import ROOT
 
 MOVING = "05_nonexpansive_layers"
 PAGES = ["index", "reference", "instructors"]
-PAGES += [str(path.relative_to(ROOT / "notebooks").with_suffix("")) for path in publish.notebooks()]
+NOTEBOOKS = ROOT / "notebooks"
+NAMES = [*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("coursework/*.ipynb")]
+PAGES += sorted(str(path.relative_to(NOTEBOOKS).with_suffix("")) for path in NAMES)
 WINDOWS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 360, "height": 740}}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """`make site` with the frames of one lesson, by the Python that runs this test."""
     folder = tmp_path_factory.mktemp("pages") / "site"
-    command = [sys.executable, ROOT / "source" / "site" / "publish.py", "--live", MOVING[:2]]
-    done = subprocess.run([*command, "--output", folder], capture_output=True, text=True)
+    python = [f"BIN={Path(sys.executable).parent}", "READY="]
+    command = ["make", "site", f"LIVE={MOVING}", f"SITE={folder}", *python]
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -144,6 +153,20 @@ def test_a_live_figure_moves_by_keys_and_by_touch_without_python(browser, folder
     assert "c = 3.0 " in state()[1]
     visit.screenshot("live_phone")
     assert visit.trouble == []
+    visit.page.close()
+
+
+def test_formulas_have_a_font_with_all_their_characters(browser, folder):
+    """Without one, indices stand on the line: phones have none of their own."""
+    font = TTFont(folder / "_static" / "math.woff")
+    used = set()
+    for path in folder.rglob("*.html"):
+        for formula in re.findall(r"<math.*?</math>", path.read_text(), re.DOTALL):
+            used |= set(html.unescape(re.sub("<[^>]*>", "", formula)))
+    assert len(used) > 100 and used <= set(map(chr, font.getBestCmap())) and "MATH" in font
+    visit = Visit(browser, folder / f"{MOVING}.html")
+    look = "document.fonts.ready.then(() => document.fonts.check('12px \"Page Math\"'))"
+    assert visit.page.evaluate(look)
     visit.page.close()
 
 

@@ -17,18 +17,20 @@ function list(control) {
 
 function liveFigure(id, data) {
   const picture = new Image(data.width, data.height);
+  const frame = document.createElement("figure");
+  frame.append(picture);
   const sentence = document.createElement("p");
   sentence.setAttribute("aria-live", "polite");
   const chosen = data.controls.map((control) => control.start);
   const numbers = [];
 
   function show() {
-    let frame = 0;
+    let place = 0;
     data.controls.forEach((control, k) => {
-      frame = frame * control.values.length + chosen[k];
+      place = place * control.values.length + chosen[k];
       numbers[k].textContent = control.values[chosen[k]];
     });
-    [picture.src, sentence.textContent] = data.frames[frame];
+    [picture.src, sentence.textContent] = data.frames[place];
     picture.alt = sentence.textContent;
   }
 
@@ -52,6 +54,6 @@ function liveFigure(id, data) {
 
   const note = document.createElement("p");
   note.textContent = data.note;
-  document.getElementById(id).replaceChildren(...rows, picture, sentence, note);
+  document.getElementById(id).replaceChildren(...rows, frame, sentence, note);
   show();
 }
