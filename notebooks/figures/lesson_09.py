@@ -372,13 +372,22 @@ def states_and_potential(times, paths, potentials, bound, classes, centres) -> N
             axis.plot(*some[at_1].T, mark, color=BLACK, markersize=3, zorder=5)
         axis.set(xlabel=r"$\eta_1$", ylabel=r"$\eta_2$")
     x, y = centres[1].tolist()
-    axes[0].set(xlim=(x - size, x + size), ylim=(y - size, y + size), aspect="equal")
+    axes[0].set(
+        xlim=(x - size, x + size),
+        ylim=(y - size, y + size),
+        aspect="equal",
+    )
     axes[0].set_title("LyaNet, near a centre", fontsize=10)
     axes[1].set(xlim=(-7.5, 7.5), ylim=(-7.5, 7.5), aspect="equal")
     axes[1].set_title("endpoint only", fontsize=10)
-    corners = [(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]
-    around = zip(*((x + size * a, y + size * b) for a, b in corners), strict=True)
-    axes[1].plot(*around, **BLACK_DOTS)
+    window = plt.Rectangle(
+        (x - size, y - size),
+        2 * size,
+        2 * size,
+        fill=False,
+        **BLACK_DOTS,
+    )
+    axes[1].add_patch(window)
     axes[1].text(0, 5.5, "dotted: window of the left picture", fontsize=8, ha="center")
     axes[0].text(x, 0.45, "black: t = 1,  hollow: t = 5", fontsize=8, ha="center")
     for (name, V), style in zip(potentials.items(), (BLUE_LINE, ORANGE_DASHES), strict=True):
@@ -409,7 +418,11 @@ def forward_backward(runs, x, y, size, seen) -> None:
             axis.plot(*points.T, "o", color=BLUE)
             for here, there in zip(points[:3].tolist(), points[1:4].tolist(), strict=True):
                 bend = 0.25 if there == [0, 0] else -0.25
-                arc = {"arrowstyle": "-|>", "color": BLUE, "connectionstyle": f"arc3,rad={bend}"}
+                arc = {
+                    "arrowstyle": "-|>",
+                    "color": BLUE,
+                    "connectionstyle": f"arc3,rad={bend}",
+                }
                 axis.annotate("", xy=there, xytext=here, arrowprops=arc)
         axis.plot(*equilibrium, "*", color=ORANGE, markerfacecolor="none", markersize=20, zorder=5)
         start_and_end(axis, points)

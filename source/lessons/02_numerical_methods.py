@@ -12,7 +12,7 @@
 # * steps that solve an equation, and steps that keep an energy.
 #
 # **Before you start:** lesson 1, complex numbers as points of a plane, and paper.
-# **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than a minute.
+# **Time:** MINUTES for the core path (test readers needed 70 to 90); parts marked ★ can wait; the computer needs less than a minute.
 
 # %% tags=["setup"]
 # setup

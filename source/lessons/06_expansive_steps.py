@@ -6,7 +6,7 @@
 # **You will learn** how a step that shrinks pays for one that expands, what 1-Lipschitz networks can draw, and how to read a table of robustness.
 #
 # **Before you start:** lesson 5, above all its layer $x-\tau A^\top\sigma(Ax+b)$.
-# **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than two minutes.
+# **Time:** MINUTES for the core path (test readers needed 70 to 90); parts marked ★ can wait; the computer needs less than two minutes.
 
 # %% tags=["setup"]
 # setup

@@ -7,7 +7,7 @@
 # * seven stable families: the idea of each, what breaks it, and its use.
 #
 # **Before you start:** lesson 1 (flows, $\mu$, Lyapunov functions), lesson 2 (Euler, splitting), lesson 4 (layers as steps). Two results of lessons 5 and 7 are quoted.
-# **Time:** MINUTES for the core path; parts marked ★ can wait; the computer needs less than one minute.
+# **Time:** MINUTES for the core path (test readers needed 70 to 90); parts marked ★ can wait; the computer needs less than one minute.
 
 # %% tags=["setup"]
 # setup
@@ -553,11 +553,6 @@ figures.with_and_without_projection(V_times, learned_along, convex_V, side=4)
 # This is Claim 1.9 for the maximum norm.
 #
 # Now train, with the feature points $(\pm1.5,0)$: once only $f(z_y)=0$, once also $\mu_\infty\le-2$. Then follow twelve features from the circle of radius 0.3 around each.
-#
-# **Predict first.** Trained for $f(z_y)=0$ only: until $t=20$, do all 24 features stay inside their circles, or do some leave?
-
-# %%
-my_guess = ...  # "all stay" or "some leave"
 
 # %%
 features = torch.tensor([[-1.5, 0.0], [1.5, 0.0]])
@@ -574,6 +569,13 @@ def equilibria_only(f):
 def sodef(f):
     row_sums = ode.logarithmic_norm(jacobians(f, features), math.inf)  # mu_inf at both features
     return equilibria_only(f) + torch.relu(row_sums + 2).square().sum()
+
+
+# %% [markdown]
+# **Predict first.** Trained for $f(z_y)=0$ only: until $t=20$, do all 24 features stay inside their circles, or do some leave?
+
+# %%
+my_guess = ...  # "all stay" or "some leave"
 
 
 # %% jupyter={"source_hidden": true} tags=["reveal", "nbval-ignore-output"]
