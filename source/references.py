@@ -60,7 +60,8 @@ def linked(text: str, here: str) -> str:
 
 
 def outside_code(text: str, change: Callable[[str], str]) -> str:
-    """Markdown with everything changed but code and headings."""
-    code = re.split(r"(```.*?```|`[^`]*`|^#[^\n]*$)", text, flags=re.DOTALL | re.MULTILINE)
+    """Markdown with everything changed but code, headings and summaries, where no link works."""
+    kept = r"(```.*?```|`[^`]*`|^#[^\n]*$|<summary>.*?</summary>)"
+    code = re.split(kept, text, flags=re.DOTALL | re.MULTILINE)
     pairs = itertools.zip_longest(code[::2], code[1::2], fillvalue="")
     return "".join(change(prose) + kept for prose, kept in pairs)

@@ -158,6 +158,7 @@ def test_names_of_sections_claims_and_exercises_become_links():
         "[Claim 1.1](elsewhere.ipynb)",
         "[see Claim 1.1 there](elsewhere.ipynb)",
         "Claim 77.1 does not exist",
+        "<details><summary>Proof of Claim 1.1</summary>",
         "```python\nClaim 1.1\n```",
     ):
         assert references.linked(kept, stem["02"]) == kept

@@ -30,6 +30,7 @@ def test_what_is_named_is_labelled_and_linked_wherever_it_is_named():
         ("[Claim 5.2](05_x.ipynb#5.2-A)", "[Claim 5.2](#claim-5.2)"),
         ("[Section 2.1](../02_x.ipynb)", "[Section 2.1](#section-2.1)"),
         ("`Claim 5.2`", "`Claim 5.2`"),
+        ("<summary>Claim 5.2: $x$</summary>", "<summary>\n\nClaim 5.2: $x$\n\n</summary>"),
     ):
         assert pages.markdown(text) == made
 

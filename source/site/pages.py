@@ -36,6 +36,7 @@ def markdown(text: str) -> str:
         return f"[{match[0]}](#{match[0].lower().replace(' ', '-')})"
 
     text = NAMING.sub(label, LINKED.sub(r"\1", text))
+    text = re.sub("(?<=<summary>)(.*?)(?=</summary>)", r"\n\n\1\n\n", text)  # it may have formulas
     return references.outside_code(text, lambda prose: references.NAMED.sub(link, prose))
 
 
@@ -100,10 +101,12 @@ def read(app, name: str, source: list[str]) -> None:
 
 def document(app, what, name, obj, options, lines) -> None:
     """A docstring is plain text with `code`: | and * are themselves; it links to its lesson."""
-    parts = re.split(r"(`[^`]+`)", "\n".join(lines))
-    parts[::2] = [re.sub(r"([|*])", r"\\\1", part) for part in parts[::2]]
-    parts[1::2] = [f"{part}\\ " for part in parts[1::2]]
-    text = LESSON.sub(lambda match: f":doc:`{match[0]} <{STEMS[match[1]]}>`", "".join(parts))
+
+    def mark(match: re.Match) -> str:
+        return f"{match[0]}\\ " if match[0].startswith("`") else f"\\{match[0]}"
+
+    text = re.sub("`[^`]+`|[|*]", mark, "\n".join(lines))
+    text = LESSON.sub(lambda match: f":doc:`{match[0]} <{STEMS[match[1]]}>`", text)
     if what in ("function", "class", "exception") and not LESSON.search(text):
         text += first_lesson(name.rpartition(".")[2])
     lines[:] = text.split("\n")
@@ -137,9 +140,8 @@ def formula(writer, node) -> None:
 def weigh(app, error) -> None:
     """No page with its pictures and frames is too large for a phone on a train."""
     for page in Path(app.outdir).rglob("*.html"):
-        text = page.read_text("utf-8")
-        live = re.findall(r'<script src="(\S+)" defer>', text)
-        size = len(text.encode()) + sum((page.parent / name).stat().st_size for name in live)
+        live = re.findall(r'<script src="(\S+)" defer>', page.read_text("utf-8"))
+        size = sum(path.stat().st_size for path in [page, *(page.parent / name for name in live)])
         if size > LARGEST:
             raise ExtensionError(f"{page.name} has {size} bytes; at most {LARGEST} are allowed")
 
