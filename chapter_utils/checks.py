@@ -13,10 +13,10 @@ def need_positive(what: str, value: float) -> None:
         raise ValueError(f"{what} must be positive and finite, got {value}")
 
 
-def need_one_of(what: str, value: str, allowed: Iterable[str]) -> None:
+def need_one_of(what: str, value: object, allowed: Iterable) -> None:
     """Raise ValueError, listing what is allowed, unless the value is among it."""
     if value not in allowed:
-        raise ValueError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
+        raise ValueError(f"{what} must be one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
 def check_images(images: Tensor, labels: Tensor) -> None:

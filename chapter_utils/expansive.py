@@ -43,7 +43,7 @@ def contraction_factor(
         return (1 - 2 * kappa * c + c**2) ** 0.5
     slow = abs(1 - kappa * c)
     fast = abs(1 - c)
-    return torch.maximum(slow, fast) if isinstance(c, Tensor) else max(slow, fast)
+    return max(slow, fast)
 
 
 def pair_factor(

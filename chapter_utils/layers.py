@@ -20,7 +20,11 @@ from torch.nn import LeakyReLU, Module, Parameter, ReLU, Sigmoid, Softplus, Tanh
 
 from .checks import need_one_of, need_positive
 from .operators import DenseOperator, LinearOperator, Shape, Tau
-from .runge_kutta import circle_contractivity_radius, named_tableau, runge_kutta_step
+from .runge_kutta import (
+    circle_contractivity_radius,
+    explicit_tableau,
+    runge_kutta_step,
+)
 
 # name: (nondecreasing function, its largest slope)
 ACTIVATIONS = {
@@ -109,10 +113,7 @@ class NonExpansiveBlock(Module):
     def limit(self) -> float:
         """2r, the longest c; raises ValueError if the block's own step goes beyond it."""
         method = self.method
-        tableau = named_tableau(method)
-        longest = 2 * circle_contractivity_radius(tableau)
-        if not tableau.explicit:
-            raise ValueError(f"{method} is implicit; a layer needs an explicit method")
+        longest = 2 * circle_contractivity_radius(explicit_tableau(method))
         if longest == 0:
             raise ValueError(
                 f"{method} has circle-contractivity radius 0: no step size is guaranteed to be "
@@ -149,7 +150,7 @@ class NonExpansiveBlock(Module):
             return self.field(z, -tau)  # -tau A^T act(A z + b)
 
         for _ in range(number):
-            x = runge_kutta_step(scaled_field, x, 1.0, named_tableau(self.method))
+            x = runge_kutta_step(scaled_field, x, 1.0, explicit_tableau(self.method))
         return x
 
 

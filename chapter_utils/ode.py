@@ -7,7 +7,7 @@ from typing import Sequence
 import torch
 from torch import Tensor
 
-from .checks import need_positive
+from .checks import need_one_of, need_positive
 from .runge_kutta import Field, named_tableau, runge_kutta_step
 
 
@@ -61,8 +61,7 @@ def logarithmic_norm(
     if A.ndim < 2 or A.shape[-1] != A.shape[-2] or not A.isfinite().all():
         given = tuple(A.shape)
         raise ValueError(f"the logarithmic norm needs finite square matrices, got shape {given}")
-    if norm not in (1, 2, math.inf):
-        raise ValueError(f"norm must be 1, 2 or math.inf, got {norm!r}")
+    need_one_of("norm", norm, (1, 2, math.inf))
     A = A if A.is_floating_point() else A.double()
     if weight is not None:
         A = _in_coordinates_of(weight, A)

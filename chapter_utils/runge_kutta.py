@@ -30,13 +30,13 @@ def tableau(A: Sequence, b: Sequence) -> Tableau:
     """
     A = torch.as_tensor(A, dtype=torch.float64)
     b = torch.as_tensor(b, dtype=torch.float64)
-    if b.ndim != 1 or A.shape != (len(b), len(b)):
+    if b.ndim != 1 or A.shape != (len(b), len(b)) or not A.isfinite().all():
         given = f"{tuple(A.shape)} and {tuple(b.shape)}"
-        raise ValueError(f"a tableau needs A of shape (s, s) and b of shape (s,), got {given}")
-    if not torch.cat([A, b[None]]).isfinite().all():
-        raise ValueError("a tableau needs finite entries, this one contains NaN or infinity")
+        raise ValueError(
+            f"a tableau needs finite A of shape (s, s) and b of shape (s,), got {given}"
+        )
     total = b.sum().item()
-    if abs(total - 1) > 1e-12:
+    if not abs(total - 1) <= 1e-12:
         raise ValueError(f"the weights b of a consistent method sum to 1, these sum to {total:g}")
     return Tableau(A, b)
 
@@ -67,6 +67,14 @@ def named_tableau(method: str) -> Tableau:
     """The tableau called `method`; raises ValueError listing the known names."""
     need_one_of("method", method, TABLEAUS)
     return TABLEAUS[method]
+
+
+def explicit_tableau(method: str) -> Tableau:
+    """The same for a layer, which needs an explicit method; raises ValueError for others."""
+    found = named_tableau(method)
+    if not found.explicit:
+        raise ValueError(f"{method} is implicit; a layer needs an explicit method")
+    return found
 
 
 def substeps(method: Tableau, number: int) -> Tableau:

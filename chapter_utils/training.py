@@ -14,17 +14,9 @@ from tqdm.auto import tqdm
 from .checks import need_labels, need_positive
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """The device of this name; "auto" is a CUDA device if there is one, otherwise the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"unknown device {name!r}; use 'auto', 'cpu' or 'cuda'") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("no CUDA device was found; use 'cpu' or 'auto'")
-    return device
+def pick_device() -> torch.device:
+    """A CUDA device if there is one, otherwise the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def hinge_loss(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
