@@ -132,7 +132,7 @@ class NonExpansiveBlock(Module):
         down = 1 - 2 * torch.finfo(dtype).eps  # tau is rounded to dtype: never past the bound
         if self.time_span is None:
             return 1, self.c * down / L
-        number = self.time_span * float(L) / (self.limit() * down)
+        number = self.time_span * torch.as_tensor(L).item() / (self.limit() * down)
         if not number <= 1e5:
             raise ValueError(
                 f"time_span={self.time_span} would take {number:.3g} steps with such large weights"
