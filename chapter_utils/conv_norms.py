@@ -61,9 +61,9 @@ def conv_norm_bound(
             f"the bound of this convolution would need {numbers:.1e} numbers, {at_once:.1e} of "
             "them at a time, so days or too much memory: take smaller images or fewer channels"
         )
-    scale = weight.abs().max().item()
-    if scale == 0:
+    if not weight.any():
         return 0.0
+    scale = weight.abs().max().item()
     weight = weight / scale  # no square overflows
     halves = (0, 1) if padding_mode == "zeros" else (0,)
     best = math.inf

@@ -41,9 +41,9 @@ def singular_value_bound(matrices: Tensor, largest: bool = True, at_least: float
     if matrices.dtype not in (torch.float64, torch.complex128):
         raise ValueError(f"rounding is known for float64 and complex128, not for {matrices.dtype}")
     matrices = matrices.cpu()  # the CPU's matrix products are plain sums
-    rows, scale = _scaled_rows(matrices.reshape(-1, *matrices.shape[-2:]))
-    if scale == 0:
+    if not matrices.any():
         return 0.0
+    rows, scale = _scaled_rows(matrices.reshape(-1, *matrices.shape[-2:]))
     gram = rows @ rows.mH
     side, terms = rows.shape[-2:]
     parts = 4 if rows.is_complex() else 1  # a complex product is made of four real ones
@@ -64,7 +64,7 @@ def singular_value_bound(matrices: Tensor, largest: bool = True, at_least: float
 def _scaled_rows(matrices):
     """The matrices, lying on their longer side, divided by a power of two near their largest entry.
 
-    The division is exact, and no square overflows. The scale is 0 if all entries are.
+    The division is exact, and no square overflows.
     """
     entries = torch.view_as_real(matrices) if matrices.is_complex() else matrices
     largest = entries.abs().amax().item()
@@ -72,8 +72,6 @@ def _scaled_rows(matrices):
         raise ValueError(
             "the matrices contain NaN or infinite entries: nothing can be said of them"
         )
-    if largest == 0:
-        return matrices, 0.0
     scale = math.ldexp(1.0, math.frexp(largest)[1] - 1)
     rows = matrices / scale
     return (rows if rows.shape[-2] <= rows.shape[-1] else rows.mH), scale

@@ -165,6 +165,7 @@ def channelwise(factors: Tensor, shifts: Tensor, shape: Shape) -> Bound:
     nn.AdaptiveAvgPool2d,
     ScaledAvgPool2d,
     nn.Upsample,
+    nn.ReflectionPad2d,
 )
 def averaged(A, shape):
     """A linear map without negative entries.
