@@ -470,6 +470,19 @@ def test_claim_8_9_order_of_the_layer(seed):
         assert 3.6 < errors["strang"][k] / errors["strang"][k + 1] < 4.4
 
 
+def test_claim_8_9_a_potential_with_a_kink_costs_an_order():
+    """V = |x_1|: the flow reaches the kink and stays, the layer stops up to h before it."""
+    start = torch.tensor([[1 / 3, 1.0]], dtype=torch.float64)
+    errors = []
+    for N in (20, 80, 320):
+        x = start
+        for _ in range(N):
+            x = strang(lambda z: -z.sign() * torch.tensor([1.0, 0.0]), torch.zeros(2, 2), x, 1 / N)
+        errors.append((x - torch.tensor([[0.0, 1.0]])).norm().item())
+    assert errors[0] / errors[1] == pytest.approx(4, rel=1e-6)  # order 1; order 2 would be 16
+    assert errors[1] / errors[2] == pytest.approx(4, rel=1e-6)
+
+
 # ---- 8.4 and 8.5 averaged maps and plug-and-play -------------------------------------------------
 
 
