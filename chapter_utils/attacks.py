@@ -19,11 +19,11 @@ Network = Callable[[Tensor], Tensor]
 
 def margin_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """max_{j != y} F_j - F_y (B,): positive exactly where the prediction is wrong (lesson 7)."""
-    classes = logits.shape[1]
-    if classes < 2 or not ((labels >= 0) & (labels < classes)).all():
+    classes = logits.shape[-1]
+    if logits.ndim != 2 or classes < 2 or not ((labels >= 0) & (labels < classes)).all():
         raise ValueError(
-            f"at least two classes are needed, and labels from 0 to {classes - 1}, got {classes} "
-            f"classes and the labels {labels.unique().tolist()}"
+            "logits (B, classes) of at least two classes are needed, and labels from 0 to "
+            f"{classes - 1}, got {tuple(logits.shape)} and the labels {labels.unique().tolist()}"
         )
     own = labels[:, None]
     rivals = logits.scatter(1, own, -math.inf)

@@ -21,12 +21,12 @@ def need_one_of(what: str, value: object, allowed: Iterable) -> None:
 
 def check_images(images: Tensor, labels: Tensor) -> None:
     """Raise ValueError unless images (B, ...) lie in [0, 1] and have as many labels, int64."""
-    need_labels(images, labels)
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.ndim != 1:
         raise ValueError(
             "labels must be a tensor of numbers of classes, int64: torch.from_numpy takes arrays, "
             f".argmax(1) rows that mark the class; got {labels!r:.99}"
         )
+    need_labels(images, labels)
     if not (isinstance(images, Tensor) and ((images >= 0) & (images <= 1)).all()):
         raise ValueError(
             "images must lie in [0, 1], in a tensor: divide 0..255 by 255, and put a "

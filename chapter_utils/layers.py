@@ -59,6 +59,8 @@ class GradientField(Module):
     ):
         super().__init__()
         need_one_of("a nondecreasing activation", activation, ACTIVATIONS)
+        if not isinstance(operator, LinearOperator):
+            raise TypeError(f"a DenseOperator or another LinearOperator is needed, got {operator}")
         self.operator = operator
         self.activation = activation
         self.bias = Parameter(torch.zeros(operator.outputs))

@@ -31,9 +31,9 @@ def tableau(A: Sequence, b: Sequence) -> Tableau:
     A = torch.as_tensor(A, dtype=torch.float64)
     b = torch.as_tensor(b, dtype=torch.float64)
     if b.ndim != 1 or A.shape != (len(b), len(b)) or not A.isfinite().all():
-        given = f"{tuple(A.shape)} and {tuple(b.shape)}"
         raise ValueError(
-            f"a tableau needs finite A of shape (s, s) and b of shape (s,), got {given}"
+            "a tableau needs finite A of shape (s, s) and b of shape (s,), got "
+            f"{tuple(A.shape)} and {tuple(b.shape)}"
         )
     total = b.sum().item()
     if not abs(total - 1) <= 1e-12:
@@ -105,14 +105,13 @@ def runge_kutta_step(field: Field, x: Tensor, h: float | Tensor, method: Tableau
     """
     if not isinstance(h, Tensor):
         need_positive("the step size h", h)
-    slopes = []
     if method.explicit:
+        slopes = []
         for row in method.A.tolist():
             stage = _advance(x, h, row, slopes)
             slopes.append(slope_at(field, stage))
     else:
-        for stage in implicit_stages(field, x, h, method.A):
-            slopes.append(slope_at(field, stage))
+        slopes = [slope_at(field, stage) for stage in implicit_stages(field, x, h, method.A)]
     return _advance(x, h, method.b.tolist(), slopes)
 
 

@@ -24,8 +24,7 @@ def hinge_loss(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
     need_positive("margin", margin)
     true_class = labels[:, None]
     excess = F.relu(margin - logits.gather(1, true_class) + logits)
-    rivals = excess.scatter(1, true_class, 0.0)  # the own class is no rival
-    return rivals.sum(1).mean()
+    return excess.scatter(1, true_class, 0.0).sum(1).mean()  # the own class is no rival
 
 
 def margin_cross_entropy(

@@ -515,3 +515,10 @@ def small_field():
 def test_whole_sentences(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_field_of_a_torch_layer_is_a_sentence():
+    with pytest.raises(
+        TypeError, match="a DenseOperator or another LinearOperator is needed, got Linear"
+    ):
+        GradientField(nn.Linear(2, 2))

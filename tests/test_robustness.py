@@ -345,9 +345,7 @@ def test_labels_beyond_the_classes_are_named(labels, loss):
     network = torch.nn.Linear(2, 3)
     images, labels = torch.rand(2, 2), torch.tensor(labels)
     for attack in (attacks.pgd, attacks.attacked_correct):
-        with pytest.raises(
-            ValueError, match=r"labels from 0 to 2, got 3 classes and the labels \["
-        ):
+        with pytest.raises(ValueError, match=r"labels from 0 to 2, got \(2, 3\) and the labels \["):
             attack(network, images, labels, [0.1] if attack is not attacks.pgd else 0.1, loss=loss)
 
 
@@ -366,3 +364,18 @@ def test_an_image_whose_logits_are_not_numbers_is_an_error_already():
     images = torch.tensor([[0.5, 0.6], [0.7, 0.2]])
     correct = attacks.attacked_correct(broken, images, torch.tensor([1, 0]), [0.1], steps=5)
     assert correct.tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize("attack", [attacks.pgd, certificates.certify])
+def test_one_image_without_a_batch_is_a_sentence(attack):
+    network = nn.Sequential(nn.Linear(3, 3))
+    options = () if attack is certificates.certify else (0.1,)
+    with pytest.raises(ValueError, match=r"labels must be a tensor of .*got tensor\(1\)"):
+        attack(network, torch.rand(3), torch.tensor(1), *options)
+
+
+def test_logits_that_are_none():
+    network, x, y = small_problem(0)
+    for answers in (lambda z: network(z).argmax(1), lambda z: network(z)[:, 0]):
+        with pytest.raises(ValueError, match=r"logits \(B, classes\) .* are needed, .*got \(64,\)"):
+            attacks.pgd(answers, x, y, 0.1)
