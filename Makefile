@@ -26,12 +26,11 @@ check: lint
 	$(BIN)/python source/build_coursework.py --check
 	$(PYTEST) tests -m "not slow" --hypothesis-profile=quick
 
-# Do the tests notice? [tool.mutmut] in pyproject.toml; results in mutants/, some minutes a module.
+# Do the tests notice? MODULES="norms attacks" tries these only; some minutes a module (tests/mutation.py).
 mutate: export OMP_NUM_THREADS := 1
 mutate: $(READY)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[mutate]"
-	$(BIN)/mutmut run --max-children $(WORKERS)
-	$(BIN)/mutmut results
+	$(BIN)/python tests/mutation.py $(MODULES)
 
 notebooks: $(READY)
 	$(BIN)/python source/build.py

@@ -29,6 +29,7 @@ from pathlib import Path
 import foolbox
 import torch
 import torch.nn.functional as F
+from devices import named_device
 from five_regimes import count, positive, settings_of, survivors, write_rows
 from PIL import Image
 from resumable import Named, command, fabric_of, finished_rows, the_only_run, train
@@ -230,7 +231,7 @@ def table(rows: list[dict]) -> str:
 def run(options: Namespace) -> None:
     torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU; the certificate is in float64
-    fabric = fabric_of(training.pick_device(options.device))
+    fabric = fabric_of(named_device(options.device))
     images = chosen_images(options)
     settings = settings_of(options, images, fabric.device, fabric.world_size)
     versions = {"torch": str(torch.__version__), "python": sys.version.split()[0]}

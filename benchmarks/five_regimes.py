@@ -31,6 +31,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from devices import named_device
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from resumable import (
@@ -287,7 +288,7 @@ def robustness_curves(axis: Axes, radii: list[float], curves: dict[str, tuple]) 
 
 def run(options: Namespace) -> None:
     torch.backends.cudnn.deterministic = True  # the same numbers after a break
-    fabric = fabric_of(training.pick_device(options.device))
+    fabric = fabric_of(named_device(options.device))
     images = chosen_images(options)
     if len(images.test_images) < fabric.world_size:
         raise ValueError(

@@ -23,9 +23,10 @@ import time
 from typing import NamedTuple
 
 import torch
+from devices import named_device
 from torch import Tensor, nn
 
-from chapter_utils import image_operators, layers, operators, plain_layers, training
+from chapter_utils import image_operators, layers, operators, plain_layers
 
 
 class Size(NamedTuple):
@@ -157,7 +158,7 @@ def main() -> None:
     if options.repeats < 2 or options.threads < 1:
         parser.error("--repeats must be at least 2, --threads at least 1")
     torch.set_num_threads(options.threads)
-    device = training.pick_device(options.device)
+    device = named_device(options.device)
     for train in (True, False):
         what = "training, forward and backward" if train else "evaluation"
         print(f"{what}; {options.threads} threads, {device}, torch {torch.__version__}")

@@ -1,6 +1,7 @@
 """A hunt for broken certificates: every family of networks against strong attacks.
 
-    python benchmarks/soundness.py [--quick] [--threads 2] [--seed 0] [--results FILE]
+    python benchmarks/soundness.py [--quick | --broad] [--families NAME ...] [--threads 2]
+                                   [--seed 0] [--results FILE]
 
 The certificate is `certificates.certify`. A pair is one certified image and one attack on the
 network in float64 or in float32. It is a violation if the attack finds a point nearer than the
@@ -44,11 +45,13 @@ import foolbox
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from chapter_utils import (
     attacks,
     certificates,
     data,
+    expansive,
     image_operators,
     layers,
     models,
@@ -143,6 +146,167 @@ def other_blocks(image_shape: tuple[int, ...], seed: int = 0) -> nn.Sequential:
         return nn.Sequential(*stack, last)
 
 
+def one_dimensional(image_shape: tuple[int, ...], seed: int = 0) -> nn.Sequential:
+    """The image as four signals: what students of sound or of time series bring."""
+    with models.seeded(seed):
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Unflatten(1, (4, -1)),
+            nn.Conv1d(4, 6, 5, padding=2),
+            nn.BatchNorm1d(6),
+            nn.PReLU(6),
+            nn.MaxPool1d(2),
+            nn.Conv1d(6, 6, 3, padding=2, dilation=2, groups=2, padding_mode="circular"),
+            nn.ReLU(),
+            nn.AvgPool1d(3, 2, padding=1),
+            nn.ConvTranspose1d(6, 4, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Dropout1d(0.1),
+            nn.AdaptiveAvgPool1d(7),
+            nn.Flatten(),
+            nn.Linear(28, 10),
+        )
+
+
+def down_and_up(image_shape: tuple[int, ...], seed: int = 0) -> nn.Sequential:
+    """Every layer that makes images smaller or larger, and those that move pixels."""
+    with models.seeded(seed):
+        return nn.Sequential(
+            nn.ZeroPad2d((1, 0, 0, 1)),
+            nn.Conv2d(image_shape[0], 8, 3, stride=2),
+            nn.ReLU6(),
+            nn.ChannelShuffle(2),
+            nn.ConvTranspose2d(8, 8, 3, 2, 1, output_padding=1),
+            nn.MaxPool2d(3, 2, padding=1),
+            nn.Dropout2d(0.1),
+            nn.PixelShuffle(2),
+            nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular", stride=2),
+            nn.SELU(),
+            nn.Upsample(scale_factor=2),
+            nn.AvgPool2d(3, 2, padding=1),
+            nn.AdaptiveAvgPool2d(4),
+            nn.CELU(0.7),
+            nn.Flatten(),
+            nn.Linear(64, 10),
+        )
+
+
+def unusual_convolutions(image_shape: tuple[int, ...], seed: int = 0) -> nn.Sequential:
+    """Kernels larger than the image, strides that do not divide it, groups, single pixels."""
+    with models.seeded(seed):
+        return nn.Sequential(
+            nn.Conv2d(image_shape[0], 6, 5, stride=3, padding=2),
+            nn.Tanh(),
+            nn.Conv2d(6, 6, 5, padding=2, groups=2),
+            nn.ReLU(),
+            nn.Conv2d(6, 8, 3, stride=3, padding=1, padding_mode="circular"),
+            nn.Conv2d(8, 12, 1, stride=2),
+            nn.Flatten(),
+            nn.Linear(12, 10),
+        )
+
+
+def more_activations(
+    image_shape: tuple[int, ...], activations: tuple[nn.Module, ...], seed: int = 0
+) -> nn.Sequential:
+    """Few at a time: the bound of a deep chain is too far from the truth to be broken."""
+    features = math.prod(image_shape)
+    stack: list[nn.Module] = [nn.Flatten()]
+    with models.seeded(seed):
+        for activation in activations:
+            stack += [nn.Linear(features, 24), copy.deepcopy(activation)]
+            features = 24
+        return nn.Sequential(*stack, nn.Linear(24, 10))
+
+
+class Rolling(operators.LinearOperator):
+    """A student's operator: x -> sum_k w_k x, moved by k places around the circle."""
+
+    def __init__(self, features: int, taps: int = 5):
+        super().__init__()
+        self.outputs = features
+        self.weight = nn.Parameter(torch.randn(taps) / taps)
+
+    def check(self, input_shape: tuple[int, ...]) -> None:
+        if tuple(input_shape) != (self.outputs,):
+            raise ValueError(f"{self.outputs} features are needed, got {tuple(input_shape)}")
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        moved = sum(w * x.roll(k, 1) for k, w in enumerate(self.weight))
+        return moved if bias is None else moved + bias
+
+    def adjoint(self, y, input_shape=(), tau=None) -> Tensor:
+        return sum(w * y.roll(-k, 1) for k, w in enumerate(operators.scaled(self.weight, tau)))
+
+    def norm_of(self, weight: Tensor, input_shape: tuple[int, ...]) -> float:
+        return weight.double().abs().sum().item() * (1 + 1e-12)
+
+    def smallest_of(self, weight: Tensor, input_shape: tuple[int, ...]) -> float:
+        return 0.0
+
+
+@certificates.lipschitz_bound.register(Rolling)
+def rolling(A: Rolling, shape: tuple[int, ...]) -> certificates.Bound:
+    norm = A.norm_bound(shape)
+    return certificates.Bound(norm, certificates.sums(len(A.weight) + 3, A.outputs, lambda: norm))
+
+
+class MaxMin(nn.Module):
+    """A student's activation: every two entries in order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = x.chunk(2, 1)
+        return torch.cat([torch.maximum(first, second), torch.minimum(first, second)], 1)
+
+
+@certificates.lipschitz_bound.register(MaxMin)
+def max_min(module: MaxMin, shape: tuple[int, ...]) -> certificates.Bound:
+    return certificates.Bound(1.0, certificates.exact)
+
+
+class Residual(plain_layers.ResidualBlock):
+    """A student's class that only has a constructor of its own."""
+
+    def __init__(self, features: int):
+        branch = nn.Sequential(nn.Linear(features, 16), nn.ELU(), nn.Linear(16, features))
+        super().__init__(branch)
+
+
+def own_layers(image_shape: tuple[int, ...], seed: int = 0) -> nn.Sequential:
+    features = math.prod(image_shape)
+    with models.seeded(seed):
+        return nn.Sequential(
+            nn.Flatten(),
+            layers.NonExpansiveBlock(layers.GradientField(Rolling(features))),
+            MaxMin(),
+            layers.NonExpansiveBlock(layers.GradientField(Rolling(features), "tanh"), 1.5, "heun"),
+            plain_layers.UntiedBlock(
+                Rolling(features), operators.DenseOperator(features, features)
+            ),
+            MaxMin(),
+            Residual(features),
+            nn.Linear(features, 10),
+        )
+
+
+def normalised_weights(image_shape: tuple[int, ...], seed: int = 0) -> nn.Sequential:
+    """Parametrised weights, one block that travels for a time, learned switching."""
+    features = math.prod(image_shape)
+    with models.seeded(seed):
+        inner = operators.DenseOperator(32, 32, orthonormal=True)
+        outer = operators.DenseOperator(32, 32, orthonormal=True)
+        field = layers.GradientField(operators.DenseOperator(32, 24), "softplus")
+        return nn.Sequential(
+            nn.Flatten(),
+            parametrizations.spectral_norm(nn.Linear(features, 32)),
+            expansive.SwitchingBlock(inner, outer),
+            layers.NonExpansiveBlock(field, method="rk4", time_span=2.0),
+            parametrizations.orthogonal(nn.Linear(32, 32)),
+            nn.Hardtanh(),
+            nn.Linear(32, 10),
+        )
+
+
 SHAPE = (1, 12, 12)  # the digits, averaged
 FAMILIES = {
     "linear": partial(models.resnet, depth=0),  # its certificate is the exact distance
@@ -155,6 +319,18 @@ FAMILIES = {
     "plain_cnn": plain_cnn,
     "every activation": every_activation,
     "other blocks": other_blocks,
+    "one-dimensional": one_dimensional,
+    "down and up": down_and_up,
+    "unusual convolutions": unusual_convolutions,
+    "Hardswish, PReLU": partial(more_activations, activations=(nn.Hardswish(), nn.PReLU())),
+    "SELU, Softsign": partial(more_activations, activations=(nn.SELU(), nn.Softsign())),
+    "CELU, Tanhshrink": partial(more_activations, activations=(nn.CELU(0.7), nn.Tanhshrink())),
+    "GELU, ReLU6": partial(more_activations, activations=(nn.GELU("tanh"), nn.ReLU6())),
+    "LogSigmoid, Hardsigmoid": partial(
+        more_activations, activations=(nn.LogSigmoid(), nn.Hardsigmoid())
+    ),
+    "own layers": own_layers,
+    "normalised weights": normalised_weights,
     **{
         f"regime {name}": partial(models.regime_net, name, channels=8, depth=1)
         for name in models.REGIMES
@@ -185,6 +361,7 @@ class Effort:
 
 
 QUICK = Effort(0, 20, 50, 1, (20, 1), 20, (3, 15), 4, (4, 30))
+BROAD = Effort(100_000, 350, 50, 2, (40, 1), 30, (3, 20), 6, (32, 40))
 
 
 # ---- networks ------------------------------------------------------------------------------------
@@ -546,6 +723,9 @@ def options_of() -> argparse.Namespace:
     )
     quick = "about a minute; too few pairs to prove anything"
     parser.add_argument("--quick", action="store_true", help=quick)
+    broad = "more images, shorter attacks"
+    parser.add_argument("--broad", action="store_true", help=broad)
+    parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, help="JSON file to write")
@@ -559,7 +739,7 @@ def options_of() -> argparse.Namespace:
 
 def main() -> int:
     options = options_of()
-    effort = QUICK if options.quick else Effort()
+    effort = QUICK if options.quick else BROAD if options.broad else Effort()
     seed = options.seed
     start = time.perf_counter()
     versions = f"torch {torch.__version__}, foolbox {foolbox.__version__}"
@@ -568,7 +748,7 @@ def main() -> int:
     with ProcessPoolExecutor(options.threads, multiprocessing.get_context("spawn")) as pool:
         hunts = [
             (family, pool.submit(hunted, family, kind, effort, seed))
-            for family in FAMILIES
+            for family in options.families
             for kind in KINDS
         ]
         fewer = replace(effort, images=effort.control)

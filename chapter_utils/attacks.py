@@ -4,6 +4,8 @@ Images are in [0, 1]; budgets are in the same pixel units. Put the model in eval
 """
 
 import math
+import warnings
+from functools import partial
 from typing import Callable
 
 import torch
@@ -17,19 +19,19 @@ Network = Callable[[Tensor], Tensor]
 
 def margin_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """max_{j != y} F_j - F_y (B,): positive exactly where the prediction is wrong (lesson 7)."""
-    if logits.shape[1] < 2:
-        raise ValueError(f"at least two classes are needed, got logits {tuple(logits.shape)}")
+    classes = logits.shape[-1]
+    if logits.ndim != 2 or classes < 2 or not ((labels >= 0) & (labels < classes)).all():
+        raise ValueError(
+            "logits (B, classes) of at least two classes are needed, and labels from 0 to "
+            f"{classes - 1}, got {tuple(logits.shape)} and the labels {labels.unique().tolist()}"
+        )
     own = labels[:, None]
     rivals = logits.scatter(1, own, -math.inf)
     return rivals.max(1).values - logits.gather(1, own)[:, 0]
 
 
-def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy (B,); its gradient vanishes for large logits (lesson 7, gradient masking)."""
-    return F.cross_entropy(logits, labels, reduction="none")
-
-
-LOSSES = {"margin": margin_loss, "cross_entropy": cross_entropy_loss}
+# The gradient of the cross-entropy vanishes for large logits (lesson 7, gradient masking).
+LOSSES = {"margin": margin_loss, "cross_entropy": partial(F.cross_entropy, reduction="none")}
 
 
 def fgsm(
@@ -77,7 +79,8 @@ def pgd(
         length = step_size
     generator = torch.Generator().manual_seed(seed)
     best = images.clone()
-    best_margin = torch.full_like(labels, -math.inf, dtype=images.dtype)
+    with torch.no_grad():
+        best_margin = margin_loss(model(images), labels)
 
     def keep(points, logits):
         nonlocal best, best_margin
@@ -86,8 +89,6 @@ def pgd(
         best = torch.where(_column(better, images), points, best)
         best_margin = torch.where(better, margin, best_margin)
 
-    with torch.no_grad():
-        keep(images, model(images))
     for _ in range(restarts):
         x = (images + _random_in_ball(images, eps, norm, generator)).clamp(0, 1)
         for _ in range(steps):
@@ -174,9 +175,13 @@ def _column(values, like):
 
 def check_attack(images: Tensor, labels: Tensor, eps: float, norm: float, loss: str) -> None:
     """Raise ValueError for options out of range, and as `check_images`."""
-    if norm not in (2, math.inf):
-        raise ValueError(f"norm must be 2 or inf, got {norm}")
+    need_one_of("norm", norm, (2, math.inf))
     need_one_of("loss", loss, LOSSES)
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps must be 0 or more and finite, got {eps}")
+    if eps > (1 if norm == math.inf else 4):
+        warnings.warn(
+            f"pixels lie in [0, 1], where eps={eps} is much: in grey levels write {eps}/255",
+            stacklevel=3,
+        )
     check_images(images, labels)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import need_one_of
+from .checks import need_one_of, need_positive
 from .pictures import labelled_pictures
 
 TORCHVISION_SETS = ("MNIST", "FashionMNIST", "CIFAR10", "CIFAR100")
@@ -158,10 +158,9 @@ def two_moons(
 ) -> tuple[Tensor, Tensor]:
     """Two interleaved half circles of radius 1 in the plane, labels 0 and 1 (lesson 5).
 
-    Points (samples, 2), float64. Raises ValueError for fewer than 2 samples.
+    Points (samples, 2), float64. Raises ValueError if there are to be none.
     """
-    if samples < 2:
-        raise ValueError(f"at least 2 samples are needed, got {samples}")
+    need_positive("samples", samples)
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(samples) % 2
     angle = torch.pi * torch.rand(samples, generator=generator, dtype=torch.float64)

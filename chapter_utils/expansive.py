@@ -41,9 +41,7 @@ def contraction_factor(
         raise ValueError(f"kappa must lie in [0, 1], got {kappa}")
     if rule == "monotone":
         return (1 - 2 * kappa * c + c**2) ** 0.5
-    slow = abs(1 - kappa * c)
-    fast = abs(1 - c)
-    return torch.maximum(slow, fast) if isinstance(c, Tensor) else max(slow, fast)
+    return max(abs(1 - kappa * c), abs(1 - c))
 
 
 def pair_factor(

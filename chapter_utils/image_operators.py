@@ -102,9 +102,7 @@ class ConvOperator(LinearOperator):
         return F.conv_transpose2d(y, W, None, self.stride, self.padding, output_padding=missing)
 
     def norm_of(self, weight: Tensor, input_shape: Shape) -> float:
-        stride = (self.stride, self.stride)
-        padding = (self.padding, self.padding)
-        return conv_norm_bound(weight, input_shape[1:], stride, padding)
+        return conv_norm_bound(weight, input_shape[1:], (self.stride,) * 2, (self.padding,) * 2)
 
     def smallest_of(self, weight: Tensor, input_shape: Shape) -> float:
         return 0.0  # zero padding cuts off part of the output: nothing is known

@@ -20,7 +20,11 @@ from torch.nn import LeakyReLU, Module, Parameter, ReLU, Sigmoid, Softplus, Tanh
 
 from .checks import need_one_of, need_positive
 from .operators import DenseOperator, LinearOperator, Shape, Tau
-from .runge_kutta import circle_contractivity_radius, named_tableau, runge_kutta_step
+from .runge_kutta import (
+    circle_contractivity_radius,
+    explicit_tableau,
+    runge_kutta_step,
+)
 
 # name: (nondecreasing function, its largest slope)
 ACTIVATIONS = {
@@ -55,6 +59,8 @@ class GradientField(Module):
     ):
         super().__init__()
         need_one_of("a nondecreasing activation", activation, ACTIVATIONS)
+        if not isinstance(operator, LinearOperator):
+            raise TypeError(f"a DenseOperator or another LinearOperator is needed, got {operator}")
         self.operator = operator
         self.activation = activation
         self.bias = Parameter(torch.zeros(operator.outputs))
@@ -109,10 +115,7 @@ class NonExpansiveBlock(Module):
     def limit(self) -> float:
         """2r, the longest c; raises ValueError if the block's own step goes beyond it."""
         method = self.method
-        tableau = named_tableau(method)
-        longest = 2 * circle_contractivity_radius(tableau)
-        if not tableau.explicit:
-            raise ValueError(f"{method} is implicit; a layer needs an explicit method")
+        longest = 2 * circle_contractivity_radius(explicit_tableau(method))
         if longest == 0:
             raise ValueError(
                 f"{method} has circle-contractivity radius 0: no step size is guaranteed to be "
@@ -131,7 +134,7 @@ class NonExpansiveBlock(Module):
         down = 1 - 2 * torch.finfo(dtype).eps  # tau is rounded to dtype: never past the bound
         if self.time_span is None:
             return 1, self.c * down / L
-        number = self.time_span * float(L) / (self.limit() * down)
+        number = self.time_span * torch.as_tensor(L).item() / (self.limit() * down)
         if not number <= 1e5:
             raise ValueError(
                 f"time_span={self.time_span} would take {number:.3g} steps with such large weights"
@@ -149,7 +152,7 @@ class NonExpansiveBlock(Module):
             return self.field(z, -tau)  # -tau A^T act(A z + b)
 
         for _ in range(number):
-            x = runge_kutta_step(scaled_field, x, 1.0, named_tableau(self.method))
+            x = runge_kutta_step(scaled_field, x, 1.0, explicit_tableau(self.method))
         return x
 
 

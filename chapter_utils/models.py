@@ -43,12 +43,13 @@ def resnet(
     A has `width` rows.
     """
     features = math.prod(image_shape)
-    blocks = []
     with seeded(seed):
-        for _ in range(depth):
-            inner = Linear(features, width)
-            outer = Linear(width, features, bias=False)
-            blocks.append(ResidualBlock(Sequential(inner, ReLU(), outer)))
+        blocks = [
+            ResidualBlock(
+                Sequential(Linear(features, width), ReLU(), Linear(width, features, bias=False))
+            )
+            for _ in range(depth)
+        ]
         return Sequential(Flatten(), *blocks, Linear(features, classes))
 
 
@@ -77,11 +78,11 @@ def nonexpansive_net(
     A has `width` orthonormal rows, at most as many as there are pixels; c = tau L.
     """
     features = math.prod(image_shape)
-    blocks = []
     with seeded(seed):
-        for _ in range(depth):
-            A = DenseOperator(features, width, orthonormal=True)
-            blocks.append(NonExpansiveBlock(GradientField(A), c))
+        blocks = [
+            NonExpansiveBlock(GradientField(DenseOperator(features, width, orthonormal=True)), c)
+            for _ in range(depth)
+        ]
         return Sequential(Flatten(), *blocks, NonExpansiveLinear(features, classes))
 
 
@@ -91,27 +92,25 @@ def colour_net(
     channels: int = 256,
     width: int = 128,
     depth: int = 4,
-    patch: int = 4,
-    dense: int = 3,
     seed: int = 0,
 ) -> Sequential:
     """Non-expansive network for colour images: all its work is matrix products (lesson 7).
 
-    Each `patch` x `patch` patch becomes a pixel of `channels` channels. `depth` blocks
+    Each 4 x 4 patch becomes a pixel of `channels` channels. `depth` blocks
     x - tau A^T relu(A x + b) follow, c = 2; A has `width` orthonormal rows and mixes the channels
     of every pixel. Before a block the channels move to the neighbouring pixels, before the next one
-    back. At the end stands a `nonexpansive_net` with `dense` blocks of 32 rows. Raises ValueError
-    for sides not divisible by `patch` and for too few channels.
+    back. At the end stands a `nonexpansive_net` with three blocks of 32 rows. Raises ValueError
+    for sides not divisible by 4 and for too few channels.
     """
-    _need_divisible(image_shape, patch)
-    numbers = image_shape[0] * patch**2  # in a patch
-    layers = [PixelUnshuffle(patch), ZeroPadLift(numbers, channels), ChannelsLast()]
+    _need_divisible_by_4(image_shape)
+    numbers = image_shape[0] * 16  # in a patch
+    layers = [PixelUnshuffle(4), ZeroPadLift(numbers, channels), ChannelsLast()]
     with seeded(seed):
         for number in range(depth):
             A = DenseOperator(channels, width, orthonormal=True)
             layers += [Shift((-1) ** number), NonExpansiveBlock(GradientField(A))]
     features = math.prod(image_shape) // numbers * channels
-    return Sequential(*layers, *nonexpansive_net((features,), classes, 32, dense, seed=seed))
+    return Sequential(*layers, *nonexpansive_net((features,), classes, 32, 3, seed=seed))
 
 
 def regime_net(
@@ -132,7 +131,7 @@ def regime_net(
     """
     need_one_of("regime", regime, REGIMES)
     colours, height, width = image_shape
-    _need_divisible(image_shape, 4)
+    _need_divisible_by_4(image_shape)
     layers = [PixelUnshuffle(2), ZeroPadLift(4 * colours, channels)]
     with seeded(seed):
         layers += [_regime_block(regime, channels) for _ in range(depth)]
@@ -142,10 +141,10 @@ def regime_net(
         return Sequential(*layers, Flatten(), last(channels * height * width // 4, classes))
 
 
-def _need_divisible(image_shape, k):
+def _need_divisible_by_4(image_shape):
     _, height, width = image_shape
-    if height % k or width % k:
-        raise ValueError(f"image sides must be divisible by {k}, got {height} x {width}")
+    if height % 4 or width % 4:
+        raise ValueError(f"image sides must be divisible by 4, got {height} x {width}")
 
 
 def _regime_block(regime, channels):

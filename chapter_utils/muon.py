@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor
 
+from .checks import need_positive
+
+NEW = 1 - 0.9  # part of the newest gradient in the average
+
 
 class Muon(torch.optim.Optimizer):
     """Steepest descent with momentum in the spectral norm: every step has a length of about `lr`.
@@ -11,21 +15,12 @@ class Muon(torch.optim.Optimizer):
     fastest along M = U S V^T is -U V^T: all directions move equally far, not only those of large
     gradient (Jordan et al. 2024; Bernstein and Newhouse, 2409.20325). A vector is a matrix with one
     column and moves by -lr M / |M|; a kernel (out, in, height, width) is the matrix
-    (out, in * height * width). Raises ValueError if `lr` or `momentum` is out of range. Used in
-    lesson 7.
+    (out, in * height * width). Raises ValueError unless `lr` is positive. Used in lesson 7.
     """
 
-    def __init__(
-        self,
-        parameters,
-        lr: float = 0.03,
-        momentum: float = 0.9,
-    ):
-        if not lr >= 0:
-            raise ValueError(f"lr must be 0 or more, got {lr}")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must lie in [0, 1), got {momentum}")
-        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+    def __init__(self, parameters, lr: float = 0.03):
+        need_positive("lr", lr)
+        super().__init__(parameters, {"lr": lr})
 
     @torch.no_grad()
     def step(self) -> None:
@@ -39,13 +34,12 @@ class Muon(torch.optim.Optimizer):
     def _alike(self, group):
         """Parameters and averaged gradients of one shape together: treated in one go."""
         alike = {}
-        new = 1 - group["momentum"]
         for parameter in group["params"]:
             if parameter.grad is None:
                 continue
             average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
-            average.lerp_(parameter.grad, new)
-            ahead = average.lerp(parameter.grad, new)  # Nesterov: a look at the next average
+            average.lerp_(parameter.grad, NEW)
+            ahead = average.lerp(parameter.grad, NEW)  # Nesterov: a look at the next average
             matrix = ahead.flatten(1) if ahead.ndim > 1 else ahead.reshape(-1, 1)
             kind = (matrix.shape, matrix.dtype, matrix.device)
             parameters, matrices = alike.setdefault(kind, ([], []))
@@ -64,13 +58,17 @@ def equal_directions(matrices: Tensor) -> Tensor:
     """
     if not matrices.numel():
         return matrices
-    x = _of_norm_one(matrices)
+    # Over the largest entry first: no square underflows.
+    tiny = torch.finfo(matrices.dtype).tiny
+    largest = matrices.abs().amax((-2, -1), keepdim=True)
+    x = torch.where(largest < tiny, 0.0, matrices / largest.clamp_min(tiny))
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(tiny)
     rows, columns = x.shape[-2:]
     if min(rows, columns) == 1:  # a single row or column is done
         return x
     wide = x if rows <= columns else x.mT
     gram = wide @ wide.mT
-    identity = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
+    identity = torch.eye(gram.shape[-1]).to(x)
     factor = identity
     for _ in range(5):
         polynomial = 3.4445 * identity + (2.0315 * gram - 4.7750 * identity) @ gram
@@ -78,11 +76,3 @@ def equal_directions(matrices: Tensor) -> Tensor:
         gram = polynomial @ gram @ polynomial
     wide = factor @ wide
     return wide if rows <= columns else wide.mT
-
-
-def _of_norm_one(matrices):
-    """Each matrix over its Frobenius norm; over its largest entry first: no square underflows."""
-    tiny = torch.finfo(matrices.dtype).tiny
-    largest = matrices.abs().amax((-2, -1), keepdim=True)
-    x = torch.where(largest < tiny, 0.0, matrices / largest.clamp_min(tiny))
-    return x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(tiny)

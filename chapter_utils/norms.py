@@ -18,18 +18,13 @@ LinearMap = Callable[[Tensor], Tensor]
 Shape = tuple[int, ...]
 
 
-def dense_matrix(
-    operator: LinearMap,
-    input_shape: Shape,
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str | None = None,
-) -> Tensor:
+def dense_matrix(operator: LinearMap, input_shape: Shape) -> Tensor:
     """Matrix (outputs, inputs) of a linear map that takes batches (B, *input_shape) (lesson 3).
 
-    Column by column, for exact checks on small cases.
+    Column by column in float64, for exact checks on small cases.
     """
     inputs = math.prod(input_shape)
-    units = torch.eye(inputs, dtype=dtype, device=device)
+    units = torch.eye(inputs, dtype=torch.float64)
     columns = operator(units.reshape(inputs, *input_shape))
     return columns.reshape(inputs, -1).T
 
@@ -69,10 +64,10 @@ def dense_smallest_bound(weight: Tensor) -> float:
 
     It is 0 for fewer rows than columns. Raises as `dense_norm_bound`.
     """
-    rows, columns = _matrix(weight).shape
-    if rows < columns:
+    W = _matrix(weight)
+    if len(W) < W.shape[1]:
         return 0.0
-    return singular_value_bound(_matrix(weight), largest=False)
+    return singular_value_bound(W, largest=False)
 
 
 def _matrix(weight):
@@ -98,7 +93,6 @@ def jacobian_norms(network: LinearMap, x: Tensor) -> Tensor:
     """
     with torch.inference_mode(False), torch.enable_grad():
         x = x.detach().clone().requires_grad_()
-        outputs = network(x).flatten(1)
-        sums = outputs.sum(0)
+        sums = network(x).flatten(1).sum(0)
         rows = [torch.autograd.grad(value, x, retain_graph=True)[0] for value in sums]
     return torch.linalg.matrix_norm(torch.stack(rows, 1).flatten(2), 2)

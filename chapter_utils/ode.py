@@ -7,7 +7,7 @@ from typing import Sequence
 import torch
 from torch import Tensor
 
-from .checks import need_positive
+from .checks import need_one_of, need_positive
 from .runge_kutta import Field, named_tableau, runge_kutta_step
 
 
@@ -25,8 +25,7 @@ def flow(
     positive, or as `runge_kutta_step`.
     """
     times = torch.as_tensor(times, dtype=torch.float64)
-    finite = times.ndim == 1 and len(times) and times.isfinite().all()
-    if not (finite and (times.diff() > 0).all()):
+    if not (times.ndim == 1 and len(times) and times.isfinite().all() and (times.diff() > 0).all()):
         raise ValueError("times must be a list of finite numbers, each larger than the one before")
     need_positive("max_step", max_step)
     tableau = named_tableau(method)
@@ -59,10 +58,10 @@ def logarithmic_norm(
     is not square or not finite, for another norm, or if P is not as said.
     """
     if A.ndim < 2 or A.shape[-1] != A.shape[-2] or not A.isfinite().all():
-        given = tuple(A.shape)
-        raise ValueError(f"the logarithmic norm needs finite square matrices, got shape {given}")
-    if norm not in (1, 2, math.inf):
-        raise ValueError(f"norm must be 1, 2 or math.inf, got {norm!r}")
+        raise ValueError(
+            f"the logarithmic norm needs finite square matrices, got shape {tuple(A.shape)}"
+        )
+    need_one_of("norm", norm, (1, 2, math.inf))
     A = A if A.is_floating_point() else A.double()
     if weight is not None:
         A = _in_coordinates_of(weight, A)

@@ -103,7 +103,6 @@ class DenseOperator(LinearOperator):
                 f"{out_features} rows cannot be orthonormal in {in_features} dimensions"
             )
         self.in_features = in_features
-        self.out_features = out_features
         self.outputs = out_features
         self.orthonormal = orthonormal
         self.weight = Parameter(nn.init.orthogonal_(torch.empty(out_features, in_features)))
@@ -144,7 +143,7 @@ def restore_orthonormal_rows(model: Module) -> None:
         if not getattr(module, "orthonormal", False):
             continue
         W = module.weight
-        error = torch.eye(len(W), dtype=W.dtype, device=W.device) - W @ W.mT
+        error = torch.eye(len(W)).to(W) - W @ W.mT
         if error.norm() < 0.9:  # the step converges below 1
             W.add_(error @ W, alpha=0.5)
         elif torch.isfinite(W).all():
@@ -170,6 +169,6 @@ def orthogonality_penalty(model: Module) -> Tensor:
         W = operator.weight
         if W.ndim != 2:
             raise ValueError(f"the penalty is for matrices, not kernels of shape {tuple(W.shape)}")
-        identity = torch.eye(W.shape[1], dtype=W.dtype, device=W.device)
+        identity = torch.eye(W.shape[1]).to(W)
         terms.append((W.mT @ W - identity).square().sum())
     return torch.stack(terms).sum()

@@ -74,16 +74,17 @@ class ScaledAvgPool2d(Module):
 class Normalization(Module):
     """(x - mean) / std for each channel of images in [0, 1] (lesson 7).
 
-    Raises ValueError unless there is one mean and one positive std a channel.
+    Raises ValueError unless there is one mean, at most 1, and one positive std a channel.
     """
 
     def __init__(self, mean: list[float], std: list[float]):
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
-        if self.mean.shape != self.std.shape or not (self.std > 0).all():
+        if self.mean.shape != self.std.shape or not ((self.std > 0) & (self.mean <= 1)).all():
             raise ValueError(
-                f"mean and std need one number a channel, std positive; got {mean} and {std}"
+                "mean and std need one number a channel, std positive, mean at most 1 (those of "
+                f"0..255 are to be divided by 255); got {mean} and {std}"
             )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -30,13 +30,13 @@ def tableau(A: Sequence, b: Sequence) -> Tableau:
     """
     A = torch.as_tensor(A, dtype=torch.float64)
     b = torch.as_tensor(b, dtype=torch.float64)
-    if b.ndim != 1 or A.shape != (len(b), len(b)):
-        given = f"{tuple(A.shape)} and {tuple(b.shape)}"
-        raise ValueError(f"a tableau needs A of shape (s, s) and b of shape (s,), got {given}")
-    if not torch.cat([A, b[None]]).isfinite().all():
-        raise ValueError("a tableau needs finite entries, this one contains NaN or infinity")
+    if b.ndim != 1 or A.shape != (len(b), len(b)) or not A.isfinite().all():
+        raise ValueError(
+            "a tableau needs finite A of shape (s, s) and b of shape (s,), got "
+            f"{tuple(A.shape)} and {tuple(b.shape)}"
+        )
     total = b.sum().item()
-    if abs(total - 1) > 1e-12:
+    if not abs(total - 1) <= 1e-12:
         raise ValueError(f"the weights b of a consistent method sum to 1, these sum to {total:g}")
     return Tableau(A, b)
 
@@ -69,6 +69,14 @@ def named_tableau(method: str) -> Tableau:
     return TABLEAUS[method]
 
 
+def explicit_tableau(method: str) -> Tableau:
+    """The same for a layer, which needs an explicit method; raises ValueError for others."""
+    found = named_tableau(method)
+    if not found.explicit:
+        raise ValueError(f"{method} is implicit; a layer needs an explicit method")
+    return found
+
+
 def substeps(method: Tableau, number: int) -> Tableau:
     """`number` equal steps of `method`, together as one method of `number` times the stages.
 
@@ -97,14 +105,13 @@ def runge_kutta_step(field: Field, x: Tensor, h: float | Tensor, method: Tableau
     """
     if not isinstance(h, Tensor):
         need_positive("the step size h", h)
-    slopes = []
     if method.explicit:
+        slopes = []
         for row in method.A.tolist():
             stage = _advance(x, h, row, slopes)
             slopes.append(slope_at(field, stage))
     else:
-        for stage in implicit_stages(field, x, h, method.A):
-            slopes.append(slope_at(field, stage))
+        slopes = [slope_at(field, stage) for stage in implicit_stages(field, x, h, method.A)]
     return _advance(x, h, method.b.tolist(), slopes)
 
 

@@ -12,35 +12,28 @@ from torch.nn import Linear, Module, Parameter
 
 from .checks import need_one_of, need_positive
 from .layers import ACTIVATIONS, need
-from .runge_kutta import named_tableau, runge_kutta_step
-
-SPLITTINGS = ("verlet", "symplectic_euler")
+from .runge_kutta import explicit_tableau, runge_kutta_step
 
 
 class HiddenLayer(Module):
     """z -> W act(K z + b), a map (B, in_features) -> (B, out_features) (lesson 8).
 
-    W is free; with `gradient=True` it is K^T diag(a), and the map is the gradient of
-    sum_i a_i s((K z + b)_i), where s' = act. That needs out_features = in_features. Raises
-    ValueError for an unknown activation and for sizes that do not fit.
+    W is free. Without `out_features` it is K^T diag(a), and the map is the gradient of
+    sum_i a_i s((K z + b)_i), where s' = act. Raises ValueError for an unknown activation and a
+    width below 1.
     """
 
     def __init__(
         self,
         in_features: int,
-        out_features: int,
+        out_features: int | None,
         width: int,
-        activation: str = "tanh",
-        gradient: bool = False,
+        activation: str,
     ):
         super().__init__()
         need_one_of("activation", activation, ACTIVATIONS)
-        least = min(in_features, out_features, width)
-        if least < 1 or (gradient and in_features != out_features):
-            raise ValueError(
-                f"a hidden layer cannot have {in_features} inputs, {out_features} outputs and "
-                f"width {width}"
-            )
+        need_positive("width", width)
+        gradient = out_features is None
         self.activation = activation
         self.inner = Linear(in_features, width)  # K and b
         self.outer = None if gradient else Linear(width, out_features)  # W
@@ -91,8 +84,7 @@ class MassPreservingBlock(StructureBlock):
         activation: str = "tanh",
     ):
         super().__init__(features, h)
-        if not named_tableau(method).explicit:
-            raise ValueError(f"{method} is implicit; a layer needs an explicit method")
+        explicit_tableau(method)
         self.method = method
         self.exchange = HiddenLayer(features, features * features, width, activation)
 
@@ -103,7 +95,7 @@ class MassPreservingBlock(StructureBlock):
         return S.sum(-1)
 
     def step(self, x: Tensor) -> Tensor:
-        return runge_kutta_step(self.field, x, self.h, named_tableau(self.method))
+        return runge_kutta_step(self.field, x, self.h, explicit_tableau(self.method))
 
 
 class SumPreservingProjection(Module):
@@ -131,38 +123,25 @@ class SymplecticBlock(StructureBlock):
     """A kick p <- p - h K^T diag(a) act(K q + b), a drift q <- q + h (the same of p) (lesson 8).
 
     Kick and drift have their own weights. Each is a shear by a gradient, so the block is symplectic
-    for all weights, all activations and all h. "verlet": half a kick, a drift, half a kick;
-    "symplectic_euler": a kick, then a drift. The state is x = (q, p). Raises ValueError for an odd
-    number of features and for another method.
+    for all weights, all activations and all h: half a kick, a drift, half a kick (Verlet). The
+    state is x = (q, p). Raises ValueError for an odd number of features.
     """
 
-    def __init__(
-        self,
-        features: int,
-        width: int = 16,
-        h: float = 0.1,
-        method: str = "verlet",
-        activation: str = "tanh",
-    ):
+    def __init__(self, features: int, width: int = 16, h: float = 0.1, activation: str = "tanh"):
         super().__init__(features, h)
         half = features // 2
         if features != 2 * half:
             raise ValueError(
                 f"positions and momenta come in pairs: features must be even, got {features}"
             )
-        need_one_of("method", method, SPLITTINGS)
-        self.method = method
-        self.kick = HiddenLayer(half, half, width, activation, gradient=True)
-        self.drift = HiddenLayer(half, half, width, activation, gradient=True)
+        self.kick = HiddenLayer(half, None, width, activation)
+        self.drift = HiddenLayer(half, None, width, activation)
 
     def step(self, x: Tensor) -> Tensor:
         q, p = x.chunk(2, 1)
-        h = self.h
-        verlet = self.method == "verlet"
-        p = p - (h / 2 if verlet else h) * self.kick(q)
-        q = q + h * self.drift(p)
-        if verlet:
-            p = p - h / 2 * self.kick(q)
+        p = p - self.h / 2 * self.kick(q)
+        q = q + self.h * self.drift(p)
+        p = p - self.h / 2 * self.kick(q)
         return torch.cat([q, p], 1)
 
 

@@ -14,17 +14,9 @@ from tqdm.auto import tqdm
 from .checks import need_labels, need_positive
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """The device of this name; "auto" is a CUDA device if there is one, otherwise the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"unknown device {name!r}; use 'auto', 'cpu' or 'cuda'") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("no CUDA device was found; use 'cpu' or 'auto'")
-    return device
+def pick_device() -> torch.device:
+    """A CUDA device if there is one, otherwise the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def hinge_loss(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
@@ -32,8 +24,7 @@ def hinge_loss(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
     need_positive("margin", margin)
     true_class = labels[:, None]
     excess = F.relu(margin - logits.gather(1, true_class) + logits)
-    rivals = excess.scatter(1, true_class, 0.0)  # the own class is no rival
-    return rivals.sum(1).mean()
+    return excess.scatter(1, true_class, 0.0).sum(1).mean()  # the own class is no rival
 
 
 def margin_cross_entropy(

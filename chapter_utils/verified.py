@@ -41,18 +41,19 @@ def singular_value_bound(matrices: Tensor, largest: bool = True, at_least: float
     if matrices.dtype not in (torch.float64, torch.complex128):
         raise ValueError(f"rounding is known for float64 and complex128, not for {matrices.dtype}")
     matrices = matrices.cpu()  # the CPU's matrix products are plain sums
-    rows, scale = _scaled_rows(matrices.reshape(-1, *matrices.shape[-2:]))
-    if scale == 0:
+    if not matrices.any():
         return 0.0
+    rows, scale = _scaled_rows(matrices.reshape(-1, *matrices.shape[-2:]))
     gram = rows @ rows.mH
     side, terms = rows.shape[-2:]
     parts = 4 if rows.is_complex() else 1  # a complex product is made of four real ones
-    traces = rows.abs().square().sum((-2, -1))
-    trace = traces.max().item() * (1 + gamma(side * terms + 8))
+    trace = gram.diagonal(dim1=-2, dim2=-1).real.sum(-1).max().item() * (
+        1 + gamma(parts * terms + side + 8)
+    )
     error = gamma(parts * terms + 2) * trace  # of every eigenvalue of G: G is rounded
     check = gamma(parts * (2 * side + 10))  # of the check, relative to the trace checked
     start = (at_least / scale) ** 2
-    t = _verified_extreme(gram, traces, 1 if largest else -1, error, start)
+    t = _verified_extreme(gram, 1 if largest else -1, error, start)
     if largest:
         bound = scale * math.sqrt(t + error + check * side * t) * (1 + gamma(8))
         return math.nextafter(bound, math.inf)
@@ -63,7 +64,7 @@ def singular_value_bound(matrices: Tensor, largest: bool = True, at_least: float
 def _scaled_rows(matrices):
     """The matrices, lying on their longer side, divided by a power of two near their largest entry.
 
-    The division is exact, and no square overflows. The scale is 0 if all entries are.
+    The division is exact, and no square overflows.
     """
     entries = torch.view_as_real(matrices) if matrices.is_complex() else matrices
     largest = entries.abs().amax().item()
@@ -71,21 +72,19 @@ def _scaled_rows(matrices):
         raise ValueError(
             "the matrices contain NaN or infinite entries: nothing can be said of them"
         )
-    if largest == 0:
-        return matrices, 0.0
     scale = math.ldexp(1.0, math.frexp(largest)[1] - 1)
     rows = matrices / scale
     return (rows if rows.shape[-2] <= rows.shape[-1] else rows.mH), scale
 
 
-def _verified_extreme(gram, traces, sign, slack, start):
+def _verified_extreme(gram, sign, slack, start):
     """A number t for which sign * (t I - G) passes the check by Cholesky for every matrix G."""
-    identity = torch.eye(gram.shape[-1], dtype=gram.dtype)
+    identity = torch.eye(gram.shape[-1]).to(gram)
 
     def outermost(some):
         return sign * (sign * torch.linalg.eigvalsh(some)).max().item()
 
-    extreme = start or outermost(gram[(sign * traces).argmax()])
+    extreme = start or outermost(gram[0])
     while True:
         t = extreme + sign * slack
         failed = torch.linalg.cholesky_ex(sign * (t * identity - gram)).info != 0

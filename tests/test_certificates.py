@@ -91,6 +91,7 @@ MAKE = {
     "adaptive average": (lambda: nn.AdaptiveAvgPool2d((3, 2)), IMAGE),
     "adaptive average, 1-D": (lambda: nn.AdaptiveAvgPool1d(3), SIGNAL),
     "upsampling": (lambda: nn.Upsample(scale_factor=1.5), IMAGE),
+    "reflected": (lambda: nn.ReflectionPad2d((1, 2, 0, 1)), IMAGE),
     "upsampling, 1-D": (lambda: nn.Upsample(7), SIGNAL),
     "maximum, 1-D": (lambda: nn.MaxPool1d(3, 1), SIGNAL),
     "average": (lambda: nn.AvgPool2d(3, 1, 1), IMAGE),
@@ -320,7 +321,7 @@ AVERAGES = (
     plain_layers.ScaledAvgPool2d,
     structure.SumPreservingProjection,
 )
-LINEAR = (operators.LinearOperator, nn.Upsample, *AVERAGES)
+LINEAR = (operators.LinearOperator, nn.Upsample, nn.ReflectionPad2d, *AVERAGES)
 
 
 def product(matrix, vector, bias=None):
@@ -450,7 +451,7 @@ COEFFICIENTS = {  # the floating-point numbers in use
         [1 / 6, 1 / 3, 1 / 3, 1 / 6],
     ),
 }
-EXACT = (nn.ReLU, nn.Hardtanh, nn.Upsample)  # their rules may allow for more
+EXACT = (nn.ReLU, nn.Hardtanh, nn.Upsample, nn.ReflectionPad2d)  # their rules may allow for more
 ONLY_MOVED = (
     nn.Flatten,
     nn.Dropout,
@@ -861,12 +862,24 @@ def sparse():
     return linear
 
 
+class GroupSort(nn.Module):
+    def forward(self, x):
+        return x.sort(1).values
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "make, sentence",
     [
         (Wrapper, r"Wrapper: write it as nn.Sequential, and x \+ f\(x\) as plain_layers.Residual"),
         (lambda: nn.LayerNorm(4), "LayerNorm: take BatchNorm2d"),
+        (GroupSort, r"GroupSort: if it only sorts, .* return Bound\(1\.0, exact\) when you give"),
+        (lambda: nn.Threshold(0.1, 2), "Threshold: it jumps or draws numbers, take ReLU"),
+        (lambda: nn.Hardshrink(), "Hardshrink: it jumps"),
+        (lambda: nn.LogSoftmax(1), "LogSoftmax: leave it out, the loss can do it"),
+        (lambda: nn.AdaptiveMaxPool2d(2), "AdaptiveMaxPool2d.*: take MaxPool2d"),
+        (lambda: nn.ConstantPad2d(1, 0.0), "ConstantPad2d: let the convolution pad, or take Zero"),
+        (lambda: nn.Conv3d(1, 1, 1), "Conv3d.*: volumes are not known, take slices as channels"),
         (lambda: nn.InstanceNorm1d(4), "InstanceNorm1d.*: take BatchNorm2d"),
         (lambda: nn.ModuleList([nn.Linear(4, 4)]), "ModuleList: it computes nothing itself"),
         (lambda: nn.DataParallel(nn.Linear(4, 4)), "its .module"),
@@ -895,3 +908,38 @@ def test_things_that_are_no_modules_and_no_shapes():
     for shape in (4, (4.0,), "4"):
         with pytest.raises(TypeError, match=r"input_shape must be like \(1, 28, 28\)"):
             certificates.lipschitz_bound(nn.Linear(4, 4), shape)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize(
+    "make, shape",
+    [
+        (lambda: nn.Linear(0, 3), (0,)),
+        (lambda: nn.BatchNorm2d(0).eval(), (0, 4, 4)),
+        (lambda: nn.PReLU(0), (0,)),
+        (lambda: nn.Conv2d(1, 2, 3, padding=1), (1, 0, 5)),
+        (lambda: nn.ReLU(), (2, 0)),
+        (lambda: nn.Sequential(nn.Linear(3, 0), nn.ReLU()), (3,)),
+        (lambda: dense(2, 0), (0,)),
+        (lambda: image_operators.ShiftOperator(0), (0, 4, 4)),
+    ],
+)
+def test_layers_without_entries_are_a_sentence(make, shape):
+    with pytest.raises(ValueError, match=r"inputs of shape \(.*0.*\) have no entries"):
+        certificates.lipschitz_bound(make(), shape)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_block_without_units_does_nothing():
+    empty = layers.NonExpansiveBlock(layers.GradientField(dense(0, 3))).eval()
+    x = torch.rand(2, 3)
+    assert torch.equal(empty(x), x) and certificates.lipschitz_bound(empty, (3,)) == 1
+    assert certificates.lipschitz_bound(nn.Linear(3, 0), (3,)) < 1e-300
+
+
+def test_normalisation_in_grey_levels_is_noticed():
+    with pytest.raises(
+        ValueError, match=r"those of 0\.\.255 are to be divided by 255\); got \[125"
+    ):
+        plain_layers.Normalization([125.3], [63.0])
+    assert plain_layers.Normalization([1.0], [0.2]).mean.item() == 1

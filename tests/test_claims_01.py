@@ -745,5 +745,23 @@ def test_claim_1_15_contraction_to_one_point():
         x, h = r * np.array([0.6, 0.8]), 1e-6
         J = np.stack([(whirl(x + h * e) - whirl(x - h * e)) / (2 * h) for e in np.eye(2)], 1)
         assert largest_symmetric(J) == pytest.approx(-0.5 + 2.5 * r, abs=1e-6)
+
+    # The condition is needed for all x: here it fails in the ring 1 < |x| < 2 only, where nothing
+    # gets through from outside.
+    def barrier(x):
+        r = np.linalg.norm(x)
+        return -0.5 * x if r <= 1 or r >= 2 else (-0.5 + 20 * (r - 1) * (2 - r)) * x
+
+    for start, stays in (([1.9, 0.0], True), ([4.0, 3.0], True), ([0.9, 0.0], False)):
+        gaps = np.linalg.norm(solve(barrier, start, np.linspace(0, 8, 81)), axis=1)
+        assert bool(gaps[-1] > 1) is stays
+        within = gaps <= gaps[0] * np.exp(-0.5 * np.linspace(0, 8, 81)) + 1e-7
+        assert bool(within.all()) is not stays
+    # Continuity makes that solutions exist; where there is one, the bound needs it not: a field
+    # that jumps, x' = -x - sign(x_1) e_1, and its solution up to the jump and along it.
+    t = np.linspace(0, 3, 31)
+    path = np.stack([np.maximum(3 * np.exp(-t) - 1, 0), 2 * np.exp(-t)], 1)
+    gaps = np.linalg.norm(path, axis=1)
+    assert (gaps <= gaps[0] * np.exp(-t) + 1e-12).all()
     # negative eigenvalues alone are not enough
     assert norm2(expm(0.66 * np.array([[-1.0, 10.0], [0.0, -2.0]]))) > 2.5

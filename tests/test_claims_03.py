@@ -107,11 +107,6 @@ def test_claim_3_1_local_slopes(seed, activation):
     ).item() == pytest.approx(200)
 
 
-def test_dense_matrix_on_the_device_it_is_asked_for():
-    """The device "meta" has no numbers, only shapes, and is on every machine."""
-    assert norms.dense_matrix(nn.Identity(), (2, 3), device="meta").device.type == "meta"
-
-
 def test_claim_3_1_local_slopes_of_images():
     """The derivative of a convolution is its matrix, at every image."""
     kernel, x = random(4, 3, 3, 3, seed=0), random(2, 3, 5, 5, seed=1)

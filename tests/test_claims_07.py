@@ -134,6 +134,27 @@ def test_claim_7_3_the_sandwich_is_tight_for_a_linear_network(seed):
     assert torch.stack(broken).any()
 
 
+def test_claim_7_3_an_attack_that_leaves_out_the_image_may_call_an_error_robust():
+    """Wrong in a tiny ball around the image only: every other point is classified rightly."""
+    image = torch.full((1, 8), 0.5, dtype=torch.float64)
+    y = torch.zeros(1, dtype=torch.int64)
+
+    def network(z):
+        distance = (z - image).norm(dim=1)
+        return torch.stack([distance, torch.full_like(distance, 1e-4)], 1)
+
+    seen = []
+
+    def watched(z):
+        seen.append(network(z).detach())
+        return network(z)
+
+    survives = attacks.attacked_correct(watched, image, y, [0.1], steps=20, restarts=3)
+    first, *others = seen[:-1]  # the image itself, and what PGD visited; then the result again
+    assert attacks.margin_loss(first, y) > 0 and not survives.any()
+    assert len(others) == 3 * 21 and all(attacks.margin_loss(z, y) < 0 for z in others)
+
+
 @pytest.fixture(scope="module")
 def digits():
     return data.load_images()

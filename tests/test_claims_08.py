@@ -222,8 +222,17 @@ def test_claim_8_4_other_energies_are_not_kept():
     assert max(energies) - min(energies) > 1e-4
 
 
-def wild_block(seed, n, method):
-    block = structure.SymplecticBlock(2 * n, width=5, h=0.3, method=method).double()
+class Lie(structure.SymplecticBlock):
+    """A kick, then a drift."""
+
+    def step(self, x):
+        q, p = x.chunk(2, 1)
+        p = p - self.h * self.kick(q)
+        return torch.cat([q + self.h * self.drift(p), p], 1)
+
+
+def wild_block(seed, n, kind=structure.SymplecticBlock):
+    block = kind(2 * n, width=5, h=0.3).double()
     generator = seeded(seed)
     with torch.no_grad():
         for parameter in block.parameters():
@@ -232,10 +241,10 @@ def wild_block(seed, n, method):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("method", structure.SPLITTINGS)
-def test_claim_8_5_shears(seed, method):
+@pytest.mark.parametrize("kind", [Lie, structure.SymplecticBlock])
+def test_claim_8_5_shears(seed, kind):
     n = 1 + seed % 3
-    blocks = nn.Sequential(*[wild_block(seed + 10 * k, n, method) for k in range(3)])
+    blocks = nn.Sequential(*[wild_block(seed + 10 * k, n, kind) for k in range(3)])
     M = jacobian(blocks, normal(seed, 2 * n))
     assert defect(M) <= 1e-10 * max(1, 1e-3 * torch.linalg.matrix_norm(M, 2).item() ** 2)
     assert torch.linalg.det(M).item() == pytest.approx(
@@ -307,7 +316,7 @@ def test_claim_8_5_verlet_has_order_two_and_symplectic_euler_order_one():
 @pytest.mark.parametrize("seed", SEEDS)
 def test_claim_8_6_simultaneous_euler(seed):
     n, h = 1 + seed % 3, 0.2
-    block = wild_block(seed, n, "symplectic_euler")
+    block = wild_block(seed, n)
 
     def simultaneous(x):
         q, p = x.chunk(2, 1)
@@ -459,6 +468,19 @@ def test_claim_8_9_order_of_the_layer(seed):
     for k in (0, 1):
         assert 1.7 < errors["lie"][k] / errors["lie"][k + 1] < 2.4
         assert 3.6 < errors["strang"][k] / errors["strang"][k + 1] < 4.4
+
+
+def test_claim_8_9_a_potential_with_a_kink_costs_an_order():
+    """V = |x_1|: the flow reaches the kink and stays, the layer stops up to h before it."""
+    start = torch.tensor([[1 / 3, 1.0]], dtype=torch.float64)
+    errors = []
+    for N in (20, 80, 320):
+        x = start
+        for _ in range(N):
+            x = strang(lambda z: -z.sign() * torch.tensor([1.0, 0.0]), torch.zeros(2, 2), x, 1 / N)
+        errors.append((x - torch.tensor([[0.0, 1.0]])).norm().item())
+    assert errors[0] / errors[1] == pytest.approx(4, rel=1e-6)  # order 1; order 2 would be 16
+    assert errors[1] / errors[2] == pytest.approx(4, rel=1e-6)
 
 
 # ---- 8.4 and 8.5 averaged maps and plug-and-play -------------------------------------------------

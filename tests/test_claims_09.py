@@ -185,6 +185,33 @@ def test_claim_9_5_number_and_flat_points(project):
     assert (V[line.abs() > 1e-9] > 0).all()  # the other hypotheses hold
 
 
+def test_claim_9_5_a_bounded_energy_lets_a_solution_escape(project):
+    """V = x^2 / (1 + x^2) + y^2 decays as promised, while x' = x^3 is gone at t = 1/200."""
+    start = torch.tensor([[10.0, 1.0]], dtype=torch.float64)
+    times = torch.linspace(0, 0.00499, 11, dtype=torch.float64)
+
+    def bounded(z):
+        x, y = z.unbind(1)
+        slope = torch.stack([2 * x / (1 + x**2) ** 2, 2 * y], 1)
+        return x**2 / (1 + x**2) + y**2, slope
+
+    def proper(z):
+        return z.square().sum(1), 2 * z
+
+    ends = []
+    for energy in (bounded, proper):
+
+        def field(z, energy=energy):
+            outwards = torch.stack([z[:, 0] ** 3, 0 * z[:, 1]], 1)
+            return project(outwards, *energy(z), 0.5)
+
+        path = ode.flow(field, start, times, max_step=1e-6)
+        values = torch.stack([energy(z)[0][0] for z in path])
+        assert (values <= values[0] * torch.exp(-0.5 * times) * (1 + 1e-6)).all()
+        ends.append(path[-1, 0, 0].item())
+    assert ends[0] > 200 and ends[1] < 10.1
+
+
 def test_claim_9_5_is_about_the_flow_and_not_about_pairs(project):
     def spiral(x, alpha=0.5):
         f_hat = x @ torch.tensor([[0.5, -1.0], [1.0, 0.5]])

@@ -295,8 +295,8 @@ def test_two_moons():
         (points - centres[labels]).norm(dim=1), torch.ones(101, dtype=torch.float64)
     )
     assert not torch.equal(data.two_moons(10, seed=1)[0], data.two_moons(10, seed=2)[0])
-    with pytest.raises(ValueError, match="at least 2"):
-        data.two_moons(1)
+    with pytest.raises(ValueError, match="samples must be positive"):
+        data.two_moons(0)
 
 
 # ---- what people bring ---------------------------------------------------------------------------

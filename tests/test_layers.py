@@ -451,3 +451,74 @@ def test_rows_that_are_not_finite_cannot_be_restored():
         operator.weight[0, 0] = math.nan
     with pytest.raises(ValueError, match="head contain NaN"):
         operators.restore_orthonormal_rows(nn.ModuleDict({"head": operator}))
+
+
+# ---- each constant counts (make mutate) ----------------------------------------------------------
+
+
+def test_the_field_is_the_gradient_of_its_potential_where_a_stride_leaves_pixels_out():
+    field = randomise(GradientField(ConvOperator(2, 3, 3, 2, 0), "tanh").double(), 0)
+    x = torch.randn(2, 2, 6, 7, generator=seeded(1), dtype=torch.float64, requires_grad=True)
+    potential = field.operator(x, field.bias).cosh().log().sum()
+    (slope,) = torch.autograd.grad(potential, x)
+    assert torch.allclose(field(x), slope, atol=1e-10)
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("activation, slope", [("relu", 1.0), ("sigmoid", 0.25)])
+def test_the_constant_of_a_field_is_slope_times_the_square_of_the_norm(train, activation, slope):
+    field = GradientField(DenseOperator(4, 4), activation).double().train(train)
+    field.operator.weight.data.mul_(3)
+    x = torch.zeros(1, 4, dtype=torch.float64)
+    assert float(torch.as_tensor(field.L(x)).detach()) == pytest.approx(9 * slope, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_steps_are_a_little_shorter_than_the_bound(dtype):
+    down = 1 - 2 * torch.finfo(dtype).eps
+    field = GradientField(DenseOperator(4, 4))
+    assert NonExpansiveBlock(field, 1.5).steps(3.0, dtype) == (1, 1.5 * down / 3.0)
+    block = NonExpansiveBlock(field, time_span=1.0)
+    assert block.steps(1.0, dtype) == (1, 1.0)
+    assert block.steps(2.0, dtype) == (2, 0.5)  # one would go to the bound itself
+    assert block.steps(4.1, dtype) == (3, 1 / 3)
+
+
+def test_the_last_layer_is_its_formula():
+    layer = NonExpansiveLinear(5, 3).double()
+    layer.bias.data = torch.randn(3, generator=seeded(0), dtype=torch.float64)
+    W = layer.operator.weight.detach().clone()
+    x = torch.randn(7, 5, generator=seeded(1), dtype=torch.float64)
+    for scale, used in ((0.5, 0.5), (1.5, 1.0)):
+        layer.operator.weight.data = scale * W
+        for train in (False, True):
+            found = layer.train(train)(x)
+            assert torch.allclose(found, used * x @ W.T + layer.bias, atol=1e-6)
+        assert norms.dense_norm_bound(layer.eval().matrix.detach()) <= 1 + 1e-12
+
+
+def small_field():
+    return GradientField(DenseOperator(2, 2))
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            lambda: NonExpansiveBlock(small_field(), method="midpoint"),
+            r"step size is .* non-expansive$",
+        ),
+        (lambda: NonExpansiveBlock(small_field(), time_span=0.0), "^time_span must be positive"),
+        (lambda: GradientField(DenseOperator(2, 2), "sine"), "^a nondecreasing activation must be"),
+    ],
+)
+def test_whole_sentences(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_field_of_a_torch_layer_is_a_sentence():
+    with pytest.raises(
+        TypeError, match="a DenseOperator or another LinearOperator is needed, got Linear"
+    ):
+        GradientField(nn.Linear(2, 2))

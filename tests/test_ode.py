@@ -314,7 +314,7 @@ def test_logarithmic_norm_refuses_bad_input_in_one_sentence():
         ode.logarithmic_norm(torch.ones(2, 3))
     with pytest.raises(ValueError, match="needs finite square matrices"):
         ode.logarithmic_norm(torch.tensor([[math.nan]]))
-    with pytest.raises(ValueError, match=r"norm must be 1, 2 or math\.inf, got 3"):
+    with pytest.raises(ValueError, match="norm must be one of 1, 2, inf, got 3"):
         ode.logarithmic_norm(torch.eye(2), 3)
     for weight in (
         -torch.eye(2),

@@ -94,10 +94,8 @@ def test_weights_stay_where_they_are_when_gradients_have_been_zero_for_long():
 
 def test_muon_refuses_impossible_settings():
     weight = [torch.nn.Parameter(torch.zeros(2, 2))]
-    with pytest.raises(ValueError, match="lr must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match="lr must be positive and finite, got -1"):
         muon.Muon(weight, lr=-1)
-    with pytest.raises(ValueError, match=r"momentum must lie in \[0, 1\), got 1"):
-        muon.Muon(weight, momentum=1)
 
 
 @pytest.mark.slow

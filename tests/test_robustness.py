@@ -43,6 +43,7 @@ def small_problem(seed, samples=64):
 @pytest.mark.parametrize("norm", [2, math.inf])
 @pytest.mark.parametrize("loss", ["margin", "cross_entropy"])
 @pytest.mark.parametrize("eps", [0.0, 0.05, 1.0, 30.0])
+@pytest.mark.filterwarnings("ignore:pixels lie in")
 def test_attacks_stay_in_the_ball_and_in_the_box(norm, loss, eps):
     network, x, y = small_problem(0)
     for attacked in (
@@ -244,7 +245,7 @@ def test_equal_rows_with_a_lead_are_no_rivals_at_any_distance():
     [
         ({"eps": -1}, "eps"),
         ({"eps": math.nan}, "eps"),
-        ({"eps": 1, "norm": 1}, "norm must be 2 or inf"),
+        ({"eps": 1, "norm": 1}, "norm must be one of 2, inf"),
         ({"eps": 1, "loss": "hinge"}, "margin, cross_entropy"),
         ({"eps": 1, "steps": 0}, "steps and restarts"),
         ({"eps": 1, "restarts": 0}, "steps and restarts"),
@@ -336,3 +337,45 @@ def test_attacks_work_under_inference_mode():
         for images, labels in ((x, y), (x.clone(), y.clone())):
             assert torch.equal(attacks.pgd(network, images, labels, 0.1, steps=3), usual)
             assert attacks.fgsm(network, images, labels, 0.1).shape == x.shape
+
+
+@pytest.mark.parametrize("labels", [[0, 4], [-1, 0]])
+@pytest.mark.parametrize("loss", ["margin", "cross_entropy"])
+def test_labels_beyond_the_classes_are_named(labels, loss):
+    network = torch.nn.Linear(2, 3)
+    images, labels = torch.rand(2, 2), torch.tensor(labels)
+    for attack in (attacks.pgd, attacks.attacked_correct):
+        with pytest.raises(ValueError, match=r"labels from 0 to 2, got \(2, 3\) and the labels \["):
+            attack(network, images, labels, [0.1] if attack is not attacks.pgd else 0.1, loss=loss)
+
+
+@pytest.mark.parametrize("eps, norm", [(8, math.inf), (8, 2), (4.5, 2), (1.5, math.inf)])
+def test_a_budget_in_grey_levels_is_noticed(eps, norm):
+    network, x, y = small_problem(0)
+    for attack in (attacks.pgd, attacks.fgsm):
+        with pytest.warns(UserWarning, match=rf"in grey levels write {eps}/255"):
+            attack(network, x, y, eps, norm)
+
+
+def test_an_image_whose_logits_are_not_numbers_is_an_error_already():
+    def broken(x):
+        return torch.where(x[:, :1] == 0.5, math.nan, x)
+
+    images = torch.tensor([[0.5, 0.6], [0.7, 0.2]])
+    correct = attacks.attacked_correct(broken, images, torch.tensor([1, 0]), [0.1], steps=5)
+    assert correct.tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize("attack", [attacks.pgd, certificates.certify])
+def test_one_image_without_a_batch_is_a_sentence(attack):
+    network = nn.Sequential(nn.Linear(3, 3))
+    options = () if attack is certificates.certify else (0.1,)
+    with pytest.raises(ValueError, match=r"labels must be a tensor of .*got tensor\(1\)"):
+        attack(network, torch.rand(3), torch.tensor(1), *options)
+
+
+def test_logits_that_are_none():
+    network, x, y = small_problem(0)
+    for answers in (lambda z: network(z).argmax(1), lambda z: network(z)[:, 0]):
+        with pytest.raises(ValueError, match=r"logits \(B, classes\) .* are needed, .*got \(64,\)"):
+            attacks.pgd(answers, x, y, 0.1)

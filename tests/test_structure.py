@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from chapter_utils import certificates, plain_layers, structure
+from chapter_utils import certificates, plain_layers
 from chapter_utils.layers import ACTIVATIONS
 from chapter_utils.structure import (
     MassPreservingBlock,
@@ -64,11 +64,9 @@ def test_mass_is_kept(features, width, step, scale, activation, seed, method):
 
 
 @examples(40)
-@given(method=st.sampled_from(structure.SPLITTINGS), **cases)
-def test_symplectic(features, width, step, scale, activation, seed, method):
-    block = randomise(
-        SymplecticBlock(2 * features, width, step, method, activation).double(), seed, scale
-    )
+@given(**cases)
+def test_symplectic(features, width, step, scale, activation, seed):
+    block = randomise(SymplecticBlock(2 * features, width, step, activation).double(), seed, scale)
     M = jacobian(block, samples(seed, 1, 2 * features)[0])
     size = 1 + torch.linalg.matrix_norm(M, 2) ** 2
     assert (M.T @ omega(features) @ M - omega(features)).abs().max() <= 1e-10 * max(1, size * 1e-3)
@@ -97,15 +95,16 @@ def test_verlet_is_undone_by_the_negative_step():
 
 
 def test_the_symplectic_block_is_the_formula():
-    block = randomise(SymplecticBlock(4, width=3, h=0.3, method="symplectic_euler").double(), 0)
+    block = randomise(SymplecticBlock(4, width=3, h=0.3).double(), 0)
     x = samples(0, 7, 4)
     q, p = x[:, :2], x[:, 2:]
     force = [
         lambda z, s=s: (torch.tanh(z @ s.inner.weight.T + s.inner.bias) * s.scale) @ s.inner.weight
         for s in (block.kick, block.drift)
     ]
-    p = p - 0.3 * force[0](q)
+    p = p - 0.15 * force[0](q)
     q = q + 0.3 * force[1](p)
+    p = p - 0.15 * force[0](q)
     assert torch.allclose(block(x), torch.cat([q, p], 1), atol=1e-13)
 
 
@@ -135,11 +134,10 @@ def test_a_network_with_lift_and_projection_keeps_the_sum():
 BLOCKS = [
     lambda: MassPreservingBlock(4),
     lambda: SymplecticBlock(4),
-    lambda: SymplecticBlock(4, method="symplectic_euler"),
     lambda: VolumePreservingBlock(4),
     lambda: SumPreservingProjection(4, 2),
 ]
-IDS = ["mass", "verlet", "symplectic_euler", "volume", "projection"]
+IDS = ["mass", "verlet", "volume", "projection"]
 
 
 @pytest.mark.parametrize("make", BLOCKS, ids=IDS)
@@ -159,7 +157,7 @@ def test_blocks_follow_the_dtype_and_survive_copies(make, dtype):
     assert torch.equal(again(x), block(x))
 
 
-@pytest.mark.parametrize("make", BLOCKS[:4], ids=IDS[:4])
+@pytest.mark.parametrize("make", BLOCKS[:3], ids=IDS[:3])
 def test_every_weight_gets_a_gradient_and_no_bound_is_claimed(make):
     block = randomise(make().double(), 0)
     block(samples(0, 5, 4)).square().sum().backward()
@@ -182,17 +180,15 @@ def test_wrong_shapes_are_refused(make, shape):
         (lambda: MassPreservingBlock(3, method="implicit_midpoint"), "implicit"),
         (lambda: MassPreservingBlock(3, method="leapfrog"), "method must be one of"),
         (lambda: MassPreservingBlock(3, h=0.0), "step h must be positive"),
-        (lambda: MassPreservingBlock(3, width=0), "width 0"),
+        (lambda: MassPreservingBlock(3, width=0), "width must be positive and finite, got 0"),
         (lambda: SymplecticBlock(3), "must be even, got 3"),
         (lambda: SymplecticBlock(0), "at least 2"),
-        (lambda: SymplecticBlock(4, method="euler"), "verlet, symplectic_euler, got 'euler'"),
         (lambda: SymplecticBlock(4, h=float("nan")), "step h must be positive"),
         (lambda: SymplecticBlock(4, activation="gelu"), "activation must be one of"),
         (lambda: VolumePreservingBlock(1), "at least 2"),
         (lambda: VolumePreservingBlock(4, h=float("inf")), "step h must be positive"),
         (lambda: SumPreservingProjection(3, 4), "cannot project 3 features to 4"),
         (lambda: SumPreservingProjection(3, 0), "cannot project 3 features to 0"),
-        (lambda: structure.HiddenLayer(2, 3, 4, gradient=True), "2 inputs, 3 outputs"),
     ],
 )
 def test_bad_input_is_refused(make, message):

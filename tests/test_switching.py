@@ -354,3 +354,67 @@ def test_untied_block_takes_maps_through_another_size_and_copies_nothing():
     ):
         with pytest.raises(ValueError, match="does not take inputs of shape"):
             call()
+
+
+# ---- each constant counts (make mutate) ----------------------------------------------------------
+
+
+def orthogonal_pair(c=None, substeps=(2, 1), features=4):
+    with models.seeded(0):
+        A, B = (operators.DenseOperator(features, features, orthonormal=True) for _ in range(2))
+    return SwitchingBlock(A, B, c, substeps).double().eval()
+
+
+def test_the_whole_range_of_kappa_and_its_ends():
+    assert contraction_factor(0.5, 1.0) == 0.5 and contraction_factor(0.5, 0.0) == 1.0
+    assert largest_expansion(1.0, kappa=1.0) == math.inf  # the first step shrinks to a point
+    assert largest_expansion(2.0) == 0
+
+
+@pytest.mark.parametrize("substeps", [(1, 1), (3, 1), (1, 3), (2, 2)])
+def test_exactly_the_allowed_steps_are_taken(substeps):
+    c1 = 0.9 * substeps[0]
+    limit = largest_expansion(c1, substeps)
+    parts1, parts2 = substeps
+    for c2 in (limit, 0.0, -2 * parts2):
+        assert orthogonal_pair((c1, c2), substeps).prescribed == (c1, c2)
+    for c2 in (limit * (1 + 1e-9), -2.01 * parts2):
+        with pytest.raises(ValueError, match=rf"c2 may be at most .*, got {c2}"):
+            orthogonal_pair((c1, c2), substeps)
+    for c1 in (0, 2 * parts1, -0.1):
+        with pytest.raises(ValueError, match=rf"c1 must lie in \(0, {2 * parts1}\), got {c1}"):
+            orthogonal_pair((c1, 0.0), substeps)
+
+
+@pytest.mark.parametrize("conditioning", [1.0, 0.7])
+def test_the_steps_are_those_of_the_formula(conditioning):
+    block = orthogonal_pair()
+    block.raw.data = torch.tensor([1.0, -0.4], dtype=F64)
+    slack = 16 * torch.finfo(F64).eps
+    kappa = 0.5 * conditioning * (1 - slack)
+    c1, c2 = block.limited(conditioning)
+    assert c1 == 2 * (0.055 + 0.89 * torch.sigmoid(torch.tensor(1.0, dtype=F64)))
+    wanted = (1 - slack) * largest_expansion(c1, (2, 1), kappa) * math.tanh(-0.4)
+    assert c2.item() == pytest.approx(wanted.item(), rel=1e-15)
+    limit = largest_expansion(0.9, (2, 1))
+    cut = (1 - slack) * largest_expansion(0.9, (2, 1), kappa)
+    assert orthogonal_pair((0.9, limit)).limited(conditioning) == (0.9, cut)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_pair_is_its_formula_and_learns_its_steps(train):
+    block = randomise(orthogonal_pair(), 0, 0.0).train(train)
+    block.raw.data = torch.tensor([0.3, 0.8], dtype=F64)
+    for field in (block.down, block.up):
+        field.bias.data = torch.randn(4, generator=seeded(3), dtype=F64)
+    x = torch.randn(5, 4, generator=seeded(1), dtype=F64)
+    c1, c2 = block.limited(1.0)
+    A, B = block.down.operator.weight, block.up.operator.weight
+    y = x
+    for _ in range(2):
+        y = y - c1 / 2 * torch.nn.functional.leaky_relu(y @ A.T + block.down.bias, 0.5) @ A
+    y = y + c2 * torch.relu(y @ B.T + block.up.bias) @ B
+    assert torch.allclose(block(x), y, atol=1e-9)
+    if train:
+        block(x).square().sum().backward()
+        assert (block.raw.grad.abs() > 1e-6).all()

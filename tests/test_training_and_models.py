@@ -5,6 +5,7 @@ import math
 import signal
 from functools import partial
 
+import devices
 import pytest
 import torch
 import torch.nn.functional as F
@@ -282,11 +283,14 @@ def test_bad_input_of_fit():
 
 
 def test_device_choice():
-    assert training.pick_device("cpu") == torch.device("cpu")
-    assert training.pick_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    assert training.pick_device().type == devices.named_device("auto").type == found
+    assert devices.named_device("cpu") == torch.device("cpu")
+    with pytest.raises(ValueError, match="unknown device 'gpu'"):
+        devices.named_device("gpu")
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no CUDA device"):
-            training.pick_device("cuda")
+            devices.named_device("cuda")
 
 
 # ---- models --------------------------------------------------------------------------------------

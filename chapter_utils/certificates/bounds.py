@@ -33,6 +33,13 @@ MultiheadAttention TransformerEncoderLayer Bilinear GLU: products of inputs have
 constant, take layers that are linear or act on each entry, or
 RNN LSTM GRU: write the recurrence as nn.Sequential, or
 ModuleList ModuleDict: it computes nothing itself, take nn.Sequential, or
+GroupSort GroupSort2 MaxMin SortLayer: if it only sorts, no distance grows: return \
+Bound(1.0, exact) when you
+Threshold Hardshrink RReLU: it jumps or draws numbers, take ReLU, or
+LogSoftmax Softmin: leave it out, the loss can do it and the prediction is the same, or
+AdaptiveMaxPool1d AdaptiveMaxPool2d FractionalMaxPool2d LPPool2d: take MaxPool2d, or
+ConstantPad1d ConstantPad2d ZeroPad1d: let the convolution pad, or take ZeroPad2d, or
+Conv3d MaxPool3d AvgPool3d BatchNorm3d: volumes are not known, take slices as channels, or
 RecursiveScriptModule TopLevelTracedModule: take the model as it was before it was scripted, or
 DataParallel DistributedDataParallel: take what is inside, its .module, or
 """
@@ -95,6 +102,8 @@ def bound_of(module: nn.Module, input_shape: Shape) -> Bound:
     Raises as `lipschitz_bound`.
     """
     rule = RULES[trusted_type(module)]
+    if 0 in input_shape:
+        raise ValueError(f"inputs of shape {input_shape} have no entries")
     found = rule(module, input_shape)
     if not isinstance(found, Bound):
         raise TypeError(
@@ -200,7 +209,8 @@ def trusted_type(module: nn.Module) -> type[nn.Module]:
             raise unknown(name, module)
         for own in sorted(vars(kind).keys() - harmless):
             # A property may hide what is kept in the module itself, such as its weight.
-            if own.startswith("__") or hasattr(base, own) or _is_property(kind, own):
+            is_property = hasattr(type(vars(kind)[own]), "__set__")
+            if own.startswith("__") or hasattr(base, own) or is_property:
                 raise unknown(f"{name}, which replaces {own}", module)
         kind = base
         harmless = HARMLESS
@@ -208,16 +218,11 @@ def trusted_type(module: nn.Module) -> type[nn.Module]:
     return kind
 
 
-def _is_property(kind, name):
-    return hasattr(type(vars(kind)[name]), "__set__")
-
-
 def unknown(what: str, module: nn.Module) -> TypeError:
     """That no bound is known, and what to do."""
     found = re.search(rf"^[^:]*\b{type(module).__name__}\b[^:]*: (.*)", ADVICE, re.MULTILINE)
-    if found:
-        return TypeError(UNKNOWN.format(what, found[1] + " "))
-    return TypeError(UNKNOWN.format(what, CHAIN if any(module.children()) else ""))
+    advice = found[1] + " " if found else CHAIN if any(module.children()) else ""
+    return TypeError(UNKNOWN.format(what, advice))
 
 
 def refuse_changed(module: nn.Module) -> None:

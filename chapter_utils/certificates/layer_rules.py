@@ -54,18 +54,17 @@ from .torch_rules import affine
 def linear_operator(A, shape):
     """x -> A x, and y -> A^T y, with the operator's own guaranteed norm."""
     norm = A.norm_bound(shape)
-    numbers = math.prod(shape) + at_zero(A, shape).numel()
 
     @functools.cache
     def absolute():
         return A.norm_of(A.weight.detach().abs(), shape)
 
-    return Bound(norm, sums(terms_of(A), numbers, absolute))
+    return Bound(norm, sums(terms_of(A), math.prod(shape) + at_zero(A, shape).numel(), absolute))
 
 
 def terms_of(A: LinearOperator) -> int:
     """Products in the longest sum of A x or A^T y, with room for tau, bias and padding."""
-    return A.weight.numel() // min(A.weight.shape[:2]) + 16
+    return A.weight.numel() // max(1, min(A.weight.shape[:2])) + 16
 
 
 def with_bias(operator: LinearOperator, A: Bound, bias: Tensor, shape: Shape) -> Bound:
@@ -85,8 +84,9 @@ def operator_bound(field: nn.Module, shape: Shape) -> Bound:
     """The bound of A, and of A^T. Raises for all but GradientFields: of their steps alone, which
     are short enough for the `norm_bound` of A, something is known."""
     if trusted_type(field) is not GradientField:
-        name = type(field).__name__
-        raise TypeError(f"{name} is no GradientField: of its steps nothing is known")
+        raise TypeError(
+            f"{type(field).__name__} is no GradientField: of its steps nothing is known"
+        )
     A = bound_of(field.operator, shape)
     if A.lipschitz > 1e150:
         raise ValueError(f"weights of norm {A.lipschitz:.1e} are too large: tau would be zero")

@@ -34,9 +34,9 @@ from .rounding import (
 
 
 def pair(value: int | tuple[int, ...], missing: int = 1) -> tuple[int, int]:
-    """A setting for height and width; the height is missing if it is for one axis."""
-    values = (value, value) if isinstance(value, int) else (missing, *value)
-    return values[-2:]
+    """A setting for height and width; the width is missing if it is for one axis."""
+    values = (value, value) if isinstance(value, int) else (*value, missing)
+    return values[:2]
 
 
 # ---- networks and linear maps --------------------------------------------------------------------
@@ -98,14 +98,14 @@ def convolution(module, shape):
     sides = shape[1:]
     if "Transpose" in trusted_type(module).__name__:  # from its outputs to its inputs
         sides = at_zero(module, shape).shape[2:]
-    if len(shape) == 2:  # an image of height 1
-        weight = weight[:, :, None]
+    if len(shape) == 2:  # an image of width 1
+        weight = weight[..., None]
     stride = pair(module.stride)
     dilation = pair(module.dilation)
     padding = module.padding
     if module.padding_mode == "circular":  # the pixels that it really adds
-        left, right, top, bottom = (*module._reversed_padding_repeated_twice, 0, 0)[:4]
-        padding = [(top, bottom), (left, right)]
+        *across, top, bottom = (0, 0, *module._reversed_padding_repeated_twice)[-4:]
+        padding = [(top, bottom), tuple(across)]
     elif not isinstance(padding, str):
         padding = pair(padding, missing=0)
 
@@ -165,6 +165,7 @@ def channelwise(factors: Tensor, shifts: Tensor, shape: Shape) -> Bound:
     nn.AdaptiveAvgPool2d,
     ScaledAvgPool2d,
     nn.Upsample,
+    nn.ReflectionPad2d,
 )
 def averaged(A, shape):
     """A linear map without negative entries.
@@ -194,7 +195,7 @@ def max_pool(module, shape):
     sides = zip(pair(module.kernel_size), pair(module.stride), strict=True)
     down, across = (math.ceil(side / step) for side, step in sides)
     if trusted_type(module) is nn.MaxPool1d:
-        down = 1
+        across = 1
     return Bound(math.sqrt(down * across) * (1 + ROUNDING), exact)
 
 
