@@ -9,7 +9,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
 import build  # noqa: E402
 
 project = "Stable neural networks"
-author = "see CITATION.cff"
+author = "the authors named in CITATION.cff"
 language = "en"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "pages"]
 html_math_renderer = "mathml"
