@@ -459,7 +459,8 @@ def learn(leaf: dict, value: Any, answer, hint: str) -> None:
 def digest(lesson: str) -> str:
     """Of what a recording depends on."""
     texts = [CHECKS / f"lesson_{lesson}.py", CHECKS.parent / "sendable.py"]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in texts)).hexdigest()[:16]
+    text = "".join(path.read_text(encoding="utf-8") for path in texts)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def record_lesson(lesson: str, only: list[str]) -> None:
@@ -478,7 +479,7 @@ def record_lesson(lesson: str, only: list[str]) -> None:
 
 def is_fresh(lesson: str) -> bool:
     path = recorded.FOLDER / f"lesson_{lesson}.json"
-    return path.exists() and json.loads(path.read_text())["digest"] == digest(lesson)
+    return path.exists() and json.loads(path.read_text("utf-8"))["digest"] == digest(lesson)
 
 
 def stale_lessons() -> int:
