@@ -136,6 +136,8 @@ def main() -> int:
     due = make_class(folder, options.students)
     command = [sys.executable, "-m", "chapter_checks.grading.grade", str(folder)]
     command += ["--jobs", str(options.jobs), "--out", str(home / "out")]
+    # so that the grader can be interrupted, even if this was started in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     start = time.monotonic()
     print(f"{len(due)} students, load {os.getloadavg()[0]:.1f}", flush=True)
     first = subprocess.Popen(command, cwd=ROOT)
