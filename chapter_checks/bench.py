@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from . import wire
+from . import taken, wire
 
 
 class TooSlow(BaseException):
@@ -151,7 +151,8 @@ class Bench:
         if not callable(target):
             return {"problem": ["not a function", type(target).__name__]}
         try:
-            with torch_state(), quiet(), time_limit(request["seconds"]):
+            taken_away = taken.away(request["without"])
+            with torch_state(), quiet(), taken_away, time_limit(request["seconds"]):
                 arguments = [wire.decode(entry, self.kept.__getitem__) for entry in sent]
                 before = [self.looks(argument) for argument in arguments]
                 if request["gradient"]:

@@ -16,6 +16,7 @@ source gives the same bytes.
 """
 
 import argparse
+import ast
 import itertools
 import re
 import sys
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import record
 
 import build
 import references
@@ -48,7 +50,11 @@ STUDENT_FILES = (
     "binder/*",
     "chapter_utils/**/*.py",
     "chapter_utils/*.mplstyle",
-    "chapter_checks/**/*.py",
+    "chapter_checks/*.py",
+    "chapter_checks/exercises/__init__.py",
+    "chapter_checks/grading/*.py",
+    "chapter_checks/turns/*.py",
+    "chapter_checks/recordings/*.json",
     "notebooks/README.md",
     "notebooks/*.ipynb",
     "notebooks/figures/*.py",
@@ -101,7 +107,11 @@ def heading(match: re.Match) -> str:
     """The heading of an exercise, with its title, points and minutes."""
     entry = find(match[1])
     points = "1 point" if entry.points == 1 else f"{entry.points} points"
-    return f"## Exercise {entry.number}: {entry.title}\n\n*{points}, {entry.minutes} minutes*"
+    text = f"## Exercise {entry.number}: {entry.title}\n\n*{points}, {entry.minutes} minutes*"
+    for name in entry.without:
+        name = name.removesuffix(".forward")
+        text += f"\n\n`{name}` of the library is taken away: write it yourself."
+    return text
 
 
 def built_cell(
@@ -163,11 +173,50 @@ def student_files() -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
+def checks_as_code() -> dict[str, str]:
+    """Of the modules of checks what students receive as code: record.AS_CODE and what it needs."""
+    texts = {}
+    for path in record.CHECKS.glob("lesson_*.py"):
+        source = path.read_text(encoding="utf-8")
+        kept = needed_parts(source)
+        if any(isinstance(node, ast.FunctionDef) for node in kept):
+            parts = [part_of(source, node) for node in kept]
+            texts[path.relative_to(build.ROOT).as_posix()] = "\n\n\n".join(parts) + "\n"
+    return texts
+
+
+def needed_parts(source: str) -> list[ast.stmt]:
+    """The imports, the checks that students have as code, and the functions that these call."""
+    statements = ast.parse(source).body
+    functions = [node for node in statements if isinstance(node, ast.FunctionDef)]
+    kept = [node for node in functions if registered_as(node) in record.AS_CODE]
+    for node in kept:  # grows
+        used = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+        kept += [one for one in functions if one.name in used and one not in kept]
+    imports = (ast.Import, ast.ImportFrom)
+    return [node for node in statements if node in kept or isinstance(node, imports)]
+
+
+def registered_as(node: ast.FunctionDef) -> str | None:
+    """The number of an exercise whose check this is."""
+    for decorator in node.decorator_list:
+        if isinstance(decorator, ast.Call) and decorator.func.id == "exercise":
+            return decorator.args[0].value
+    return None
+
+
+def part_of(source: str, node: ast.stmt) -> str:
+    first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
+    return "\n".join(source.splitlines()[first - 1 : node.end_lineno])
+
+
 def release(target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, path in student_files().items():
             bundle.write(path, f"course/{name}")
+        for name, text in checks_as_code().items():
+            bundle.writestr(f"course/{name}", text)
 
 
 def options_of() -> argparse.Namespace:
@@ -203,6 +252,8 @@ def main() -> int:
             target.parent.mkdir(exist_ok=True)
             target.write_text(text, encoding="utf-8")
             print(f"{name}: written")
+    if options.release or options.check:
+        stale += record.stale_lessons()
     if options.release and not stale:
         release(options.release)
         print(f"{options.release}: what students receive")

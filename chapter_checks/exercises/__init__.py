@@ -1,1 +1,1 @@
-"""The checks, one module a lesson: properties of every right answer. None holds a solution."""
+"""The checks, one module a lesson: properties of every right answer. Students have few of them."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from chapter_utils import ode
 
 from ..engine import Attempt, exercise
-from ..wire import sendable
+from ..sendable import quartic_potential, whirl_field
 
 
 def abscissa(A: Tensor) -> float:
@@ -169,19 +169,6 @@ def fading_rotation(attempt: Attempt) -> None:
     )
 
 
-@sendable
-def whirl_field(M: Tensor, speed: float, width: float):
-    """x (..., 2) -> M x + speed |x| exp(-(|x| / width)^2) G x, with the quarter turn G."""
-
-    def field(x):
-        r = x.norm(dim=-1, keepdim=True)
-        rate = speed * r * (-((r / width) ** 2)).exp()
-        quarter_turn = torch.stack([-x[..., 1], x[..., 0]], -1)
-        return x @ M.to(x).mT + rate * quarter_turn
-
-    return field
-
-
 @exercise("1.3", "How much pull calms a whirl", points=3, minutes=20)
 def least_pull(attempt: Attempt) -> None:
     def truth(M, speed, width, lowest, highest):
@@ -292,18 +279,6 @@ def norm_with_rate(attempt: Attempt) -> None:
         attempt.fail(
             f"In your norm some lengths grow: mu_P(A) = {mu:.4f}; it should be at most {-rate:.4f}."
         )
-
-
-@sendable
-def quartic_potential(quartic: Tensor, quadratic: Tensor, tilt: Tensor):
-    """V(x) = sum_i quartic_i x_i^4 / 4 + x' quadratic x / 2 + tilt' x of points x (..., 2)."""
-
-    def potential(x):
-        fourth = quartic.to(x) * x**4 / 4
-        square = x * (x @ quadratic.to(x)) / 2
-        return (fourth + square + tilt.to(x) * x).sum(-1)
-
-    return potential
 
 
 @exercise("1.5", "Two balls on a landscape", points=2, minutes=15)

@@ -52,7 +52,13 @@ def steps_to_double(attempt: Attempt) -> None:
         attempt.fail(f"Fewer than your {n:.0f} steps suffice for h = {h:.3g}, omega = {omega:.3g}.")
 
 
-@exercise("2.2", "The radius of a method", points=2, minutes=15)
+@exercise(
+    "2.2",
+    "The radius of a method",
+    points=2,
+    minutes=15,
+    without=("runge_kutta.circle_contractivity_radius",),
+)
 def contractivity_radius(attempt: Attempt) -> None:
     def lowest_eigenvalue(A, b, r):
         M = b[:, None] * A + (b[:, None] * A).T - torch.outer(b, b)

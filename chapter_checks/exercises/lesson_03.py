@@ -6,12 +6,12 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from chapter_utils import certificates, conv_norms, norms, plain_layers
+from chapter_utils import certificates, conv_norms, norms
 
 from ..engine import NOT_YET, Attempt, CheckFailed, exercise
-from ..wire import sendable
+from ..sendable import built, curve
 
 
 @exercise("3.1", "The norm of a zero-padded convolution", points=3, minutes=15)
@@ -240,26 +240,6 @@ def pooling_constants(attempt: Attempt) -> None:
             attempt.fail(f"Average pooling, {what}: the norm is {right:.4f}, not {value:.4f}.")
 
 
-@sendable
-def built(parts: list) -> nn.Sequential:
-    """Network from a list of parts: ["linear", W, b], ["ReLU"], ["residual", parts] and so on."""
-    made: list[nn.Module] = []
-    for kind, *rest in parts:
-        if kind == "linear":
-            W, b = rest
-            made.append(nn.Linear(W.shape[1], W.shape[0], dtype=W.dtype))
-            made[-1].load_state_dict({"weight": W, "bias": b})
-        elif kind == "layernorm":
-            made.append(nn.LayerNorm(rest[0]))
-        elif kind == "sequential":
-            made.append(built(rest[0]))
-        elif kind == "residual":
-            made.append(plain_layers.ResidualBlock(built(rest[0])))
-        else:
-            made.append(getattr(nn, kind)())
-    return nn.Sequential(*made)
-
-
 @exercise("3.4", "A bound that follows the network", points=3, minutes=20)
 def network_bound(attempt: Attempt) -> None:
     def linear(outputs, inputs):
@@ -331,23 +311,6 @@ def network_bound(attempt: Attempt) -> None:
             f"A network with the layer {name} got a bound. "
             "A layer that you do not know must raise an error: a silent 1 is a lie."
         )
-
-
-@sendable
-def curve(kind: str, height: float, squeeze: float, centre: float):
-    """The activation t -> height * kind(squeeze * (t - centre)) of tensors of any shape."""
-    kinds = {
-        "gelu": F.gelu,
-        "silu": F.silu,
-        "mish": F.mish,
-        "tanh": torch.tanh,
-        "relu": torch.relu,
-        "step": lambda t: torch.tanh(t) + 0.02 * torch.sin(t / 200),
-        "hat": lambda t: torch.exp(-(t**2)),
-        "vee": lambda t: torch.relu(t) - 1.5 * torch.relu(-t),
-        "hook": lambda t: torch.relu(t) + 2 * torch.relu(-t),
-    }
-    return lambda t: height * kinds[kind](squeeze * (t - centre))
 
 
 @exercise("3.5", "The steepest place of an activation", points=1, minutes=8)

@@ -7,13 +7,7 @@ import torch
 from torch import Tensor
 
 from ..engine import Attempt, exercise
-from ..wire import sendable
-
-
-@sendable
-def steered_field(W: Tensor, V: Tensor):
-    """f(x, theta) = tanh(W x + V theta) for x (..., d) and theta (..., k)."""
-    return lambda x, theta: torch.tanh(x @ W.T + theta @ V.T)
+from ..sendable import steered_field
 
 
 def pushed_forward(W, V, states, thetas, h, p, skip=1.0, sign=1.0, transposed=False, early=False):

@@ -9,24 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..engine import Attempt, exercise
-from ..wire import sendable
+from ..sendable import relu_layers
 
 
 def norm(matrix: Tensor) -> float:
     return torch.linalg.matrix_norm(matrix, 2).item()
-
-
-@sendable
-def relu_layers(matrices: list[Tensor], biases: list[Tensor], steps: list[float]):
-    """Layers x - tau A' relu(A x + b) with tau |A|^2 = c, one after the other, for x (B, d)."""
-
-    def network(x: Tensor) -> Tensor:
-        for A, b, c in zip(matrices, biases, steps, strict=True):
-            tau = c / norm(A) ** 2
-            x = x - tau * (A.T @ torch.relu(A @ x.T + b[:, None])).T
-        return x
-
-    return network
 
 
 @exercise("5.1", "The longest step of a layer", points=1, minutes=8)

@@ -8,25 +8,17 @@ import torch
 import torch.nn.functional as F
 
 from ..engine import Attempt, exercise
-from ..wire import sendable
+from ..sendable import larger_size, root_of_parabola
 
 
-@sendable
 def sharp_rule(a: float):
     """h -> the factor of Claim 6.1, for numbers, tensors and arrays."""
-
-    def factor(h):
-        gentle = abs(1 - a * h)
-        steep = abs(1 - h)
-        return (gentle + steep + abs(gentle - steep)) / 2  # the larger one
-
-    return factor
+    return larger_size(1.0, -a, -1.0)
 
 
-@sendable
 def paper_rule(a: float):
     """h -> the factor of Claim 6.2, for numbers, tensors and arrays."""
-    return lambda h: ((h - a) ** 2 + 1 - a**2) ** 0.5
+    return root_of_parabola(1.0, -2 * a, 1.0)
 
 
 def two_sided(h: float, gentle: float, steep: float) -> float:

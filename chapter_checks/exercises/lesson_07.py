@@ -56,7 +56,9 @@ def lengths(x: Tensor) -> Tensor:
     return norms.reshape(-1, *[1] * (x.ndim - 1))
 
 
-@exercise("7.1", "A radius in pixels", points=2, minutes=12)
+@exercise(
+    "7.1", "A radius in pixels", points=2, minutes=12, without=("certificates.certified_radius",)
+)
 def pixel_radius(attempt: Attempt) -> None:
     def is_misread(logits, labels, L, std, radius, factor):
         """Whether the worst network with these bounds misreads an image at factor * radius.
@@ -137,7 +139,13 @@ def pixel_radius(attempt: Attempt) -> None:
             )
 
 
-@exercise("7.2", "A certificate for each pair of classes", points=2, minutes=15)
+@exercise(
+    "7.2",
+    "A certificate for each pair of classes",
+    points=2,
+    minutes=15,
+    without=("certificates.certified_radius",),
+)
 def pairwise_radius(attempt: Attempt) -> None:
     def smallest_of(others, quotient):
         return torch.where(others, quotient, torch.inf).nan_to_num(torch.inf).amin(1)
@@ -561,7 +569,13 @@ def minus_true_logit(network, labels: Tensor, x: Tensor) -> Tensor:
     return -network(x).gather(1, labels[:, None])
 
 
-@exercise("7.6", "The original: the fast gradient sign method", points=2, minutes=12)
+@exercise(
+    "7.6",
+    "The original: the fast gradient sign method",
+    points=2,
+    minutes=12,
+    without=("attacks.fgsm",),
+)
 def fast_gradient_sign(attempt: Attempt) -> None:
     def signed_step(x, eps, loss):
         return (x + eps * slope_of(loss, x).sign()).clamp(0, 1)

@@ -9,14 +9,7 @@ from torch import Tensor
 from chapter_utils import ode
 
 from ..engine import Attempt, exercise
-from ..sendable import linear_map, tanh_field
-from ..wire import sendable
-
-
-@sendable
-def bowl(P: Tensor, c: float):
-    """V(x) = x'Px / 2 + c (x_1^4 + ... + x_d^4) / 4 for x (..., d)."""
-    return lambda x: 0.5 * (x * (x @ P)).sum(-1) + c / 4 * (x**4).sum(-1)
+from ..sendable import bowl, linear_map, tanh_field
 
 
 @exercise("9.1", "How thin must the layers be?", points=2, minutes=12)

@@ -48,11 +48,12 @@ Sandbox = Callable[[Path], Place]
 
 
 def make_library(folder: Path) -> Path:
-    """A copy of the package, for a submission of its own."""
+    """A copy of the package, for a submission of its own: what students have, no code of checks."""
     library = folder / "library"
+    ignored = shutil.ignore_patterns("__pycache__", ".*", "*.md", "exercises")
     for name in PACKAGES:
-        ignored = shutil.ignore_patterns("__pycache__", ".*", "*.md")
         shutil.copytree(ROOT / name, library / name, ignore=ignored)
+    (library / "chapter_checks" / "exercises").mkdir()
     return library
 
 

@@ -17,8 +17,9 @@ pytestmark = pytest.mark.slow
 
 
 def works() -> bool:
-    """Whether bubblewrap is there and may make namespaces."""
-    command = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"]
+    """Whether bubblewrap is there and may make namespaces and mount what the sandbox has."""
+    command = ["bwrap", "--unshare-all", "--unshare-user", "--ro-bind", "/", "/", "--proc", "/proc"]
+    command += ["--dev", "/dev", "--tmpfs", "/tmp", "true"]
     return (
         bool(shutil.which("bwrap")) and subprocess.run(command, capture_output=True).returncode == 0
     )
@@ -68,6 +69,7 @@ def test_what_is_not_there_cannot_be_read(probe, secrets):
     )
     found = probe(f"{walk} if f.endswith('.ipynb')]")
     assert found == []
+    assert probe("import os\nresult = os.listdir('/library/chapter_checks/exercises')") == []
     assert probe("result = 'SECRET' in os.environ") is False
     assert probe("result = os.getcwd(), os.path.expanduser('~')") == ("/tmp/home", "/tmp/home")
     assert probe("result = len([p for p in os.listdir('/proc') if p.isdecimal()])") < 8

@@ -32,7 +32,7 @@ def pixel_radius(logits, labels, L, std):
     return torch.tensor(result, dtype=logits.dtype)
 
 
-# %% 7.1 right: the library, with L in pixels
+# %% 7.1 wrong: the library, with L in pixels -> write it yourself
 def pixel_radius(logits, labels, L, std):
     return certificates.certified_radius(logits, labels, L / min(std))
 
@@ -209,7 +209,7 @@ def pairwise_radius(features, labels, P, q, L_g):
     return torch.tensor(result)
 
 
-# %% 7.2 right: the library
+# %% 7.2 wrong: the library -> write it yourself
 def pairwise_radius(features, labels, P, q, L_g):
     return certificates.certified_radius(features @ P.T + q, labels, L_g, matrix=P)
 
@@ -1783,7 +1783,7 @@ def fgsm(network, x, labels, eps):
     return np.clip(x.numpy() + eps * np.sign(g.detach().numpy()), 0, 1)
 
 
-# %% 7.6 right: the library
+# %% 7.6 wrong: the library -> write it yourself
 def fgsm(network, x, labels, eps):
     return attacks.fgsm(network, x, labels, eps, loss="cross_entropy")
 
