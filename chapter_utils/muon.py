@@ -5,8 +5,6 @@ from torch import Tensor
 
 from .checks import need_positive
 
-NEW = 1 - 0.9  # part of the newest gradient in the average
-
 
 class Muon(torch.optim.Optimizer):
     """Steepest descent with momentum in the spectral norm: every step has a length of about `lr`.
@@ -20,7 +18,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(self, parameters, lr: float = 0.03):
         need_positive("lr", lr)
-        super().__init__(parameters, {"lr": lr})
+        super().__init__(parameters, {"lr": lr, "momentum": 0.9})  # which OneCycleLR moves
 
     @torch.no_grad()
     def step(self) -> None:
@@ -38,8 +36,9 @@ class Muon(torch.optim.Optimizer):
             if parameter.grad is None:
                 continue
             average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
-            average.lerp_(parameter.grad, NEW)
-            ahead = average.lerp(parameter.grad, NEW)  # Nesterov: a look at the next average
+            new = 1 - group["momentum"]
+            average.lerp_(parameter.grad, new)
+            ahead = average.lerp(parameter.grad, new)  # Nesterov: a look at the next average
             matrix = ahead.flatten(1) if ahead.ndim > 1 else ahead.reshape(-1, 1)
             kind = (matrix.shape, matrix.dtype, matrix.device)
             parameters, matrices = alike.setdefault(kind, ([], []))

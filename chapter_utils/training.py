@@ -136,7 +136,7 @@ def fit(
                     schedule.step()
                     if after_step:
                         after_step(model)
-                    total = total + value.detach() * len(chosen)
+                    total += value.detach() * len(chosen)
                     bar.update()
                 losses.append(total.item() / len(images))
                 bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
@@ -155,8 +155,8 @@ def random_batches(labels: Tensor, batch_size: int, generator: Generator) -> tup
 
 def one_cycle(optimiser: Optimizer, largest_rate: float, steps: int) -> OneCycleLR:
     """The learning rate rises to `largest_rate` and falls to almost zero in so many steps."""
-    at_least_two = max(2, steps)  # a cycle of one step would be spent at almost no rate
-    return OneCycleLR(optimiser, largest_rate, total_steps=at_least_two)
+    # At least two: a cycle of one step would be spent at almost no rate.
+    return OneCycleLR(optimiser, largest_rate, total_steps=max(2, steps))
 
 
 def progress_bar(steps: int, shown: bool, done: int = 0) -> tqdm:

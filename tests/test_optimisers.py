@@ -164,3 +164,17 @@ def test_turning_keeps_a_disc_and_the_mass_up_to_the_stretch():
     assert F.mse_loss(training.random_affine(disc, seeded(0), 45, 0, 0, 0), disc) < 1e-3
     mass = training.random_affine(disc, seeded(0), 0, 0.2, 0, 0).sum((1, 2, 3)) / disc[0].sum()
     assert 1 / 1.2**2 - 0.02 < mass.min() < 0.9 and 1.1 < mass.max() < 1 / 0.8**2 + 0.02
+
+
+def test_a_one_cycle_schedule_moves_the_momentum_of_muon():
+    """It is lowest where the learning rate is highest; the lessons' trainings rest on it."""
+    optimiser = muon.Muon([torch.nn.Parameter(torch.zeros(2, 2))])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.03, total_steps=10)
+    (group,) = optimiser.param_groups
+    seen = [(group["lr"], group["momentum"])]
+    for _ in range(9):
+        optimiser.step()
+        schedule.step()
+        seen.append((group["lr"], group["momentum"]))
+    assert max(seen) == (0.03, min(momentum for _, momentum in seen))
+    assert seen[0][1] == 0.95 and max(seen)[1] == 0.85
