@@ -112,7 +112,7 @@ def test_this_pair_is_safe_before_all_are(names, s, grows, beyond):
 # ---- what the still figures draw -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("h,radius", [(0.2, 1.0), (1.9, 1.0), (2.1, 1.88)])
+@pytest.mark.parametrize("h,radius", [(0.2, 1.0), (2.1, 1.88)])
 def test_orbits(names, h, radius):
     step = torch.tensor(
         [[1 - h**2 / 2, h], [-h + h**3 / 4, 1 - h**2 / 2]], dtype=torch.float64

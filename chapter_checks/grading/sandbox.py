@@ -107,7 +107,8 @@ def bubblewrap(hidden: list[Path]) -> Sandbox:
     command += ["--uid", "1000", "--gid", "1000", "--cap-drop", "ALL", "--hostname", "sandbox"]
     if "--disable-userns" in told:  # from version 0.8 on
         command.append("--disable-userns")
-    mounts = {}
+    # The only place to write. Python itself may lie below it.
+    mounts = {Path("/tmp"): ["--size", str(DISK), "--tmpfs", "/tmp"]}
     empty = []
     for path in shown_folders():
         source = path.resolve()
@@ -121,7 +122,7 @@ def bubblewrap(hidden: list[Path]) -> Sandbox:
     for path in empty:
         command += ["--remount-ro", str(path)]
     command += ["--proc", "/proc", "--dev", "/dev", "--size", str(DISK), "--tmpfs", "/dev/shm"]
-    command += ["--remount-ro", "/dev", "--size", str(DISK), "--tmpfs", "/tmp"]
+    command += ["--remount-ro", "/dev"]
 
     def place(folder: Path) -> Place:
         library = make_library(folder)

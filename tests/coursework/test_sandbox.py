@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -14,6 +15,10 @@ from chapter_checks import engine
 from chapter_checks.grading import judge, sandbox
 
 pytestmark = pytest.mark.slow
+
+
+def below_tmp(path: str) -> bool:
+    return Path(path).is_relative_to("/tmp")
 
 
 def works() -> bool:
@@ -63,7 +68,10 @@ def test_what_is_not_there_cannot_be_read(probe, secrets):
     paths = [str(secrets), str(sandbox.ROOT / "notebooks"), str(sandbox.ROOT / "chapter_checks")]
     paths += ["/root/.ssh", "/home", "/etc/passwd", "/etc/shadow", "/var", "/run", "/sys", "/mnt"]
     assert probe(f"import os\nresult = [p for p in {paths!r} if os.path.exists(p)]") == []
-    assert probe("result = sorted(os.listdir('/tmp'))") == ["home"]
+    of_python = {
+        Path(prefix).parts[2] for prefix in (sys.prefix, sys.base_prefix) if below_tmp(prefix)
+    }
+    assert set(probe("result = os.listdir('/tmp')")) == {"home"} | of_python
     walk = (
         "result = [f for top in ('/tmp', '/library') for _, _, names in os.walk(top) for f in names"
     )
