@@ -60,7 +60,6 @@ def options_of(parser: ArgumentParser, arguments: list[str] | None) -> Namespace
         "channels": 256,
         "width": 128,
         "depth": 4,
-        "dense": 3,
         "batch-size": 256,
         "attack-images": 500,
         "attack-steps": 200,
@@ -113,7 +112,7 @@ def train_one(
 ) -> tuple[nn.Module, Named]:
     """A trained network and what is known of its training."""
     shape = tuple(images.train_images.shape[1:])
-    size = {name: vars(options)[name] for name in ("channels", "width", "depth", "dense")}
+    size = {name: vars(options)[name] for name in ("channels", "width", "depth")}
     model = models.colour_net(shape, len(images.classes), seed=seed, **size)
     loss = partial(training.margin_cross_entropy, margin=SETTINGS[setting], temperature=TEMPERATURE)
     cell = {"setting": setting, "seed": seed}
