@@ -179,7 +179,7 @@ def check_attack(images: Tensor, labels: Tensor, eps: float, norm: float, loss: 
     need_one_of("loss", loss, LOSSES)
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps must be 0 or more and finite, got {eps}")
-    if eps > (1 if norm == math.inf else 4):
+    if eps > (1 if norm == math.inf else 7):
         warnings.warn(
             f"pixels lie in [0, 1], where eps={eps} is much: in grey levels write {eps}/255",
             stacklevel=3,

@@ -349,7 +349,7 @@ def test_labels_beyond_the_classes_are_named(labels, loss):
             attack(network, images, labels, [0.1] if attack is not attacks.pgd else 0.1, loss=loss)
 
 
-@pytest.mark.parametrize("eps, norm", [(8, math.inf), (8, 2), (4.5, 2), (1.5, math.inf)])
+@pytest.mark.parametrize("eps, norm", [(8, math.inf), (8, 2), (7.5, 2), (1.5, math.inf)])
 def test_a_budget_in_grey_levels_is_noticed(eps, norm):
     network, x, y = small_problem(0)
     for attack in (attacks.pgd, attacks.fgsm):
