@@ -12,7 +12,6 @@ import inspect
 import itertools
 import json
 import re
-import zipfile
 
 import nbformat
 import pytest
@@ -33,15 +32,6 @@ MOST = 8
 SMALL = 7  # nodes of an expression that says nothing
 ZOO = {name[-2:]: answers.read(name) for name in answers.files("lesson")}
 NUMBERS = {answer.number: lesson for lesson, (_, zoo) in ZOO.items() for answer in zoo}
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    target = tmp_path_factory.mktemp("release") / "student.zip"
-    builder.release(target)
-    with zipfile.ZipFile(target) as packed:
-        packed.extractall(target.parent)
-    return target.parent / "course"
 
 
 @pytest.fixture(scope="module")

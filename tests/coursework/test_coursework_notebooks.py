@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-import zipfile
 
 import nbformat
 import pytest
@@ -226,15 +225,6 @@ def test_wrong_answers_in_the_notebook_fail_alone(path):
 
 
 # ---- released ------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    target = tmp_path_factory.mktemp("release") / "student.zip"
-    builder.release(target)
-    with zipfile.ZipFile(target) as packed:
-        packed.extractall(target.parent)
-    return target.parent / "course"
 
 
 def test_students_receive_lessons_and_exercises_and_nothing_with_solutions(bundle):
