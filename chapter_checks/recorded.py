@@ -213,7 +213,7 @@ def shown(value: Any) -> str:
         if value.numel() <= 4:
             return str([float(f"{entry:.4g}") for entry in value.flatten().tolist()])
         return f"a tensor of shape {tuple(value.shape)}"
-    if isinstance(value, float) and not isinstance(value, bool):
+    if isinstance(value, float):
         return f"{value:.4g}" if math.isfinite(value) else str(value)
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(shown, value)) + "]"

@@ -89,6 +89,23 @@ def test_what_is_not_there_cannot_be_read(probe, secrets):
 
 
 @needs_bubblewrap
+def test_what_is_shown_may_lie_below_the_place_to_write(tmp_path, monkeypatch):
+    """As Python does whose course was cloned into /tmp: there to be read, and only that."""
+    python = tmp_path / "python"
+    python.mkdir()
+    (python / "library.py").write_text("x = 1")
+    shown = [*sandbox.shown_folders(), python]
+    monkeypatch.setattr(sandbox, "shown_folders", lambda: shown)
+    made = Probe(sandbox.bubblewrap([])(tmp_path))
+    try:
+        assert made(f"result = open({str(python / 'library.py')!r}).read()") == "x = 1"
+        code = f"try:\n    open({str(python / 'new')!r}, 'w')\n"
+        assert made(f"{code}except OSError:\n    result = 'refused'") == "refused"
+    finally:
+        made.inside.close()
+
+
+@needs_bubblewrap
 def test_nothing_can_be_written_but_at_home(probe):
     places = [
         "/",
