@@ -134,6 +134,7 @@ class NonExpansiveBlock(Module):
         down = 1 - 2 * torch.finfo(dtype).eps  # tau is rounded to dtype: never past the bound
         if self.time_span is None:
             return 1, self.c * down / L
+        # .item(), as L may be a number or, in training, a tensor that float() would warn of.
         number = self.time_span * torch.as_tensor(L).item() / (self.limit() * down)
         if not number <= 1e5:
             raise ValueError(

@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 def dense_matrix(operator: LinearMap, input_shape: Shape) -> Tensor:
     """Matrix (outputs, inputs) of a linear map that takes batches (B, *input_shape) (lesson 3).
 
-    Column by column in float64, for exact checks on small cases.
+    Column by column in float64 on the CPU, for exact checks on small cases.
     """
     inputs = math.prod(input_shape)
     units = torch.eye(inputs, dtype=torch.float64)

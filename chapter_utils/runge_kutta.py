@@ -36,7 +36,7 @@ def tableau(A: Sequence, b: Sequence) -> Tableau:
             f"{tuple(A.shape)} and {tuple(b.shape)}"
         )
     total = b.sum().item()
-    if not abs(total - 1) <= 1e-12:
+    if not abs(total - 1) <= 1e-12:  # true of NaN and infinity, too
         raise ValueError(f"the weights b of a consistent method sum to 1, these sum to {total:g}")
     return Tableau(A, b)
 
